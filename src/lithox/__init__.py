@@ -1,0 +1,1 @@
+"""lithox runs code its operator did not write, next to state nobody may lose."""

@@ -1,0 +1,316 @@
+"""Every exception a caller may catch, its code, and the one table of what a code means outside.
+
+Invariants: a code is stable for ever once released; an error carries plain fields only (no live
+objects), so it can cross processes as (code, message, fields) and be rebuilt by `rebuild`.
+Our own bugs are `InternalError`, which is deliberately *not* a `LithoxError`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+
+class Meaning(NamedTuple):
+    """What one error code means to each kind of listener."""
+
+    http_status: int
+    guest_status: int
+    """Small positive integer a guest sees as `os.status`; 0 is OK and never an error."""
+    exit_status: int
+    """Exit status of the command line: 1 guest, 2 usage, 3 refused, 4 unavailable, 5 our bug."""
+    fault: str
+    """Whose act it was: caller, guest, node, peer, operator, ours."""
+
+
+TABLE: Final[dict[str, Meaning]] = {
+    "request.not_found": Meaning(404, 10, 2, "caller"),
+    "request.bad_arguments": Meaning(400, 11, 2, "caller"),
+    "request.too_large": Meaning(413, 12, 2, "caller"),
+    "request.not_permitted": Meaning(403, 13, 3, "caller"),
+    "request.unauthenticated": Meaning(401, 14, 3, "caller"),
+    "request.limit_too_high": Meaning(403, 15, 3, "caller"),
+    "request.no_credits": Meaning(402, 16, 3, "caller"),
+    "request.id_reused": Meaning(409, 17, 2, "caller"),
+    "request.deadline_passed": Meaning(504, 18, 4, "caller"),
+    "request.overloaded": Meaning(429, 19, 4, "caller"),
+    "request.cancelled": Meaning(409, 20, 4, "operator"),
+    "request.not_available": Meaning(501, 21, 2, "caller"),
+    "guest.raised": Meaning(422, 30, 1, "guest"),
+    "guest.trapped": Meaning(422, 31, 1, "guest"),
+    "guest.compile_failed": Meaning(422, 32, 1, "guest"),
+    "guest.protocol": Meaning(422, 33, 1, "guest"),
+    "guest.out_of_fuel": Meaning(422, 34, 1, "guest"),
+    "guest.out_of_memory": Meaning(422, 35, 1, "guest"),
+    "guest.out_of_wall": Meaning(422, 36, 1, "guest"),
+    "guest.out_of_output": Meaning(422, 37, 1, "guest"),
+    "guest.out_of_calls": Meaning(422, 38, 1, "guest"),
+    "guest.out_of_depth": Meaning(422, 39, 1, "guest"),
+    "guest.out_of_participants": Meaning(422, 40, 1, "guest"),
+    "guest.out_of_state": Meaning(422, 41, 1, "guest"),
+    "context.not_in_transaction": Meaning(409, 50, 1, "guest"),
+    "context.invalid": Meaning(422, 51, 1, "guest"),
+    "transaction.conflict": Meaning(409, 60, 4, "node"),
+    "transaction.diverged": Meaning(409, 61, 4, "guest"),
+    "store.results_full": Meaning(429, 62, 4, "node"),
+    "store.unavailable": Meaning(503, 63, 4, "node"),
+    "store.corrupt": Meaning(500, 64, 4, "node"),
+    "store.in_use": Meaning(503, 65, 4, "operator"),
+    "peer.unreachable": Meaning(502, 70, 4, "peer"),
+    "peer.protocol": Meaning(502, 71, 4, "peer"),
+    "config.invalid": Meaning(500, 80, 2, "operator"),
+    "internal": Meaning(500, 90, 5, "ours"),
+}
+"""The one table: code -> what it means outside. `app.<code>` shares the row of `guest.raised`."""
+
+STATUS_OK: Final = 0
+
+
+def meaning_of(code: str) -> Meaning:
+    """Returns the row of `code`; every `app.*` code has the row of `guest.raised`.
+
+    Raises:
+        KeyError: the code is not in the table (a bug: `internal` is the row to use then).
+    """
+    if code.startswith("app."):
+        return TABLE["guest.raised"]
+    return TABLE[code]
+
+
+class LithoxError(Exception):
+    """Base of every error a caller may expect.
+
+    Attributes:
+        code: stable dotted code, a key of `TABLE` or `app.<code>`.
+        message: one sentence: what was wanted, what was found, what to do.
+        fields: plain data that goes with it (limit, used, allowed, line ...).
+        retry_after_ms: when a retry may succeed, or None when it will not.
+    """
+
+    default_code: str = "internal"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        retry_after_ms: int | None = None,
+        **fields: Any,
+    ) -> None:
+        super().__init__(message)
+        self.code = code or self.default_code
+        self.message = message
+        self.retry_after_ms = retry_after_ms
+        self.fields = fields
+
+    @property
+    def fault(self) -> str:
+        return meaning_of(self.code).fault
+
+    @property
+    def http_status(self) -> int:
+        return meaning_of(self.code).http_status
+
+    @property
+    def exit_status(self) -> int:
+        return meaning_of(self.code).exit_status
+
+    def to_fields(self) -> dict[str, Any]:
+        """Returns {"message", "retry_after_ms"?, ...fields}: the body of an error answer."""
+        body: dict[str, Any] = {"message": self.message, **self.fields}
+        if self.retry_after_ms is not None:
+            body["retry_after_ms"] = self.retry_after_ms
+        return body
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (rebuild, (self.code, self.to_fields()))
+
+
+class RequestError(LithoxError):
+    """The caller asked for something that cannot be done as asked."""
+
+
+class NotFound(RequestError):
+    default_code = "request.not_found"
+
+
+class BadArguments(RequestError):
+    default_code = "request.bad_arguments"
+
+
+class TooLarge(RequestError):
+    default_code = "request.too_large"
+
+
+class NotPermitted(RequestError):
+    default_code = "request.not_permitted"
+
+
+class Unauthenticated(RequestError):
+    default_code = "request.unauthenticated"
+
+
+class LimitTooHigh(RequestError):
+    default_code = "request.limit_too_high"
+
+
+class NoCredits(RequestError):
+    default_code = "request.no_credits"
+
+
+class IdReused(RequestError):
+    default_code = "request.id_reused"
+
+
+class DeadlinePassed(RequestError):
+    default_code = "request.deadline_passed"
+
+
+class Overloaded(RequestError):
+    default_code = "request.overloaded"
+
+
+class Cancelled(RequestError):
+    """An operator ended the run."""
+
+    default_code = "request.cancelled"
+
+
+class NotAvailable(RequestError):
+    default_code = "request.not_available"
+
+
+class GuestError(LithoxError):
+    """The guest's own code failed; nothing of its run remains."""
+
+
+class GuestRaised(GuestError):
+    default_code = "guest.raised"
+
+
+class GuestTrapped(GuestError):
+    default_code = "guest.trapped"
+
+
+class CompileFailed(GuestError):
+    """Source that cannot be loaded; fields: file, line, expected where known."""
+
+    default_code = "guest.compile_failed"
+
+
+class GuestProtocolError(GuestError):
+    """The guest spoke the system-call protocol wrongly, or made a value we cannot carry."""
+
+    default_code = "guest.protocol"
+
+
+class ContextInvalid(GuestError):
+    """A guest used a context number it does not hold."""
+
+    default_code = "context.invalid"
+
+
+class NotInTransaction(GuestError):
+    default_code = "context.not_in_transaction"
+
+
+class LimitExceeded(GuestError):
+    """A run used up one of its limits. Fields: limit, used, allowed."""
+
+    default_code = "guest.out_of_fuel"
+
+    def __init__(self, message: str, *, limit: str, **fields: Any) -> None:
+        fields.pop("code", None)
+        super().__init__(message, code=f"guest.out_of_{limit}", limit=limit, **fields)
+
+
+class TransactionError(LithoxError):
+    """The transaction or its store could not do it; the request did nothing."""
+
+
+class Conflict(TransactionError):
+    default_code = "transaction.conflict"
+
+
+class Diverged(TransactionError):
+    default_code = "transaction.diverged"
+
+
+class ResultsFull(TransactionError):
+    default_code = "store.results_full"
+
+
+class StoreUnavailable(TransactionError):
+    default_code = "store.unavailable"
+
+
+class StoreCorrupt(TransactionError):
+    default_code = "store.corrupt"
+
+
+class StoreInUse(TransactionError):
+    """Another node holds the data directory."""
+
+    default_code = "store.in_use"
+
+
+class PeerError(LithoxError):
+    default_code = "peer.unreachable"
+
+
+class PeerUnreachable(PeerError):
+    default_code = "peer.unreachable"
+
+
+class PeerProtocolError(PeerError):
+    default_code = "peer.protocol"
+
+
+class ConfigError(LithoxError):
+    """The operator's configuration is wrong; the message names file and key."""
+
+    default_code = "config.invalid"
+
+
+class InternalError(Exception):
+    """Our bug. Outside `LithoxError`, so that a broad `except` of a caller cannot hide it."""
+
+    code = "internal"
+    http_status = 500
+    exit_status = 5
+
+
+def _leaves(base: type[LithoxError]) -> list[type[LithoxError]]:
+    """Returns every class below `base`, parents before children."""
+    found: list[type[LithoxError]] = []
+    for child in base.__subclasses__():
+        found.append(child)
+        found.extend(_leaves(child))
+    return found
+
+
+_CLASS_BY_CODE: Final[dict[str, type[LithoxError]]] = {
+    leaf.default_code: leaf
+    for leaf in _leaves(LithoxError)
+    if leaf.default_code in TABLE and leaf.default_code != "internal"
+}
+
+
+def rebuild(code: str, fields: dict[str, Any]) -> LithoxError | InternalError:
+    """Returns the error that (code, fields) stands for; the inverse of `code` and `to_fields`.
+
+    Unknown codes become a plain `LithoxError` of that code only if the table has them, else an
+    `InternalError`: a newer peer's error must not pass for one of ours.
+    """
+    rest = dict(fields)
+    message = str(rest.pop("message", code))
+    retry_after_ms = rest.pop("retry_after_ms", None)
+    if code.startswith("guest.out_of_"):
+        limit = code.removeprefix("guest.out_of_")
+        rest.pop("limit", None)
+        return LimitExceeded(message, limit=limit, retry_after_ms=retry_after_ms, **rest)
+    if code.startswith("app."):
+        return GuestRaised(message, code=code, retry_after_ms=retry_after_ms, **rest)
+    found = _CLASS_BY_CODE.get(code)
+    if found is None:
+        return InternalError(f"{code}: {message}")
+    return found(message, code=code, retry_after_ms=retry_after_ms, **rest)

@@ -1,0 +1,1 @@
+"""WHAT THINGS ARE: frozen records and checks, no behaviour."""

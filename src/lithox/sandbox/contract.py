@@ -1,0 +1,114 @@
+"""How a guest is held: what every language engine promises to dispatch.
+
+A `Program` is a compiled module with the memory image every run starts from. A `Guest` is one
+run of it: stepped a quantum at a time, it yields, asks (a system call), finishes or ends. A guest
+is entered by one thread at a time; `step` is the only method that may run away from the node's
+thread. Nothing inside a guest can catch its end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple, Protocol
+
+from lithox.model.limits import Limits
+
+
+class StepKind(IntEnum):
+    """Why a step came back."""
+
+    YIELDED = 0
+    """The quantum is used up; step again when it is its turn."""
+    ASKED = 1
+    """A system call waits for `answer`; `data` is its message."""
+    FINISHED = 2
+    """The handler has ended, well or by an error of its own; `data` is the outcome message."""
+    ENDED = 3
+    """Stopped from outside: a limit or a trap; `code`, `detail` say which. It cannot go on."""
+
+
+class Step(NamedTuple):
+    """What one `step` came to."""
+
+    kind: StepKind
+    data: bytes = b""
+    code: str = ""
+    """For ENDED: `guest.out_of_fuel`, `guest.out_of_memory`, `guest.trapped`, `guest.protocol`."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Code as published: `name` is for messages (`counter.lua`), `digest` identifies it."""
+
+    language: str
+    name: str
+    text: bytes
+    digest: str
+
+
+class Guest(Protocol):
+    """One run, from its first instruction to its end."""
+
+    fuel_used: int
+    """Fuel burned so far, up to date after each step."""
+    memory_bytes: int
+    """Size its memory has reached, up to date after each step."""
+
+    def step(self, quantum_fuel: int, *, frees_lock: bool) -> Step:
+        """Runs until the guest yields, asks, finishes or ends.
+
+        Args:
+            quantum_fuel: fuel after which it yields.
+            frees_lock: True lets other Python threads run meanwhile (long runs); False saves the
+                cost of that for runs known to be short.
+
+        Blocks: for at most the quantum.
+        """
+        ...
+
+    def answer(self, message: bytes) -> None:
+        """Gives the answer to the system call it asked; the next step goes on from there."""
+        ...
+
+    def close(self) -> None:
+        """Ends the guest at whatever point it is, and frees or recycles its memory. Idempotent."""
+        ...
+
+
+class Program(Protocol):
+    """A module ready to run."""
+
+    handler_names: tuple[str, ...]
+    """Names the module gives, sorted; `_hidden` ones are left out."""
+
+    def start(self, message: bytes, limits: Limits) -> Guest:
+        """Returns a guest that will run the `RunMessage` in `message` under `limits`.
+
+        Raises:
+            Overloaded: the node holds as many guests as it can.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """One language."""
+
+    language: str
+
+    def load(self, source: Source, limits: Limits) -> Program:
+        """Compiles `source` under `limits` and takes its image; blocks meanwhile.
+
+        Raises:
+            CompileFailed: with fields file, line, expected where known.
+        """
+        ...
+
+    def statistics(self) -> dict[str, Any]:
+        """Returns live guests, recycled guests, mappings, cache hits."""
+        ...
+
+    def close(self) -> None:
+        """Frees everything. Guests must be closed before."""
+        ...

@@ -1,0 +1,114 @@
+"""The messages between node and guest: one protocol for every language, MessagePack arrays.
+
+Shapes, as arrays in field order:
+
+    run      [handler, args, entity, caller, request_id, attempt, now_ms, seed, state, complete]
+    outcome  [0, value, reads, scans, writes]                            the handler returned
+             [1, error, reads, scans, writes]                            the handler raised
+    call     [context, name, ...arguments]
+    answer   [status, ...values]           status 0; else [status, code, message, fields]
+
+State values travel as they are stored (canonical MessagePack), undecoded by the node. A written
+value nil deletes the key. `reads` are the keys whose value or absence the guest used, `scans` the
+prefixes whose whole content it used. The guest is trusted with its own entity's read set only:
+lying about it harms nobody else.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+CONTEXT_SELF: Final = 0
+"""The context every process has from birth: its endpoints to the node."""
+
+OUTCOME_RETURNED: Final = 0
+OUTCOME_RAISED: Final = 1
+
+CALL_GET: Final = "get"  # [0, "get", key] -> [0, value | nil]
+CALL_SCAN: Final = "scan"  # [0, "scan", prefix, after, limit, writes] -> [0, [[key, value]...], more]
+CALL_CALL: Final = "call"
+# [0, "call", entity, handler, args, reads, scans, writes] -> [0, value, changed]; changed: bool,
+# true when a cycle of calls has changed the caller's own state, so its cache must be dropped.
+CALL_LOG: Final = "log"  # [0, "log", level, text, fields] -> [0]
+CALL_USAGE: Final = "usage"  # [0, "usage"] -> [0, {"used": {...}, "allowed": {...}}]
+CALL_REQUEST: Final = "request"
+CALL_SEND: Final = "send"
+CALL_AFTER: Final = "after"
+
+NIL: Final = b"\xc0"
+
+
+class RunMessage(msgspec.Struct, array_like=True, gc=False):
+    """What a handler run begins with.
+
+    Attributes:
+        args: MessagePack array of arguments.
+        now_ms: wall-clock milliseconds since 1970 at the run's start.
+        seed: 63-bit seed of all the run's randomness.
+        state: keys sent along, value undecoded.
+        complete: `state` is the whole state; a key not in it is absent.
+    """
+
+    handler: str
+    args: msgspec.Raw
+    entity: str
+    caller: str
+    request_id: str | None
+    attempt: int
+    now_ms: int
+    seed: int
+    state: dict[str, msgspec.Raw]
+    complete: bool
+
+
+class ErrorMessage(msgspec.Struct, array_like=True, gc=False):
+    """What a handler raised.
+
+    Attributes:
+        code: the error table's own `code` when it has one that is text, else "".
+        message: text of the error, bounded by the guest.
+        traceback: where it came from, for the log and the owner.
+        data: the error value when it is plain data, else nil.
+    """
+
+    code: str
+    message: str
+    traceback: str
+    data: msgspec.Raw
+
+
+class OutcomeMessage(msgspec.Struct, array_like=True, gc=False):
+    """How a handler ended. `body` is the value, or an `ErrorMessage` when kind is RAISED."""
+
+    kind: int
+    body: msgspec.Raw
+    reads: list[str]
+    scans: list[str]
+    writes: dict[str, msgspec.Raw]
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_outcome_decoder: Final = msgspec.msgpack.Decoder(OutcomeMessage)
+_error_decoder: Final = msgspec.msgpack.Decoder(ErrorMessage)
+_call_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
+encode_run = _encoder.encode
+decode_outcome = _outcome_decoder.decode
+decode_error = _error_decoder.decode
+
+
+def decode_call(data: bytes) -> list[msgspec.Raw]:
+    """Returns [context, name, ...arguments], each undecoded; raises msgspec.DecodeError."""
+    return _call_decoder.decode(data)
+
+
+def encode_answer(*values: Any) -> bytes:
+    """Returns [0, ...values]; `msgspec.Raw` values are copied as they are."""
+    return _encoder.encode((0, *values))
+
+
+def encode_refusal(status: int, code: str, message: str, fields: dict[str, Any]) -> bytes:
+    """Returns [status, code, message, fields]."""
+    return _encoder.encode((status, code, message, fields))
