@@ -72,6 +72,10 @@ class Guest(Protocol):
         """Gives the answer to the system call it asked; the next step goes on from there."""
         ...
 
+    def charge(self, fuel: int) -> None:
+        """Burns `fuel` of its allowance on behalf of a callee. Only while it waits for an answer."""
+        ...
+
     def close(self) -> None:
         """Ends the guest at whatever point it is, and frees or recycles its memory. Idempotent."""
         ...
@@ -96,6 +100,10 @@ class Engine(Protocol):
     """One language."""
 
     language: str
+
+    def find(self, digest: str) -> Program | None:
+        """Returns a program that is loaded already, or None. Never blocks."""
+        ...
 
     def load(self, source: Source, limits: Limits) -> Program:
         """Compiles `source` under `limits` and takes its image; blocks meanwhile.
