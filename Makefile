@@ -1,0 +1,31 @@
+# Every target is one line into tools/task.py, which sets up what is missing first.
+PYTHON ?= python3
+
+help: ## list these targets
+	@$(PYTHON) tools/task.py help
+demo: ## set up, run the main job on real input against a real node, print what it measured
+	@$(PYTHON) tools/task.py demo
+check: ## lint, types, layers, docs links, rules of the repository (under a minute)
+	@$(PYTHON) tools/task.py check
+fix: ## format, and mend what the linter can mend
+	@$(PYTHON) tools/task.py fix
+test: ## the whole test suite
+	@$(PYTHON) tools/task.py test
+sim: ## one simulation, or the one of SEED=n again
+	@$(PYTHON) tools/task.py sim $(if $(SEED),--seed $(SEED))
+conformance: ## what every store, guest engine and runtime must do alike
+	@$(PYTHON) tools/task.py conformance
+e2e: ## real processes, kill -9 at named crash points
+	@$(PYTHON) tools/task.py e2e
+docs: ## write the generated pages again
+	@$(PYTHON) tools/task.py docs
+bench: ## measure, each figure beside its yardstick
+	@$(PYTHON) tools/task.py bench
+lock: ## choose dependency versions anew and write them with their hashes
+	@$(PYTHON) tools/task.py lock
+all: ## check, test and bench
+	@$(PYTHON) tools/task.py all
+clean: ## remove everything that set-up and tests have made
+	@$(PYTHON) tools/task.py clean
+
+.PHONY: help demo check fix test sim conformance e2e docs bench lock all clean
