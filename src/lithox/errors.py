@@ -62,7 +62,49 @@ TABLE: Final[dict[str, Meaning]] = {
 }
 """The one table: code -> what it means outside. `app.<code>` shares the row of `guest.raised`."""
 
+SUMMARIES: Final[dict[str, str]] = {
+    "request.not_found": "no such entity, handler, key, process or file",
+    "request.bad_arguments": "malformed, out of range, or not what this asks for",
+    "request.too_large": "longer than the bound it names",
+    "request.not_permitted": "the caller may not do this",
+    "request.unauthenticated": "no token, or one the node does not know",
+    "request.limit_too_high": "more was asked than the node, account or handler allows",
+    "request.no_credits": "the account has nothing left to spend",
+    "request.id_reused": "this request id was used for something else",
+    "request.deadline_passed": "the caller's deadline came before the end",
+    "request.overloaded": "a bound on what runs or waits is reached; try again later",
+    "request.cancelled": "an operator ended the run",
+    "request.not_available": "this node does not have that part",
+    "guest.raised": "the handler raised an error",
+    "guest.trapped": "the guest's machine stopped: stack overflow, unreachable code, bad access",
+    "guest.compile_failed": "the source cannot be loaded; file and line are in the fields",
+    "guest.protocol": "the guest spoke the system-call protocol wrongly",
+    "guest.out_of_fuel": "the run used up its fuel",
+    "guest.out_of_memory": "the guest's memory reached its limit",
+    "guest.out_of_wall": "the run lasted longer than its limit, waiting included",
+    "guest.out_of_output": "result, error, log lines and writes were too much together",
+    "guest.out_of_calls": "the run made too many system calls",
+    "guest.out_of_depth": "calls between entities nest too deep",
+    "guest.out_of_participants": "one transaction touches too many entities",
+    "guest.out_of_state": "the run wrote more state than its limit",
+    "context.not_in_transaction": "this may not be done inside a transaction",
+    "context.invalid": "the guest does not hold that context",
+    "transaction.conflict": "others changed what the run read, as often as it was tried",
+    "transaction.diverged": "a run tried again asked for something else than before",
+    "store.results_full": "the account keeps as many recorded answers as it may",
+    "store.unavailable": "the store takes no writes now: disk full, read-only or closed",
+    "store.corrupt": "the data file is damaged, not ours, or newer than this version",
+    "store.in_use": "another node holds the data directory",
+    "peer.unreachable": "another node or service does not answer",
+    "peer.protocol": "another node or service answered what nobody understands",
+    "config.invalid": "configuration or manifest is wrong; the message names file and key",
+    "internal": "a bug of lithox; please report it",
+}
+"""The one table's last column, for people: what happened."""
+
 STATUS_OK: Final = 0
+_RESERVED_FIELDS: Final = frozenset({"code", "message", "retry_after_ms"})
+"""Names that mean the same in every error, so no field of its own may bear one."""
 
 
 def meaning_of(code: str) -> Meaning:
@@ -91,6 +133,7 @@ class LithoxError(Exception):
     def __init__(
         self,
         message: str,
+        /,
         *,
         code: str | None = None,
         retry_after_ms: int | None = None,
@@ -98,25 +141,29 @@ class LithoxError(Exception):
     ) -> None:
         super().__init__(message)
         self.code = code or self.default_code
+        assert self.code in TABLE or self.code.startswith("app."), self.code
         self.message = message
         self.retry_after_ms = retry_after_ms
         self.fields = fields
 
     @property
     def fault(self) -> str:
+        """Whose act it was: caller, guest, node, peer, operator or ours."""
         return meaning_of(self.code).fault
 
     @property
     def http_status(self) -> int:
+        """The HTTP status of an answer that carries this error."""
         return meaning_of(self.code).http_status
 
     @property
     def exit_status(self) -> int:
+        """The exit status of a command that ends with this error."""
         return meaning_of(self.code).exit_status
 
     def to_fields(self) -> dict[str, Any]:
         """Returns {"message", "retry_after_ms"?, ...fields}: the body of an error answer."""
-        body: dict[str, Any] = {"message": self.message, **self.fields}
+        body: dict[str, Any] = {**self.fields, "message": self.message}
         if self.retry_after_ms is not None:
             body["retry_after_ms"] = self.retry_after_ms
         return body
@@ -218,7 +265,7 @@ class LimitExceeded(GuestError):
 
     default_code = "guest.out_of_fuel"
 
-    def __init__(self, message: str, *, limit: str, **fields: Any) -> None:
+    def __init__(self, message: str, /, *, limit: str, **fields: Any) -> None:
         fields.pop("code", None)
         super().__init__(message, code=f"guest.out_of_{limit}", limit=limit, **fields)
 
@@ -293,24 +340,28 @@ _CLASS_BY_CODE: Final[dict[str, type[LithoxError]]] = {
     for leaf in _leaves(LithoxError)
     if leaf.default_code in TABLE and leaf.default_code != "internal"
 }
+"""Children come after their parents, so the narrowest class of a code wins."""
+_LIMIT_PREFIX: Final = "guest.out_of_"
+_LIMIT_CODES: Final = frozenset(code for code in TABLE if code.startswith(_LIMIT_PREFIX))
 
 
 def rebuild(code: str, fields: dict[str, Any]) -> LithoxError | InternalError:
     """Returns the error that (code, fields) stands for; the inverse of `code` and `to_fields`.
 
-    Unknown codes become a plain `LithoxError` of that code only if the table has them, else an
-    `InternalError`: a newer peer's error must not pass for one of ours.
+    A code the table does not have becomes an `InternalError`: a newer peer's error must not pass
+    for one of ours. `fields` may come from a stranger, so reserved or odd names in it do no harm.
     """
-    rest = dict(fields)
-    message = str(rest.pop("message", code))
-    retry_after_ms = rest.pop("retry_after_ms", None)
-    if code.startswith("guest.out_of_"):
-        limit = code.removeprefix("guest.out_of_")
-        rest.pop("limit", None)
-        return LimitExceeded(message, limit=limit, retry_after_ms=retry_after_ms, **rest)
-    if code.startswith("app."):
-        return GuestRaised(message, code=code, retry_after_ms=retry_after_ms, **rest)
-    found = _CLASS_BY_CODE.get(code)
-    if found is None:
+    message = str(fields.get("message", code))
+    if not code.startswith("app.") and code not in _CLASS_BY_CODE and code not in _LIMIT_CODES:
         return InternalError(f"{code}: {message}")
-    return found(message, code=code, retry_after_ms=retry_after_ms, **rest)
+    error: LithoxError
+    if code in _LIMIT_CODES:
+        error = LimitExceeded(message, limit=code.removeprefix(_LIMIT_PREFIX))
+    else:
+        error = _CLASS_BY_CODE.get(code, GuestRaised)(message, code=code)
+    error.fields |= {name: fields[name] for name in fields if name not in _RESERVED_FIELDS}
+    if error.code in _LIMIT_CODES:
+        error.fields["limit"] = code.removeprefix(_LIMIT_PREFIX)
+    retry_after_ms = fields.get("retry_after_ms")
+    error.retry_after_ms = retry_after_ms if type(retry_after_ms) is int else None
+    return error
