@@ -1,1 +1,27 @@
-"""See README.md of this room."""
+"""WHAT HAPPENS NEXT: process table, scheduling, limits, retry. Facts in, effects out; pure."""
+
+from lithox.kernel.effects import Effect, Ended
+from lithox.kernel.kernel import Kernel
+from lithox.kernel.policy import DEFAULT_POLICY, Policy
+from lithox.kernel.process import Lane, ProcessView, Slice, SliceEnd, Spawn
+from lithox.kernel.retry import DEFAULT_RETRY, Retry, RetryPolicy, decide_retry, turn_order
+from lithox.kernel.states import ProcessState
+
+__all__ = [
+    "DEFAULT_POLICY",
+    "DEFAULT_RETRY",
+    "Effect",
+    "Ended",
+    "Kernel",
+    "Lane",
+    "Policy",
+    "ProcessState",
+    "ProcessView",
+    "Retry",
+    "RetryPolicy",
+    "Slice",
+    "SliceEnd",
+    "Spawn",
+    "decide_retry",
+    "turn_order",
+]

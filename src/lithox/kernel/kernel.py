@@ -1,0 +1,410 @@
+"""WHAT HAPPENS NEXT: facts in (`notify_*`), effects out (`take_effects`), nothing else.
+
+The kernel has no clock, chance, I/O or thread. Every fact carries its time; a fact at time t first
+makes happen all that was due by t (deadlines, wall limits), so the answer to "did the deadline or
+the commit come first" depends on the times in the facts only, never on when a timer fired. Times
+that run backwards count as the latest time seen.
+
+Who wins at the end of a slice: a process that was killed, or whose end by time has passed, while
+it was on a processor is ended by that, whatever its slice came to; `notify_sliced` then returns
+False and the effect follows. A run that FINISHED before any of it is over, and nothing can end it
+any more. Dispatch asks `may_finish` and hands the commit to the store in the same step.
+
+A process that ends in any other way than FINISHED takes its children with it, innermost first.
+
+Invariants: a process is in exactly one phase of `states.MOVES`; each process ends exactly once; a
+PID is never given twice; a method costs the same with ten processes and with ten thousand, apart
+from `table`. Not thread-safe: all calls come from the node's thread. More public methods than
+style asks for: they are one protocol with one state behind it, and most are one line.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lithox.errors import InternalError
+from lithox.kernel.deadlines import DeadlineHeap
+from lithox.kernel.effects import Effect, Ended
+from lithox.kernel.policy import DEFAULT_POLICY, Policy
+from lithox.kernel.process import (
+    CODE_CANCELLED,
+    Lane,
+    Process,
+    ProcessView,
+    Slice,
+    SliceEnd,
+    Spawn,
+)
+from lithox.kernel.scheduler import LaneQueue
+from lithox.kernel.states import MOVES, STATE_OF, Fact, Phase
+from lithox.model.ids import AccountName, Pid
+from lithox.model.limits import PRIORITY_HIGHEST, PRIORITY_LOWEST
+
+_PICKED: Final = MOVES[Fact.PICKED]
+_WOKEN: Final = MOVES[Fact.WOKEN]
+_PARKED: Final = MOVES[Fact.PARKED]
+_GIVEN_UP: Final = MOVES[Fact.GIVEN_UP]
+_KILLED: Final = MOVES[Fact.KILLED]
+_SLICED: Final = (
+    MOVES[Fact.YIELDED],
+    MOVES[Fact.ASKED],
+    MOVES[Fact.OVER],
+    MOVES[Fact.OVER],
+    MOVES[Fact.RERUN],
+)
+"""Rows in the order of `SliceEnd`."""
+
+_READY: Final = Phase.READY
+_WAITING: Final = Phase.WAITING
+_ZOMBIE: Final = Phase.ZOMBIE
+_GONE: Final = Phase.GONE
+
+
+class Kernel:
+    """The process table and the scheduler of one node."""
+
+    def __init__(self, policy: Policy = DEFAULT_POLICY) -> None:
+        self.policy: Final = policy
+        self._table: dict[int, Process] = {}
+        self._counts: dict[AccountName, int] = {}
+        self._fast = LaneQueue(Lane.FAST, policy)
+        self._long = LaneQueue(Lane.LONG, policy)
+        self._lanes = (self._fast, self._long)
+        self._deadlines = DeadlineHeap()
+        self._effects: list[Effect] = []
+        self._pid_last = 0
+        self._now_ns = 0
+        self._fuel_per_us = policy.fuel_per_us
+        self._quanta_fuel = policy.quanta_fuel
+        self._level_last = len(policy.quanta_fuel) - 1
+        share = policy.long_floor_share
+        self._floor_ratio = share / (1 - share)
+        self._floor_credit = 0.0
+        self._refused = 0
+        self._ended_by_kernel = 0
+
+    # Facts about one process.
+
+    def notify_spawned(self, spec: Spawn, now_ns: int) -> Pid | None:
+        """Admits a process; it is ready, in the FAST lane.
+
+        Returns:
+            Its PID, or None when the node or the account has too many processes (answer
+            `request.overloaded`). A child of a live parent may use the reserve above both bounds.
+        """
+        now_ns = self._advance(now_ns)
+        policy = self.policy
+        parent = None if spec.parent is None else self._table.get(spec.parent)
+        if parent is not None and parent.phase is _ZOMBIE:
+            self._refused += 1
+            return None
+        reserve = 0 if parent is None else policy.children_reserve
+        account = spec.account
+        count = self._counts.get(account, 0)
+        if (
+            len(self._table) >= policy.processes_max + reserve
+            or count >= policy.processes_per_account_max + reserve
+        ):
+            self._refused += 1
+            return None
+        if not PRIORITY_LOWEST <= spec.priority <= PRIORITY_HIGHEST:
+            raise InternalError(f"priority {spec.priority} reached the kernel unchecked")
+        self._pid_last += 1
+        pid = Pid(self._pid_last)
+        process = Process(pid, spec, now_ns)
+        if parent is None:
+            process.parent = None
+        elif parent.children is None:
+            parent.children = {pid: None}
+        else:
+            parent.children[pid] = None
+        self._table[pid] = process
+        self._counts[account] = count + 1
+        self._deadlines.add(process)
+        self._fast.push(process, now_ns)
+        if process.end_ns <= now_ns:
+            self._expire(now_ns)
+        return pid
+
+    def notify_sliced(self, pid: Pid, end: SliceEnd, fuel: int, cpu_ns: int, now_ns: int) -> bool:
+        """Takes back the slice of `pid`.
+
+        Args:
+            end: why it came back.
+            fuel: burned in this slice.
+            cpu_ns: processor time of this slice.
+
+        Returns:
+            Whether `end` stands. False: the process had been killed or its time was up; it is
+            gone, its `Ended` effect says why, and nothing of it may be committed.
+        """
+        now_ns = self._advance(now_ns)
+        process = self._get(pid)
+        charged_fuel = max(fuel, cpu_ns * self._fuel_per_us // 1000)
+        process.fuel += fuel
+        process.cpu_ns += cpu_ns
+        level = process.level
+        self._charge(level, charged_fuel)
+        phase = process.phase
+        after = _SLICED[end][phase]
+        if after is None:
+            raise InternalError(f"process {pid} came back from a slice while {phase.name}")
+        self._lanes[1 if level else 0].settle(process, charged_fuel)
+        if phase is _ZOMBIE:
+            self._remove(process)
+            self._effects.append(Ended(pid, process.kill_code))
+            return False
+        if after is _GONE:
+            if end is SliceEnd.ENDED:
+                self._end_children(process, CODE_CANCELLED)
+            self._remove(process)
+            return True
+        process.level_fuel += charged_fuel
+        if end is SliceEnd.YIELDED or process.level_fuel >= self._quanta_fuel[level]:
+            process.level_fuel = 0
+            if level < self._level_last:
+                process.level = level + 1
+        process.phase = after
+        if after is _READY:
+            self._lanes[1 if process.level else 0].push(process, now_ns)
+        return True
+
+    def notify_woken(self, pid: Pid, now_ns: int) -> bool:
+        """Makes a WAITING process ready: its answer or its turn is there.
+
+        Returns:
+            False when the process is gone (killed while it waited): drop the answer.
+        """
+        now_ns = self._advance(now_ns)
+        process = self._table.get(pid)
+        if process is None:
+            return False
+        self._move(process, _WOKEN, "woken")
+        self._lanes[1 if process.level else 0].push(process, now_ns)
+        return True
+
+    def notify_waiting(self, pid: Pid, now_ns: int) -> bool:
+        """Parks a ready process until `notify_woken` (it waits its turn on an entity).
+
+        Returns:
+            False when the process is gone.
+        """
+        self._advance(now_ns)
+        process = self._table.get(pid)
+        if process is None:
+            return False
+        self._move(process, _PARKED, "parked")
+        self._lanes[1 if process.level else 0].remove(process)
+        return True
+
+    def notify_ended(self, pid: Pid, now_ns: int) -> bool:
+        """Removes a process that is not on a processor: dispatch has given it up.
+
+        No effect for the process itself; its children are ended.
+
+        Returns:
+            False when the process is gone already.
+        """
+        self._advance(now_ns)
+        process = self._table.get(pid)
+        if process is None:
+            return False
+        if _GIVEN_UP[process.phase] is None:
+            raise InternalError(f"process {pid} was given up while {process.phase.name}")
+        self._end_children(process, CODE_CANCELLED)
+        self._unqueue(process)
+        self._remove(process)
+        return True
+
+    def notify_killed(self, pid: Pid, code: str, now_ns: int) -> bool:
+        """Ends a process: at once, or when its slice comes back. The first kill's code stands.
+
+        Args:
+            code: what the requester is told, such as `request.cancelled`.
+
+        Returns:
+            False when there is no such process (any more).
+        """
+        self._advance(now_ns)
+        process = self._table.get(pid)
+        if process is None:
+            return False
+        self._kill(process, code)
+        return True
+
+    def notify_time(self, now_ns: int) -> None:
+        """Ends every process whose deadline or wall limit is at or before `now_ns`."""
+        self._advance(now_ns)
+
+    # Decisions.
+
+    def next_slice(self, lane: Lane, now_ns: int) -> Slice | None:
+        """Picks the next process of `lane` and marks it as on a processor; None: nothing ready."""
+        now_ns = self._advance(now_ns)
+        process = self._lanes[lane].pick(now_ns)
+        if process is None:
+            return None
+        self._move(process, _PICKED, "picked")
+        return Slice(process.pid, process.precharged_fuel)
+
+    def next_lane(self) -> Lane | None:
+        """Says which lane a processor that serves both should take; None: nothing is ready.
+
+        FAST goes first, unless the LONG lane has work and its floor of the node is due.
+        """
+        if not self._long.ready_count:
+            return Lane.FAST if self._fast.ready_count else None
+        if not self._fast.ready_count or self._floor_credit > 0:
+            return Lane.LONG
+        return Lane.FAST
+
+    def may_finish(self, pid: Pid, now_ns: int) -> bool:
+        """Says whether a commit of `pid`, on a processor now, may be handed to the store."""
+        self._advance(now_ns)
+        process = self._table.get(pid)
+        return process is not None and process.phase is not _ZOMBIE
+
+    def next_deadline_ns(self) -> int | None:
+        """Returns when `notify_time` is next needed, or None."""
+        return self._deadlines.next_ns()
+
+    def has_ready(self, lane: Lane) -> bool:
+        """Says whether `next_slice(lane)` would find something but for ends by time."""
+        return self._lanes[lane].ready_count > 0
+
+    def take_effects(self) -> list[Effect]:
+        """Returns what must be done, in order, and forgets it."""
+        effects = self._effects
+        if effects:
+            self._effects = []
+            return effects
+        return []
+
+    # What is.
+
+    def find(self, pid: Pid) -> ProcessView | None:
+        """Returns one row of `lithox ps`, or None when there is no such process (any more)."""
+        process = self._table.get(pid)
+        return None if process is None else _view(process)
+
+    def table(self) -> list[ProcessView]:
+        """Returns all processes by PID. Its cost grows with their number."""
+        return [_view(process) for process in self._table.values()]
+
+    def statistics(self) -> dict[str, int]:
+        """Returns counts for the metrics page."""
+        return {
+            "processes": len(self._table),
+            "accounts": len(self._counts),
+            "ready_fast": self._fast.ready_count,
+            "ready_long": self._long.ready_count,
+            "spawned": self._pid_last,
+            "refused": self._refused,
+            "ended_by_kernel": self._ended_by_kernel,
+        }
+
+    # Below: how.
+
+    def _advance(self, now_ns: int) -> int:
+        """Returns the time of the fact, after all that was due by then has happened."""
+        if now_ns < self._now_ns:
+            now_ns = self._now_ns
+        else:
+            self._now_ns = now_ns
+        if self._deadlines.earliest_ns <= now_ns:
+            self._expire(now_ns)
+        return now_ns
+
+    def _expire(self, now_ns: int) -> None:
+        while (process := self._deadlines.pop_due(now_ns)) is not None:
+            self._kill(process, process.end_code)
+
+    def _get(self, pid: Pid) -> Process:
+        process = self._table.get(pid)
+        if process is None:
+            raise InternalError(f"a fact about process {pid}, which is not there")
+        return process
+
+    def _move(self, process: Process, row: tuple[Phase | None, ...], what: str) -> None:
+        after = row[process.phase]
+        if after is None:
+            raise InternalError(f"process {process.pid} was {what} while {process.phase.name}")
+        process.phase = after
+
+    def _charge(self, level: int, charged_fuel: int) -> None:
+        """Keeps the LONG lane's floor: FAST work earns it credit while it has something ready.
+
+        Credit is kept within one first-level quantum either way, so that a lane that had nothing
+        to do cannot come back with a claim on the past.
+        """
+        bound = self._quanta_fuel[1]
+        if level:
+            self._floor_credit = max(self._floor_credit - charged_fuel, -bound)
+        elif self._long.ready_count:
+            earned = charged_fuel * self._floor_ratio
+            self._floor_credit = min(self._floor_credit + earned, bound)
+
+    def _kill(self, process: Process, code: str) -> None:
+        """Ends `process` now or marks it; its children first."""
+        if process.phase is _ZOMBIE:
+            return
+        self._end_children(process, code)
+        after = _KILLED[process.phase]
+        if after is _GONE:
+            self._unqueue(process)
+            self._remove(process)
+            self._effects.append(Ended(process.pid, code))
+        else:
+            process.phase = _ZOMBIE
+            process.kill_code = code
+        self._ended_by_kernel += 1
+
+    def _end_children(self, process: Process, code: str) -> None:
+        """Kills what `process` has begun and not seen end; calls nest at most 32 deep."""
+        if process.children is not None:
+            for pid in tuple(process.children):
+                child = self._table.get(pid)
+                if child is not None:
+                    self._kill(child, code)
+
+    def _unqueue(self, process: Process) -> None:
+        if process.phase is _READY:
+            self._lanes[1 if process.level else 0].remove(process)
+
+    def _remove(self, process: Process) -> None:
+        """Forgets a process that stands in no queue; children it leaves have no parent then."""
+        process.phase = _GONE
+        pid = process.pid
+        del self._table[pid]
+        self._deadlines.forget(process)
+        account = process.account
+        count = self._counts[account] - 1
+        if count:
+            self._counts[account] = count
+        else:
+            del self._counts[account]
+        if process.parent is not None:
+            parent = self._table.get(process.parent)
+            if parent is not None and parent.children is not None:
+                parent.children.pop(pid, None)
+        if process.children:
+            for child_pid in process.children:
+                child = self._table.get(child_pid)
+                if child is not None:
+                    child.parent = None
+
+
+def _view(process: Process) -> ProcessView:
+    return ProcessView(
+        pid=process.pid,
+        name=process.name,
+        account=process.account,
+        state=STATE_OF[process.phase],
+        level=process.level,
+        lane=Lane.LONG if process.level else Lane.FAST,
+        priority=process.priority,
+        fuel=process.fuel,
+        cpu_ns=process.cpu_ns,
+        started_ns=process.started_ns,
+        parent=process.parent,
+    )
