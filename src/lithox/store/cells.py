@@ -1,0 +1,228 @@
+"""What every cell holds, at the newest version and at older ones: cache, recent changes, engine.
+
+Order of look-up for the newest value: the entity's view; else the cell's dirty value; else the
+engine. It is exact because every commit updates all three in one step on the node's thread, and a
+cell that is not dirty is durable, so the engine has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from lithox.errors import BadArguments, InternalError
+from lithox.store.contract import Cell, Item, Range
+from lithox.store.engine import Engine, text_bytes
+from lithox.store.recent import RecentChanges
+from lithox.store.snapshot import merge_items
+from lithox.store.views import EntityViews, View
+
+USER_KEYS_START: Final = "\x01"
+"""The first text a user's key can be: keys of the system begin with NUL."""
+
+
+class VisibleCells:
+    """Every cell's visible value: see the module's header."""
+
+    __slots__ = ("_engine", "hits", "misses", "recent", "views")
+
+    def __init__(self, engine: Engine, recent: RecentChanges, views: EntityViews) -> None:
+        self._engine = engine
+        self.recent = recent
+        self.views = views
+        self.hits = 0
+        self.misses = 0
+
+    # Reads.
+
+    def find_newest(self, entity: str, key: str) -> Item | None:
+        """Returns the newest visible item. Blocks on a cell that is not cached."""
+        view = self.views.views.get(entity)
+        if view is not None and (view.is_complete or key in view.items):
+            self.hits += 1
+            return view.items.get(key)
+        changes = self.recent.entities.get(entity)
+        if changes is not None and key in changes.dirty:
+            return changes.dirty[key]
+        self.misses += 1
+        item = self._engine.find_item(entity, key)
+        self.views.learn(entity, key, item)
+        return item
+
+    def find_at(self, version: int, entity: str, key: str) -> Item | None:
+        """Returns the item that an open snapshot at `version` sees."""
+        changes = self.recent.entities.get(entity)
+        if (
+            changes is None
+            or changes.last_version <= version
+            or changes.modified.get(key, 0) <= version
+        ):
+            return self.find_newest(entity, key)
+        for until_version, item in changes.undo.get(key, ()):
+            if until_version > version:
+                return item
+        raise InternalError("a cell's older value was forgotten while a snapshot needed it")
+
+    def load_newest(self, entity: str, bytes_max: int) -> View | None:
+        """Returns the complete view of `entity`, or None: too large to load. May block."""
+        view = self.views.touch(entity)
+        if view is not None and view.is_complete:
+            self.hits += 1
+            return view
+        self.misses += 1
+        loaded = self._engine.load_items(entity, bytes_max)
+        if loaded is None:
+            return None
+        items: dict[str, Item | None] = {**loaded}
+        changes = self.recent.entities.get(entity)
+        if changes is not None:
+            for key, item in changes.dirty.items():
+                if item is None:
+                    items.pop(key, None)
+                else:
+                    items[key] = item
+        view = View(items, is_complete=True)
+        self.views.keep(entity, view)
+        return view
+
+    def scan_at(self, version: int, area: Range, limit: int) -> list[tuple[str, Item]]:
+        """Returns the first `limit` items of `area` that an open snapshot at `version` sees."""
+        entity, start, end = area
+        changes = self.recent.entities.get(entity)
+        is_newest = changes is None or changes.last_version <= version
+        view = self.views.views.get(entity)
+        if is_newest and view is not None and view.is_complete:
+            self.hits += 1
+            keys = sorted(k for k in view.items if start <= k and (end is None or k < end))
+            return [(k, item) for k in keys[:limit] if (item := view.items[k]) is not None]
+        overlay: dict[str, Item | None] = {}
+        if changes is not None:
+            changed = {**changes.dirty, **dict.fromkeys(self.recent.keys_after(changes, version))}
+            for key in changed:
+                if start <= key and (end is None or key < end):
+                    overlay[key] = self.find_at(version, entity, key)
+        self.misses += 1
+        return merge_items(
+            lambda begin, count: self._engine.scan_items(Range(entity, begin, end), count),
+            overlay,
+            start,
+            limit,
+        )
+
+    def measure_newest(self, entity: str) -> tuple[int, int]:
+        """Returns (number, bytes) of the user's items. May block."""
+        view = self.views.views.get(entity)
+        if view is not None and view.is_complete:
+            pairs = [(k, i) for k, i in view.items.items() if k >= USER_KEYS_START and i]
+            return len(pairs), sum(text_bytes(k) + len(i.value) for k, i in pairs)
+        changes = self.recent.entities.get(entity)
+        if changes is None or not changes.dirty:
+            return self._engine.measure_keys(entity, USER_KEYS_START)
+        # The engine may or may not have parts of what is dirty: count the rest, then add that.
+        # Rare (a large entity measured while it is written), so a walk over its keys will do.
+        count = size = 0
+        start = USER_KEYS_START
+        while True:
+            page = self._engine.scan_items(Range(entity, start, None), 1024)
+            for key, item in page:
+                if key not in changes.dirty:
+                    count += 1
+                    size += text_bytes(key) + len(item.value)
+            if len(page) < 1024:
+                break
+            start = page[-1][0] + "\x00"
+        for key, dirty in changes.dirty.items():
+            if dirty is not None and key >= USER_KEYS_START:
+                count += 1
+                size += text_bytes(key) + len(dirty.value)
+        return count, size
+
+    def list_entities(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Returns the first `limit` entities with a key that start with `prefix`, > `after`."""
+        doubtful = {
+            entity
+            for entity, changes in self.recent.entities.items()
+            if changes.dirty and entity > after and entity.startswith(prefix)
+        }
+        durable = self._engine.list_entities(prefix, after, limit + len(doubtful))
+        # Behind the last durable one listed there may be more, so nothing may be added there.
+        bound = durable[-1] if len(durable) == limit + len(doubtful) else None
+        found = [entity for entity in durable if entity not in doubtful]
+        for entity in doubtful:
+            changes = self.recent.entities[entity]
+            is_there = any(item is not None for item in changes.dirty.values())
+            if (bound is None or entity <= bound) and (is_there or self._has_clean(entity)):
+                found.append(entity)
+        return sorted(found)[:limit]
+
+    def _has_clean(self, entity: str) -> bool:
+        """Returns whether `entity` has a key beside those that are being deleted."""
+        dirty = self.recent.entities[entity].dirty
+        return bool(self._engine_scan_beside(entity, dirty))
+
+    def _engine_scan_beside(
+        self, entity: str, dirty: Mapping[str, Item | None]
+    ) -> list[tuple[str, Item]]:
+        overlay: dict[str, Item | None] = dict.fromkeys(dirty)
+        return merge_items(
+            lambda begin, count: self._engine.scan_items(Range(entity, begin, None), count),
+            overlay,
+            "",
+            1,
+        )
+
+    # Changes.
+
+    def apply(self, version: int, writes: Mapping[Cell, bytes | None]) -> list[Cell]:
+        """Makes `writes` the newest values; returns their cells.
+
+        Raises:
+            BadArguments: a name is not valid Unicode or a value not bytes; nothing happened.
+        """
+        cells = list(writes)
+        check_writes(writes)
+        recent = self.recent
+        by_entity: dict[str, list[tuple[str, Item | None]]] = {}
+        for cell in cells:
+            entity, key = cell
+            # This may read the disk and fail, so it comes before anything is changed.
+            if recent.needs_undo(recent.changes_of(entity), key):
+                item = self.find_newest(entity, key)
+                recent.keep_undo(cell, until_version=version, item=item)
+        for (entity, key), value in writes.items():
+            new = None if value is None else Item(value, version)
+            recent.entities[entity].dirty[key] = new
+            by_entity.setdefault(entity, []).append((key, new))
+        for entity, changed in by_entity.items():
+            self.views.apply(entity, changed)
+        recent.mark(version, cells)
+        return cells
+
+    def withdraw(self, version: int, cells: set[Cell]) -> None:
+        """Makes the durable values of `cells` visible again, as the change that `version` is."""
+        recent = self.recent
+        for cell in cells:
+            entity, key = cell
+            changes = recent.entities[entity]
+            if recent.needs_undo(changes, key):
+                recent.keep_undo(cell, until_version=version, item=changes.dirty[key])
+        for entity, key in cells:
+            recent.entities[entity].dirty.pop(key, None)
+            self.views.forget(entity)
+        recent.mark(version, sorted(cells))
+
+
+def check_writes(writes: Mapping[Cell, bytes | None]) -> None:
+    """Raises BadArguments if a name is not valid Unicode or a value not bytes.
+
+    A single such write would otherwise fail in the writer, and with it all that wait there.
+    """
+    for (entity, key), value in writes.items():
+        if not (key.isascii() and entity.isascii()):
+            try:
+                key.encode()
+                entity.encode()
+            except UnicodeEncodeError:
+                raise BadArguments("a key is valid Unicode; found a lone surrogate") from None
+        if value is not None and type(value) is not bytes:
+            raise BadArguments(f"a stored value is bytes; found {type(value).__name__}")

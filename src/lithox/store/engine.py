@@ -1,0 +1,138 @@
+"""What an engine adds to the shared core: reads of what is durable, and a queue of what to write.
+
+The core (`visible.py`) holds everything that is visible but not yet durable. An engine therefore
+answers every read from its durable data alone, and it may already contain parts whose completion
+the core has not heard of: the core's own newer values always win over what an engine returns.
+
+An engine writes the parts it was given in the order it was given them, several to one sync, and
+reports through `Listener` on the node's thread. After it has reported a failure it forgets every
+part queued before `confirm_withdrawal`, then probes until writing works again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from lithox.errors import TransactionError
+from lithox.store.contract import AuditRecord, Cell, Item, Range, ResultRecord
+
+
+class ResultKey(NamedTuple):
+    """Under what a result is found again."""
+
+    identity: str
+    entity: str
+    request_id: str
+
+
+def key_of_result(record: ResultRecord) -> ResultKey:
+    return ResultKey(record.identity, record.entity, record.request_id)
+
+
+@dataclass(slots=True)
+class Part:
+    """What one version makes durable; unfrozen for speed, not changed once queued."""
+
+    version: int
+    writes: Mapping[Cell, bytes | None] = field(default_factory=dict[Cell, "bytes | None"])
+    result: ResultRecord | None = None
+    dropped_results: Sequence[ResultKey] = ()
+
+
+class AuditPart(NamedTuple):
+    """One audit record with its place in the ring; durable with whatever sync comes next."""
+
+    sequence: int
+    record: AuditRecord
+
+
+class Listener(Protocol):
+    """The core, as an engine sees it. Called on the node's thread only."""
+
+    def notify_durable(self, version: int, audit_sequence: int) -> None:
+        """Every part up to `version` and audit record up to `audit_sequence` is durable."""
+        ...
+
+    def notify_failed(self, error: TransactionError) -> None:
+        """The oldest parts that are not durable could not be written; all such are lost."""
+        ...
+
+    def notify_resumed(self) -> None:
+        """Writing works again after a failure."""
+        ...
+
+
+class Engine(Protocol):
+    """Durable reads and the write queue of one database. Called on the node's thread only."""
+
+    def find_item(self, entity: str, key: str) -> Item | None:
+        """Returns the durable item, or None. Blocks on a page that is not in memory."""
+        ...
+
+    def load_items(self, entity: str, bytes_max: int) -> dict[str, Item] | None:
+        """Returns a new dict of all items, or None when they have more than `bytes_max` bytes."""
+        ...
+
+    def scan_items(self, area: Range, limit: int) -> list[tuple[str, Item]]:
+        """Returns the first `limit` items of `area`, by key."""
+        ...
+
+    def list_entities(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Returns the first `limit` entities that have a key, start with `prefix`, > `after`."""
+        ...
+
+    def measure_keys(self, entity: str, start: str) -> tuple[int, int]:
+        """Returns (number, bytes of keys and values) of the keys from `start` on."""
+        ...
+
+    def find_result(self, key: ResultKey) -> ResultRecord | None:
+        """Returns the recorded answer, or None."""
+        ...
+
+    def count_results(
+        self, account: str, among: Iterable[ResultKey]
+    ) -> tuple[int, set[ResultKey]]:
+        """Returns the number of results of `account` and those of `among` which it counted."""
+        ...
+
+    def list_expired_results(self, now_ns: int, limit: int) -> list[ResultRecord]:
+        """Returns up to `limit` results with expires_ns <= now_ns, the oldest first."""
+        ...
+
+    def read_audit(self, below_sequence: int, limit: int) -> list[AuditRecord]:
+        """Returns up to `limit` records with a sequence below the given one, newest first."""
+        ...
+
+    def enqueue(self, part: Part | AuditPart) -> None:
+        """Queues `part`. Never blocks, never raises."""
+        ...
+
+    def confirm_withdrawal(self) -> None:
+        """Tells that the core has withdrawn everything queued so far; probing may begin."""
+        ...
+
+    def statistics(self) -> dict[str, Any]:
+        """Returns the engine's own counters."""
+        ...
+
+    def close(self) -> None:
+        """Writes what is queued, reports it to the listener, releases everything. Blocks."""
+        ...
+
+
+def text_bytes(text: str) -> int:
+    """Returns the UTF-8 size of `text`; raises UnicodeEncodeError for a lone surrogate."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def prefix_end(prefix: str) -> str | None:
+    """Returns the smallest text greater than all that start with `prefix`; None: there is none."""
+    for index in range(len(prefix) - 1, -1, -1):
+        point = ord(prefix[index]) + 1
+        if 0xD800 <= point <= 0xDFFF:
+            point = 0xE000  # Surrogates are no characters: the next one follows them.
+        if point <= 0x10FFFF:
+            return prefix[:index] + chr(point)
+    return None

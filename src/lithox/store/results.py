@@ -1,0 +1,102 @@
+"""Which requests were answered already, visible answers included, and how many an account has.
+
+Pending records (not yet durable) win over the engine's. The count of an account is read from the
+engine once, corrected by what is pending, then kept up to date here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lithox.store.contract import ResultRecord
+from lithox.store.engine import Engine, ResultKey, key_of_result
+
+RESULTS_KNOWN_MAX: Final = 16_384
+"""Answers of the engine (absent ones included) remembered, so that a submit need not ask again."""
+ACCOUNTS_COUNTED_MAX: Final = 16_384
+
+
+class VisibleResults:
+    """Recorded answers as the newest visible version has them."""
+
+    __slots__ = ("_counts", "_engine", "_known", "_pending")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._pending: dict[ResultKey, tuple[int, ResultRecord | None]] = {}
+        self._known: dict[ResultKey, ResultRecord | None] = {}
+        self._counts: dict[str, int] = {}
+
+    def find(self, key: ResultKey) -> ResultRecord | None:
+        pending = self._pending.get(key)
+        if pending is not None:
+            return pending[1]
+        if key in self._known:
+            return self._known[key]
+        record = self._engine.find_result(key)
+        self._remember(key, record)
+        return record
+
+    def count(self, account: str) -> int:
+        count = self._counts.get(account)
+        if count is None:
+            count, durable_keys = self._engine.count_results(account, list(self._pending))
+            count -= len(durable_keys)
+            for _, record in self._pending.values():
+                count += record is not None and record.account == account
+            if len(self._counts) >= ACCOUNTS_COUNTED_MAX:
+                self._counts.clear()
+            self._counts[account] = count
+        return count
+
+    def put(self, version: int, record: ResultRecord) -> None:
+        """Makes `record` visible, in place of an older one under the same id."""
+        key = key_of_result(record)
+        self._uncount(self.find(key))
+        if record.account in self._counts:
+            self._counts[record.account] += 1
+        self._pending[key] = (version, record)
+        self._known.pop(key, None)
+
+    def list_expired(self, now_ns: int, limit: int) -> list[ResultRecord]:
+        """Returns up to `limit` visible results with expires_ns <= now_ns."""
+        expired = [
+            record
+            for _, record in self._pending.values()
+            if record is not None and record.expires_ns <= now_ns
+        ][:limit]
+        # What is pending hides as many of the engine's rows at most.
+        for record in self._engine.list_expired_results(now_ns, limit + len(self._pending)):
+            if len(expired) >= limit:
+                break
+            if key_of_result(record) not in self._pending:
+                expired.append(record)
+        return expired
+
+    def drop(self, version: int, record: ResultRecord) -> None:
+        key = key_of_result(record)
+        self._uncount(record)
+        self._pending[key] = (version, None)
+        self._known.pop(key, None)
+
+    def settle(self, version: int, key: ResultKey) -> None:
+        """Notes that `version`, which put or dropped `key`, is durable."""
+        pending = self._pending.get(key)
+        if pending is not None and pending[0] == version:
+            del self._pending[key]
+            self._remember(key, pending[1])
+
+    def withdraw(self) -> None:
+        """Forgets everything that is not durable."""
+        self._pending.clear()
+        self._counts.clear()
+
+    def _uncount(self, record: ResultRecord | None) -> None:
+        if record is not None and record.account in self._counts:
+            self._counts[record.account] -= 1
+
+    def _remember(self, key: ResultKey, record: ResultRecord | None) -> None:
+        known = self._known
+        if len(known) >= RESULTS_KNOWN_MAX:
+            del known[next(iter(known))]
+        known[key] = record

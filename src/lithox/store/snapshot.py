@@ -1,0 +1,120 @@
+"""How a run sees the store: everything as it was at one version, whatever commits meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import merge
+from typing import TYPE_CHECKING, Final
+
+from lithox.errors import Conflict, InternalError
+from lithox.store.contract import Item, Loaded, Page, Range
+from lithox.store.engine import text_bytes
+from lithox.store.views import View
+
+if TYPE_CHECKING:
+    from lithox.store.cells import VisibleCells
+
+_NOTHING: Final = Loaded({}, is_complete=False)
+
+
+class StableView:
+    """A `Snapshot`: see the contract. Warm reads cost a few dictionary look-ups."""
+
+    __slots__ = ("_cells", "_is_open", "version")
+
+    def __init__(self, cells: VisibleCells, version: int) -> None:
+        self.version = version
+        self._cells = cells
+        self._is_open = True
+        cells.recent.open_snapshot(version)
+
+    def find(self, entity: str, key: str) -> Item | None:
+        cells = self._cells
+        changes = cells.recent.entities.get(entity)
+        if changes is None or changes.last_version <= self.version:
+            view = cells.views.views.get(entity)
+            if view is not None and (view.is_complete or key in view.items) and self._is_open:
+                return view.items.get(key)
+        self._check_open()
+        return cells.find_at(self.version, entity, key)
+
+    def load(self, entity: str, bytes_max: int) -> Loaded:
+        self._check_open()
+        cells = self._cells
+        view = cells.load_newest(entity, bytes_max)
+        if view is None:
+            return _NOTHING
+        changes = cells.recent.entities.get(entity)
+        if changes is None or changes.last_version <= self.version:
+            if view.items_bytes > bytes_max:
+                return _NOTHING
+            view.is_shared = True
+            return Loaded(view.items, is_complete=True)  # type: ignore[arg-type]
+        return self._load_older(entity, view, bytes_max)
+
+    def scan(self, area: Range, limit: int) -> Page:
+        self._check_open()
+        found = self._cells.scan_at(self.version, area, limit + 1)
+        return Page(found[:limit], more=len(found) > limit)
+
+    def release(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._cells.recent.release_snapshot(self.version)
+
+    def _load_older(self, entity: str, view: View, bytes_max: int) -> Loaded:
+        """Returns the complete view as it was at this snapshot."""
+        recent = self._cells.recent
+        items = dict(view.items)
+        for key in recent.keys_after(recent.entities[entity], self.version):
+            item = self._cells.find_at(self.version, entity, key)
+            if item is None:
+                items.pop(key, None)
+            else:
+                items[key] = item
+        size = sum(text_bytes(key) + len(item.value) for key, item in items.items() if item)
+        if size > bytes_max:
+            return _NOTHING
+        return Loaded(items, is_complete=True)  # type: ignore[arg-type]
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise InternalError("a released snapshot was read")
+        if self.version < self._cells.recent.floor_version:
+            raise Conflict(
+                "the run's snapshot is older than the history the store keeps; run it again",
+                snapshot_version=self.version,
+                floor_version=self._cells.recent.floor_version,
+            )
+
+
+def merge_items(
+    fetch: Callable[[str, int], list[tuple[str, Item]]],
+    overlay: dict[str, Item | None],
+    start: str,
+    limit: int,
+) -> list[tuple[str, Item]]:
+    """Returns the first `limit` items by key of what `fetch` gives, changed by `overlay`.
+
+    Args:
+        fetch: gives the first n items from a start key on, by key.
+        overlay: key -> item in place of the fetched one; None: it is not there.
+        start: where to begin.
+        limit: number of items wanted, at least 1.
+    """
+    # The overlay can hide as many fetched items as it has keys: fetch that many more, in pages,
+    # so that a large overlay over a small limit does not read the whole range at once.
+    added = sorted((key, item) for key, item in overlay.items() if item is not None)
+    found: list[tuple[str, Item]] = []
+    page_size = limit + min(len(overlay), limit)
+    while True:
+        page = fetch(start, page_size)
+        is_last = len(page) < page_size
+        bound = None if is_last else page[-1][0]
+        kept = (pair for pair in page if pair[0] not in overlay)
+        due = [pair for pair in added if bound is None or pair[0] <= bound]
+        added = added[len(due) :]
+        found.extend(merge(kept, due, key=lambda pair: pair[0]))
+        if is_last or len(found) >= limit or bound is None:
+            return found[:limit]
+        start = bound + "\x00"  # The smallest text greater than `bound`.

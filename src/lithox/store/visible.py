@@ -1,0 +1,319 @@
+"""When is a change seen, when is it safe: versions, validation, waiting, withdrawal; any engine.
+
+Theory of operation. `submit` gives a valid commit the next version, applies it to the visible
+cells and queues it at the engine. The engine tells up to which version everything is durable:
+that settles the commits and calls who waits. When it fails instead, all versions that are not
+durable are withdrawn together: one further version, durable at once, restores the older values,
+so whoever read a withdrawn one cannot commit. Then commits that write are refused until the
+engine tells that writing works again; reads go on.
+
+Invariants: durable_version <= visible_version < next version; commits become durable in version
+order; each `on_done` is called once, on the node's thread, never from inside the call it was
+given to (but `close` calls those that wait).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lithox.errors import StoreUnavailable, TransactionError
+from lithox.store.cells import VisibleCells
+from lithox.store.contract import AuditRecord, Cell, Commit, OnDone, Post, Range, ResultRecord
+from lithox.store.engine import AuditPart, Engine, Part, ResultKey, key_of_result
+from lithox.store.recent import RecentChanges
+from lithox.store.results import VisibleResults
+from lithox.store.snapshot import StableView
+from lithox.store.views import CACHE_BYTES_MAX, EntityViews
+
+PENDING_COMMITS_MAX: Final = 262_144
+"""Commits that may wait for the disk; several seconds of the fastest disk measured."""
+PENDING_BYTES_MAX: Final = 256 << 20
+"""Bytes of values that may wait for the disk."""
+AUDIT_PENDING_MAX: Final = 16_384
+"""Audit records that may wait for the disk; beyond it the oldest are dropped and counted."""
+RETRY_AFTER_MS: Final = 1_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Options:
+    """Bounds of the core; see the constants for what they mean."""
+
+    cache_bytes_max: int = CACHE_BYTES_MAX
+    pending_commits_max: int = PENDING_COMMITS_MAX
+    pending_bytes_max: int = PENDING_BYTES_MAX
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A version that is visible and not durable."""
+
+    version: int
+    cells: Sequence[Cell]
+    results: Sequence[ResultKey]
+    value_bytes: int
+    on_done: OnDone | None
+
+
+class VisibleStore:
+    """Everything of a `Store` but the engine; see the contract for what the methods promise."""
+
+    def __init__(
+        self, *, engine: Engine, post: Post, version: int, audit_sequence: int, options: Options
+    ) -> None:
+        """Makes the core of a store whose durable data have versions up to `version`."""
+        self.visible_version = version
+        self.durable_version = version
+        self._next_version = version + 1
+        self._engine = engine
+        self._post = post
+        self._options = options
+        self._cells = VisibleCells(
+            engine,
+            RecentChanges(floor_version=version),
+            EntityViews(bytes_max=options.cache_bytes_max),
+        )
+        self._results = VisibleResults(engine)
+        self._pending: deque[_Pending] = deque()
+        self._pending_bytes = 0
+        self._waiters: dict[int, list[OnDone]] = {}
+        self._ready: list[OnDone] = []
+        self._audit: deque[AuditPart] = deque()
+        self._next_audit_sequence = audit_sequence
+        self._refusal: StoreUnavailable | None = None
+        self._is_closed = False
+        self._commits = self._conflicts = self._withdrawals = self._audit_dropped = 0
+
+    # Reading.
+
+    def open_snapshot(self) -> StableView:
+        return StableView(self._cells, self.visible_version)
+
+    def is_current(
+        self, snapshot_version: int, reads: Iterable[Cell], ranges: Iterable[Range]
+    ) -> bool:
+        return self._cells.recent.is_current(snapshot_version, reads, ranges)
+
+    def find_result(self, identity: str, entity: str, request_id: str) -> ResultRecord | None:
+        return self._results.find(ResultKey(identity, entity, request_id))
+
+    def count_results(self, account: str) -> int:
+        return self._results.count(account)
+
+    def list_entities(self, prefix: str, after: str, limit: int) -> list[str]:
+        return self._cells.list_entities(prefix, after, limit)
+
+    def measure_entity(self, entity: str) -> tuple[int, int]:
+        return self._cells.measure_newest(entity)
+
+    def read_audit(self, limit: int) -> list[AuditRecord]:
+        waiting = list(self._audit)[::-1]
+        newest = [part.record for part in waiting[:limit]]
+        if len(newest) < limit:
+            below = self._audit[0].sequence if self._audit else self._next_audit_sequence
+            newest += self._engine.read_audit(below, limit - len(newest))
+        return newest
+
+    def statistics(self) -> dict[str, Any]:
+        cells = self._cells
+        return {
+            "visible_version": self.visible_version,
+            "durable_version": self.durable_version,
+            "is_writable": self._refusal is None and not self._is_closed,
+            "commits": self._commits,
+            "conflicts": self._conflicts,
+            "withdrawals": self._withdrawals,
+            "pending_commits": len(self._pending),
+            "pending_bytes": self._pending_bytes,
+            "audit_pending": len(self._audit),
+            "audit_dropped": self._audit_dropped,
+            "cache_hits": cells.hits,
+            "cache_misses": cells.misses,
+            "cache_bytes": cells.views.bytes_used,
+            "cache_evictions": cells.views.evictions,
+            **cells.recent.statistics(),
+            **self._engine.statistics(),
+        }
+
+    # Writing.
+
+    def submit(self, commit: Commit, on_done: OnDone) -> int | None:
+        is_writing = bool(commit.writes) or commit.result is not None
+        if is_writing or self._is_closed:
+            self._check_writable()
+        recent = self._cells.recent
+        if not recent.is_current(commit.snapshot_version, commit.reads, commit.ranges):
+            self._conflicts += 1
+            return None
+        if not is_writing:
+            if self.when_read_durable(commit.reads, commit.ranges, on_done):
+                self._call_soon(on_done)
+            return self.visible_version
+        version = self._next_version
+        writes = commit.writes
+        cells = self._cells.apply(version, writes)
+        results: tuple[ResultKey, ...] = ()
+        if commit.result is not None:
+            self._results.put(version, commit.result)
+            results = (key_of_result(commit.result),)
+        self._queue(Part(version, writes, commit.result), cells, results, on_done)
+        self._commits += 1
+        return version
+
+    def when_read_durable(
+        self, reads: Iterable[Cell], ranges: Iterable[Range], on_done: OnDone
+    ) -> bool:
+        version = self._cells.recent.newest_read(
+            reads, ranges, above_version=self.durable_version
+        )
+        if version <= self.durable_version:
+            return True
+        self._waiters.setdefault(version, []).append(on_done)
+        return False
+
+    def drop_expired_results(self, now_ns: int, limit: int) -> int:
+        if self._refusal is not None or self._is_closed:
+            return 0
+        expired = self._results.list_expired(now_ns, limit)
+        if not expired:
+            return 0
+        version = self._next_version
+        for record in expired:
+            self._results.drop(version, record)
+        keys = tuple(key_of_result(record) for record in expired)
+        self._queue(Part(version, dropped_results=keys), (), keys, None)
+        return len(expired)
+
+    def record_audit(self, record: AuditRecord) -> None:
+        part = AuditPart(self._next_audit_sequence, record)
+        self._next_audit_sequence += 1
+        self._audit.append(part)
+        if len(self._audit) > AUDIT_PENDING_MAX:
+            self._audit.popleft()
+            self._audit_dropped += 1
+        if self._refusal is None and not self._is_closed:
+            self._engine.enqueue(part)
+
+    def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._engine.close()
+        if self._pending:  # The engine could not write them and has said so, or died.
+            self._withdraw(_refusal_of("the store is closed"))
+        self._call_ready()
+
+    # What the engine tells.
+
+    def notify_durable(self, version: int, audit_sequence: int) -> None:
+        calls: list[OnDone] = []
+        while self._pending and self._pending[0].version <= version:
+            pending = self._pending.popleft()
+            self._pending_bytes -= pending.value_bytes
+            self._cells.recent.settle(pending.version, pending.cells)
+            for key in pending.results:
+                self._results.settle(pending.version, key)
+            if pending.on_done is not None:
+                calls.append(pending.on_done)
+            if self._waiters:
+                calls.extend(self._waiters.pop(pending.version, ()))
+        self.durable_version = max(self.durable_version, version)
+        while self._audit and self._audit[0].sequence <= audit_sequence:
+            self._audit.popleft()
+        self._cells.recent.prune(self.durable_version)
+        _call_each(calls, None)
+
+    def notify_failed(self, error: TransactionError) -> None:
+        self._refusal = _refusal_of(error.message)
+        self._withdraw(error)
+        self._engine.confirm_withdrawal()
+
+    def notify_resumed(self) -> None:
+        self._refusal = None
+        for part in self._audit:
+            self._engine.enqueue(part)
+
+    def refuse_writes(self, error: TransactionError) -> None:
+        """Starts without a working disk: commits are refused until `notify_resumed`."""
+        self._refusal = _refusal_of(error.message)
+
+    # Inside.
+
+    def _check_writable(self) -> None:
+        if self._is_closed:
+            raise _refusal_of("the store is closed")
+        if self._refusal is not None:
+            raise _refusal_of(self._refusal.message)
+        if (
+            len(self._pending) >= self._options.pending_commits_max
+            or self._pending_bytes >= self._options.pending_bytes_max
+        ):
+            raise StoreUnavailable(
+                "more waits for the disk than the node may hold; try again",
+                retry_after_ms=RETRY_AFTER_MS,
+                pending_commits=len(self._pending),
+                pending_bytes=self._pending_bytes,
+            )
+
+    def _queue(
+        self,
+        part: Part,
+        cells: Sequence[Cell],
+        results: Sequence[ResultKey],
+        on_done: OnDone | None,
+    ) -> None:
+        size = 0
+        for value in part.writes.values():
+            if value is not None:
+                size += len(value)
+        self._pending_bytes += size
+        self._pending.append(_Pending(part.version, cells, results, size, on_done))
+        self.visible_version = part.version
+        self._next_version = part.version + 1
+        self._engine.enqueue(part)
+
+    def _withdraw(self, error: TransactionError) -> None:
+        pending, self._pending = self._pending, deque()
+        waiters, self._waiters = self._waiters, {}
+        self._pending_bytes = 0
+        calls: list[OnDone] = []
+        cells: set[Cell] = set()
+        for lost in pending:
+            cells.update(lost.cells)
+            if lost.on_done is not None:
+                calls.append(lost.on_done)
+            calls.extend(waiters.get(lost.version, ()))
+        version = self._next_version
+        self._next_version += 1
+        self._cells.withdraw(version, cells)
+        self._results.withdraw()
+        self.visible_version = self.durable_version = version
+        self._withdrawals += len(pending)
+        _call_each(calls, error)
+
+    def _call_soon(self, on_done: OnDone) -> None:
+        self._ready.append(on_done)
+        if len(self._ready) == 1:
+            self._post(self._call_ready)
+
+    def _call_ready(self) -> None:
+        ready, self._ready = self._ready, []
+        _call_each(ready, None)
+
+
+def _refusal_of(message: str) -> StoreUnavailable:
+    return StoreUnavailable(message, retry_after_ms=RETRY_AFTER_MS)
+
+
+def _call_each(calls: Sequence[OnDone], error: TransactionError | None) -> None:
+    """Calls every one, even when some raise; then raises the first of what they raised."""
+    raised: Exception | None = None
+    for call in calls:
+        try:
+            call(error)
+        except Exception as problem:  # A waiter's bug must not leave the others waiting.
+            raised = raised or problem
+    if raised is not None:
+        raise raised
