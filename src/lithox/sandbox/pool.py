@@ -1,0 +1,137 @@
+"""Which cell does the next guest get?
+
+A cell whose guest ended in the ordinary way is kept and given to the next guest, of any program:
+all are instances of one module, and the whole memory is restored first. Making a cell costs
+40 us and a system call or two, restoring one costs the copy of its memory.
+
+Invariants: at most `IDLE_MAX` cells wait (one list for each memory size, since a guest can see the
+size of its memory); a cell is in the hands of one guest or waits here, never both; used by the
+node's thread alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lithox.sandbox.cell import Cell
+from lithox.sandbox.image import Image
+from lithox.sandbox.mappings import MappingBudget
+from lithox.sandbox.wasm import WasmHost
+
+IDLE_MAX: Final = 256
+"""Cells kept for reuse: 256 of 0.3 MB."""
+
+
+class CellPool:
+    """Makes, keeps and closes cells.
+
+    Attributes:
+        library: the C functions.
+        live: cells in the hands of guests.
+        made: cells made since the start.
+        recycled: guests that got a used cell.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_host",
+        "_idle",
+        "_idle_count",
+        "_idle_max",
+        "library",
+        "live",
+        "made",
+        "recycled",
+    )
+
+    def __init__(self, host: WasmHost, budget: MappingBudget, *, idle_max: int = IDLE_MAX) -> None:
+        """Begins empty."""
+        self._host = host
+        self._budget = budget
+        self._idle: dict[int, list[Cell]] = {}
+        self._idle_count = 0
+        self._idle_max = idle_max
+        self.library = host.library
+        self.live = 0
+        self.made = 0
+        self.recycled = 0
+
+    @property
+    def idle(self) -> int:
+        """Cells that wait."""
+        return self._idle_count
+
+    def make(self, memory_bytes_max: int) -> Cell:
+        """Returns a cell whose memory is the module's blank one.
+
+        Raises:
+            Overloaded: the operating system's limit of mappings is near.
+        """
+        self._budget.take()
+        try:
+            cell = Cell(self._host, memory_bytes_max=memory_bytes_max)
+        except BaseException:
+            self._budget.give()
+            raise
+        self.made += 1
+        self.live += 1
+        return cell
+
+    def take(self, image: Image, memory_bytes_max: int) -> Cell:
+        """Returns a cell whose memory is `image`, at most `memory_bytes_max` to be reached.
+
+        Raises:
+            Overloaded: none waits, and there is no room for another.
+        """
+        idle = self._idle.get(image.size_bytes)
+        if idle:
+            cell = idle.pop()
+            self._idle_count -= 1
+            self.live += 1
+            self.recycled += 1
+            if cell.memory_bytes_max != memory_bytes_max:
+                cell.set_memory_limit(memory_bytes_max)
+            image.restore_used(self.library.memmove, cell.base)
+            return cell
+        if self._idle_count >= self._idle_max:
+            self._close_one_idle()
+        cell = self.make(memory_bytes_max)
+        if cell.memory_bytes < image.size_bytes:
+            cell.grow_memory(image.size_bytes)
+        image.restore_blank(self.library.memmove, cell.base)
+        return cell
+
+    def give(self, cell: Cell) -> None:
+        """Takes back a cell whose guest ended in the ordinary way; its memory may hold anything."""
+        if self._idle_count >= self._idle_max:
+            self.drop(cell)
+            return
+        self.live -= 1
+        self._idle_count += 1
+        idle = self._idle.get(cell.memory_bytes)
+        if idle is None:
+            idle = self._idle[cell.memory_bytes] = []
+        idle.append(cell)
+
+    def drop(self, cell: Cell) -> None:
+        """Closes a cell that a guest held."""
+        self.live -= 1
+        self._close(cell)
+
+    def _close(self, cell: Cell) -> None:
+        cell.close()
+        self._budget.give()
+
+    def _close_one_idle(self) -> None:
+        """Makes room for a size that has no cell waiting."""
+        for idle in self._idle.values():
+            if idle:
+                self._close(idle.pop())
+                self._idle_count -= 1
+                return
+
+    def close(self) -> None:
+        """Closes the cells that wait."""
+        while self._idle_count:
+            self._close_one_idle()
+        self._idle.clear()
