@@ -20,7 +20,7 @@ RESULTS = ROOT / "bench" / "results"
 
 
 def run_script(script: Path, result: list[dict[str, object]]) -> int:
-    """Runs one benchmark, prints its lines as they come, adds them to `result`; returns its status."""
+    """Runs one benchmark, prints and keeps its lines as they come; returns its status."""
     print(f"\n{script.stem}", flush=True)
     command = [str(PYTHON), str(script)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
@@ -39,7 +39,9 @@ def _row(found: dict[str, object]) -> str:
     """Returns one printed line: name, figure, unit, and what stands beside it."""
     rest = {key: found[key] for key in found if key not in {"name", "figure", "unit"}}
     beside = "  ".join(f"{key} {_short(value)}" for key, value in rest.items())
-    return f"{found['name']!s:52} {_short(found['figure']):>12} {found.get('unit', '')!s:10} {beside}"
+    return (
+        f"{found['name']!s:52} {_short(found['figure']):>12} {found.get('unit', '')!s:10} {beside}"
+    )
 
 
 def _short(value: object) -> str:

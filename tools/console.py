@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 LAST_WORDS_MAX = 60
 """Characters of a running step's own last line that are shown beside its clock."""
@@ -39,7 +39,7 @@ class Step:
         self._is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self._thread = threading.Thread(target=self._move, daemon=True)
 
-    def __enter__(self) -> Step:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lithox import errors
 from places import ROOT
+
+from lithox import errors
 
 PAGE = ROOT / "docs" / "reference" / "errors.md"
 

@@ -18,8 +18,11 @@ from places import CACHE, GUEST, GUEST_SCRIPT, LOGS, PYTHON, REQUIREMENTS, ROOT,
 _STAMP = VENV / "lithox-setup.json"
 
 
-def set_up() -> None:
+def set_up(*, with_guest: bool = True) -> None:
     """Makes whatever is missing or stale.
+
+    Args:
+        with_guest: False leaves the Lua guest alone, for targets that run no handler.
 
     Raises:
         StepFailedError: a step failed; what it said has been printed.
@@ -33,7 +36,7 @@ def set_up() -> None:
         ("project", _digest_project, _install_project),
         ("guest", _digest_guest, _build_guest),
     ):
-        if stamps.get(name) == digest():
+        if stamps.get(name) == digest() or (name == "guest" and not with_guest):
             continue
         make()
         if name == "environment":
@@ -69,7 +72,7 @@ def _digest_project() -> str:
 
 
 def _digest_guest() -> str:
-    """Returns a digest of names, sizes and times: reading them all would cost more than it saves."""
+    """Returns a digest of names, sizes and times: to read them all would cost too much."""
     files = [path for path in (ROOT / "guests").rglob("*") if path.is_file()]
     files += (ROOT / "src" / "lithox" / "runtimes").rglob("*.lua")
     seen = [
@@ -103,7 +106,8 @@ def _make_environment() -> None:
 
 
 def _has_pip() -> bool:
-    return subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True).returncode == 0
+    asked = [str(PYTHON), "-m", "pip", "--version"]
+    return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
 def _install_dependencies() -> None:

@@ -15,6 +15,8 @@ from places import CACHE, PYTHON, ROOT, VENV, tool
 from setup import set_up
 
 PYTEST = [str(PYTHON), "-m", "pytest"]
+WITHOUT_GUEST = {"check", "fix", "docs", "lock"}
+"""Targets that run no handler, so that they need not wait for the guest to be built."""
 
 
 def _commands(target: str, extra: list[str]) -> list[list[str]]:
@@ -52,8 +54,11 @@ def _clean() -> None:
     made = [VENV, CACHE, ROOT / "dist", ROOT / "build", ROOT / "bench" / "results"]
     made += ROOT.glob(".*_cache")
     made += [ROOT / ".hypothesis", *(ROOT / "src").rglob("*.wasm")]
-    made += [p for top in ("src", "tests", "tools", "guests", "bench") for p in
-             (ROOT / top).rglob("__pycache__")]
+    made += [
+        p
+        for top in ("src", "tests", "tools", "guests", "bench")
+        for p in (ROOT / top).rglob("__pycache__")
+    ]
     for path in made:
         if path.is_dir():
             shutil.rmtree(path)
@@ -71,7 +76,7 @@ def main(arguments: list[str]) -> int:
         _clean()
         return 0
     try:
-        set_up()
+        set_up(with_guest=target not in WITHOUT_GUEST)
         commands = _commands(target, extra)
     except StepFailedError:
         return 1

@@ -30,7 +30,8 @@ SYSTEM_KEY_PREFIX: Final = "\x00"
 """State keys of the system inside an entity (handlers, access, owner); no guest can name them."""
 
 _SEGMENT: Final = r"[A-Za-z0-9_.~@-]{1,64}"
-_ENTITY: Final = re.compile(rf"(?!\.{{1,2}}(?:/|\Z)){_SEGMENT}(?:/(?!\.{{1,2}}(?:/|\Z)){_SEGMENT})*\Z")
+_STEP: Final = rf"(?!\.{{1,2}}(?:/|\Z)){_SEGMENT}"
+_ENTITY: Final = re.compile(rf"{_STEP}(?:/{_STEP})*\Z")
 _HANDLER: Final = re.compile(r"[a-z_][a-z0-9_]{0,63}\Z")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
 _IDENTITY: Final = re.compile(r"[A-Za-z0-9_.~@-]{1,64}\Z")
@@ -51,11 +52,12 @@ def check_entity_path(text: str) -> EntityPath:
 
 
 def is_system_entity(entity: str) -> bool:
+    """Returns whether `entity` holds the node's own records, so that nobody may call it."""
     return entity.startswith(SYSTEM_ENTITY_PREFIX)
 
 
 def check_handler_name(text: str) -> HandlerName:
-    """Returns `text` as a handler name; raises BadArguments if it is not `[a-z_][a-z0-9_]{0,63}`."""
+    """Returns `text` as a handler name, `[a-z_][a-z0-9_]{0,63}`; raises BadArguments if not."""
     if _HANDLER.match(text) is None:
         raise BadArguments(f"a handler name is [a-z_][a-z0-9_]{{0,63}}; found {text[:80]!r}")
     return HandlerName(text)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 import msgspec
 
-from lithox.errors import BadArguments
+from lithox.errors import BadArguments, TooLarge
 
 VALUE_DEPTH_MAX: Final = 64
 """Containers inside containers; the guests' encoders hold the same bound."""
@@ -27,11 +28,13 @@ VALUE_BYTES_MAX: Final = 16 << 20
 Value = Any
 """None | bool | int | float | str | bytes | list[Value] | dict[str, Value]."""
 
+_kind_of: Final = cast("Callable[[Any], type[object]]", type)
+"""`type` itself; for the type checker an answer that is known."""
 _encoder: Final = msgspec.msgpack.Encoder(order="deterministic")
 _json_encoder: Final = msgspec.json.Encoder()
 
 
-def _refuse_extension(code: int, data: memoryview) -> Any:
+def _refuse_extension(code: int, _data: memoryview) -> Any:
     raise ValueError(f"extension type {code} is not a plain value")
 
 
@@ -40,8 +43,11 @@ _json_decoder: Final = msgspec.json.Decoder()
 
 
 def check_value(value: Value, *, depth: int = 0) -> None:
-    """Raises BadArguments if `value` is not plain data within its bounds."""
-    kind = type(value)
+    """Raises BadArguments if `value` is not plain data within its bounds.
+
+    Tuples pass as lists. `depth` is how many containers are around `value`.
+    """
+    kind = _kind_of(value)
     if value is None or kind is bool or kind is bytes:
         return
     if kind is str:
@@ -84,9 +90,25 @@ def _check_text(text: str) -> None:
 
 
 def encode_value(value: Value) -> bytes:
-    """Returns the canonical MessagePack of `value`, after `check_value`."""
+    """Returns the canonical MessagePack of `value`, after `check_value`.
+
+    Raises:
+        BadArguments: not plain data.
+        TooLarge: more than VALUE_BYTES_MAX bytes.
+    """
     check_value(value)
-    return _encoder.encode(value)
+    data = _encoder.encode(value)
+    if len(data) > VALUE_BYTES_MAX:
+        raise _too_large(len(data))
+    return data
+
+
+def _too_large(size: int) -> TooLarge:
+    return TooLarge(
+        f"a value has at most {VALUE_BYTES_MAX} bytes encoded; found {size}",
+        allowed=VALUE_BYTES_MAX,
+        used=size,
+    )
 
 
 def encode_trusted(value: Value) -> bytes:
@@ -99,7 +121,10 @@ def decode_value(data: bytes) -> Value:
 
     Raises:
         BadArguments: not MessagePack, an extension type, out of range, or nested too deep.
+        TooLarge: more than VALUE_BYTES_MAX bytes.
     """
+    if len(data) > VALUE_BYTES_MAX:
+        raise _too_large(len(data))
     try:
         value = _decoder.decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -109,11 +134,14 @@ def decode_value(data: bytes) -> Value:
 
 
 def to_json(value: Value) -> Any:
-    """Returns `value` with bytes and `$` maps escaped, ready for a JSON encoder."""
-    kind = type(value)
+    """Returns `value`, which has passed `check_value`, with bytes and `$` maps escaped.
+
+    `b"x"` -> `{"$bytes": "eA=="}`; `{"$a": 1}` -> `{"$map": {"$a": 1}}`; all else as it is.
+    """
+    kind = _kind_of(value)
     if kind is bytes:
         return {"$bytes": base64.b64encode(value).decode("ascii")}
-    if kind is list:
+    if kind is list or kind is tuple:
         return [to_json(item) for item in value]
     if kind is dict:
         plain = {key: to_json(item) for key, item in value.items()}
@@ -129,33 +157,35 @@ def from_json(data: Any, *, depth: int = 0) -> Value:
     Raises:
         BadArguments: an unknown `$` escape, bad base64, out of range, or nested too deep.
     """
-    kind = type(data)
+    kind = _kind_of(data)
     if kind is list:
         _check_depth(depth)
         return [from_json(item, depth=depth + 1) for item in data]
     if kind is dict:
-        _check_depth(depth)
         first = next(iter(data), "")
-        if not first.startswith("$"):
-            for key in data:
-                _check_text(key)
-            return {key: from_json(item, depth=depth + 1) for key, item in data.items()}
-        return _from_escape(first, data, depth)
+        if first.startswith("$"):
+            return _from_escape(first, data, depth)
+        return _from_map(data, depth)
     check_value(data)
     return data
 
 
+def _from_map(data: dict[str, Any], depth: int) -> dict[str, Value]:
+    _check_depth(depth)
+    for key in data:
+        _check_text(key)
+    return {key: from_json(item, depth=depth + 1) for key, item in data.items()}
+
+
 def _from_escape(first: str, data: dict[str, Any], depth: int) -> Value:
-    body = data[first]
+    body: Any = data[first]
     if first == "$bytes" and len(data) == 1 and type(body) is str:
         try:
             return base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError):
             raise BadArguments('"$bytes" holds base64; found something else') from None
-    if first == "$map" and len(data) == 1 and type(body) is dict:
-        for key in body:
-            _check_text(key)
-        return {key: from_json(item, depth=depth + 1) for key, item in body.items()}
+    if first == "$map" and len(data) == 1 and isinstance(body, dict):
+        return _from_map(cast("dict[str, Any]", body), depth)
     raise BadArguments(
         f'a map whose first key starts with "$" is {{"$bytes": base64}} or {{"$map": {{...}}}}; '
         f"found {first[:80]!r}"
@@ -163,7 +193,7 @@ def _from_escape(first: str, data: dict[str, Any], depth: int) -> Value:
 
 
 def encode_json(value: Value) -> bytes:
-    """Returns compact UTF-8 JSON of `value`; integers stay exact."""
+    """Returns compact UTF-8 JSON of `value`, which has passed `check_value`; integers are exact."""
     return _json_encoder.encode(to_json(value))
 
 
@@ -182,5 +212,5 @@ def parse_json(text: bytes | str) -> Any:
         return _json_decoder.decode(text)
     except RecursionError:
         raise BadArguments(f"values nest at most {VALUE_DEPTH_MAX} levels deep") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise BadArguments(f"malformed JSON: {error}") from None
