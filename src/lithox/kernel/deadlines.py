@@ -38,8 +38,7 @@ class DeadlineHeap:
             return
         self._live += 1
         heappush(self._heap, (end_ns, process.pid, process))
-        if end_ns < self.earliest_ns:
-            self.earliest_ns = end_ns
+        self.earliest_ns = min(self.earliest_ns, end_ns)
 
     def forget(self, process: Process) -> None:
         """Notes that `process` is gone; call it once for each process that was added."""

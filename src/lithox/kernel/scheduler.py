@@ -89,8 +89,7 @@ class LaneQueue:
         queue[pid] = process
         share.queue_mask |= 1 << index
         if not share.by_age:
-            if share.virtual_fuel < self.virtual_fuel:
-                share.virtual_fuel = self.virtual_fuel
+            share.virtual_fuel = max(share.virtual_fuel, self.virtual_fuel)
             self._enter_heap(share)
         share.by_age[pid] = process
         self.ready_count += 1
@@ -109,8 +108,7 @@ class LaneQueue:
             return None
         self._heap_valid -= 1
         share.stamp = 0
-        if virtual_fuel > self.virtual_fuel:
-            self.virtual_fuel = virtual_fuel
+        self.virtual_fuel = max(self.virtual_fuel, virtual_fuel)
         process = next(iter(share.by_age.values()))
         if now_ns - process.ready_ns < self._starvation_ns:
             mask = share.queue_mask
@@ -121,8 +119,7 @@ class LaneQueue:
             process.level_fuel = 0
         self._unlink(process, share)
         quantum_fuel = self._quanta_fuel[process.level] - process.level_fuel
-        if quantum_fuel < self._slice_fuel_min:
-            quantum_fuel = self._slice_fuel_min
+        quantum_fuel = max(quantum_fuel, self._slice_fuel_min)
         process.precharged_fuel = quantum_fuel
         share.virtual_fuel = virtual_fuel + quantum_fuel
         share.running += 1
@@ -138,8 +135,7 @@ class LaneQueue:
             raise InternalError(f"process {process.pid} came back from a slice it was not given")
         process.share = None
         share.virtual_fuel += charged_fuel - process.precharged_fuel
-        if share.virtual_fuel > self._virtual_fuel_max:
-            self._virtual_fuel_max = share.virtual_fuel
+        self._virtual_fuel_max = max(self._virtual_fuel_max, share.virtual_fuel)
         share.running -= 1
         self._running_count -= 1
         if share.by_age:

@@ -1,1 +1,7 @@
-"""See README.md of this room."""
+"""Shipped helpers: time that moves by hand, guests without WebAssembly, whole runs from a seed."""
+
+from lithox.testing.clock import FakeClock
+from lithox.testing.script import Refused, ScriptError
+from lithox.testing.scripted import ScriptedEngine
+
+__all__ = ["FakeClock", "Refused", "ScriptError", "ScriptedEngine"]
