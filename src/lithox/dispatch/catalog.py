@@ -1,0 +1,244 @@
+"""WHICH CODE runs for an entity: templates deployed, overrides of the entity, programs loaded.
+
+Invariants: what is resolved depends only on the entity's record and on the deployment (the set of
+templates, replaced as a whole by `adopt`), so a resolution is cached by both. A run keeps the
+resolution it started with, whatever is deployed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from lithox.dispatch.records import (
+    MODULES_ENTITY,
+    EntityRecord,
+    TemplateRecord,
+    decode_entity,
+    decode_module,
+)
+from lithox.errors import ConfigError, NotAvailable, NotFound
+from lithox.kernel.limits import smallest
+from lithox.model.ids import HandlerName
+from lithox.model.limits import HANDLER_DEFAULT_LIMITS, LIMIT_FIELDS, PRIORITY_DEFAULT, Limits
+from lithox.model.patterns import is_match, is_overlap, rank
+from lithox.modules.manifest import parse_limits
+from lithox.sandbox.contract import Engine, Program, Source
+from lithox.security.access import AccessList, parse_access
+from lithox.store.contract import Item, Snapshot
+
+RESOLUTIONS_MAX: Final = 200_000
+"""About 100 MB when full; the oldest are dropped first."""
+DEPLOY_LIMITS: Final = Limits(
+    fuel=50_000_000,
+    memory_bytes=16 << 20,
+    wall_ns=5_000_000_000,
+    output_bytes=1 << 20,
+    calls=1_000,
+    state_bytes=1,
+)
+"""What a module may use while it loads (about 10 ms of processor time)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedHandler:
+    """A handler as one run will have it: limits are the minimum of node, entity and handler."""
+
+    module: str
+    language: str
+    priority: int
+    limits: Limits
+
+
+@dataclass(slots=True, kw_only=True)
+class Resolution:
+    """What an entity is now. `record` None: it does not exist yet, its template would make it."""
+
+    entity: str
+    item: Item | None
+    record: EntityRecord | None
+    template: TemplateRecord | None
+    owner: str
+    access: AccessList
+    limits: Limits
+    handlers: dict[str, ResolvedHandler] = field(default_factory=dict[str, ResolvedHandler])
+    """Filled as handlers are asked for."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Catalog:
+    """Templates, resolutions and programs of one node.
+
+    Attributes:
+        engines: language -> engine.
+        node_limits: the node's policy, above everything.
+        open_snapshot: opens a view of the store, for fetching modules.
+    """
+
+    engines: dict[str, Engine]
+    node_limits: Limits
+    open_snapshot: Callable[[], Snapshot]
+    default_limits: Limits = HANDLER_DEFAULT_LIMITS
+    _templates: list[TemplateRecord] = field(default_factory=list[TemplateRecord])
+    _resolutions: OrderedDict[str, Resolution] = field(
+        default_factory=OrderedDict[str, Resolution]
+    )
+
+    def adopt(self, templates: Iterable[TemplateRecord]) -> None:
+        """Replaces the deployment; every entity is resolved anew from now on."""
+        self._templates = sorted(templates, key=lambda one: rank(one.match), reverse=True)
+        self._resolutions.clear()
+
+    @property
+    def templates(self) -> list[TemplateRecord]:
+        """All templates, the most literal first."""
+        return list(self._templates)
+
+    def find_template(self, entity: str) -> TemplateRecord | None:
+        """Returns the most literal template that matches, or None."""
+        for template in self._templates:
+            if is_match(template.match, entity):
+                return template
+        return None
+
+    def resolve(self, entity: str, item: Item | None) -> Resolution:
+        """Returns what `entity` is, given the item under its `ENTITY_KEY`.
+
+        Raises:
+            NotFound: it does not exist and no template would make it.
+        """
+        known = self._resolutions.get(entity)
+        if known is not None and known.item == item:
+            return known
+        resolution = self._resolve_anew(entity, item)
+        self._resolutions[entity] = resolution
+        if len(self._resolutions) > RESOLUTIONS_MAX:
+            self._resolutions.popitem(last=False)
+        return resolution
+
+    def _resolve_anew(self, entity: str, item: Item | None) -> Resolution:
+        record = decode_entity(item.value) if item is not None else None
+        template = self.find_template(entity)
+        if record is None and template is None:
+            raise NotFound(f"no entity {entity!r}, and no deployed template matches it")
+        access = record.access if record is not None else None
+        if access is None and template is not None:
+            access = template.access
+        limits = [
+            parse_limits(said.limits, "limits") for said in (template, record) if said is not None
+        ]
+        return Resolution(
+            entity=entity,
+            item=item,
+            record=record,
+            template=template,
+            owner=record.owner if record is not None else (template.owner if template else ""),
+            access=parse_access(access) if access is not None else (),
+            limits=smallest(*limits),
+        )
+
+    def handler(self, resolution: Resolution, name: HandlerName) -> ResolvedHandler:
+        """Returns how `name` of the resolved entity runs.
+
+        Raises:
+            NotFound: the entity has no such handler.
+            NotAvailable: its language has no engine on this node.
+        """
+        known = resolution.handlers.get(name)
+        if known is not None:
+            return known
+        resolved = self._resolve_handler(resolution, name)
+        resolution.handlers[name] = resolved
+        return resolved
+
+    def _resolve_handler(self, resolution: Resolution, name: HandlerName) -> ResolvedHandler:
+        record, template = resolution.record, resolution.template
+        of_template = template.handlers.get(name) if template else None
+        of_entity = record.handlers.get(name) if record else None
+        digest = template.module if template else ""
+        if record is not None and record.pin is not None:
+            digest = record.pin
+        if of_entity is not None and of_entity.module is not None:
+            digest = of_entity.module
+        if name.startswith("_") or not digest:
+            raise NotFound(f"entity {resolution.entity!r} has no handler {name!r}")
+        limits = [resolution.limits]
+        priority = PRIORITY_DEFAULT
+        for said in (of_template, of_entity):
+            if said is not None:
+                limits.append(parse_limits(said.limits, f"handler {name}"))
+                priority = said.priority if said.priority is not None else priority
+        language = self._language_of(digest, template)
+        return ResolvedHandler(
+            module=digest,
+            language=language,
+            priority=priority,
+            limits=self._with_defaults(smallest(*limits)),
+        )
+
+    def _with_defaults(self, said: Limits) -> Limits:
+        """Returns what was said, defaults where nobody said anything, under the node's policy."""
+        missing = {
+            name: getattr(self.default_limits, name)
+            for name in LIMIT_FIELDS
+            if getattr(said, name) is None
+        }
+        return smallest(replace(said, **missing), self.node_limits)
+
+    def _language_of(self, digest: str, template: TemplateRecord | None) -> str:
+        if template is not None and template.module == digest:
+            return template.language
+        return self.read_source(digest).language
+
+    def read_source(self, digest: str) -> Source:
+        """Returns the published module; raises NotFound when no such module is kept."""
+        snapshot = self.open_snapshot()
+        try:
+            item = snapshot.find(MODULES_ENTITY, digest)
+        finally:
+            snapshot.release()
+        if item is None:
+            raise NotFound(f"no module with digest {digest}")
+        module = decode_module(item.value)
+        return Source(language=module.language, name=module.name, text=module.text, digest=digest)
+
+    def engine(self, language: str) -> Engine:
+        """Returns the engine of `language`; raises NotAvailable when this node has none."""
+        found = self.engines.get(language)
+        if found is None:
+            raise NotAvailable(
+                f"this node runs {', '.join(sorted(self.engines))}; no engine for {language!r} yet"
+            )
+        return found
+
+    def program(self, handler: ResolvedHandler) -> Program:
+        """Returns the loaded program of a handler, compiled now if it is not in the cache.
+
+        Raises:
+            NotFound, NotAvailable: no such module or engine.
+            CompileFailed: the module does not load (it did when it was deployed).
+
+        Blocks: while a module that is not in the cache loads, within the deploy limits.
+        """
+        engine = self.engine(handler.language)
+        kept = engine.find(handler.module)
+        if kept is not None:
+            return kept
+        return engine.load(self.read_source(handler.module), DEPLOY_LIMITS)
+
+
+def check_no_tie(templates: Iterable[TemplateRecord]) -> None:
+    """Raises ConfigError when two templates of equal rank could match one path."""
+    by_rank: dict[tuple[int, int, int], list[str]] = {}
+    for template in templates:
+        equals = by_rank.setdefault(rank(template.match), [])
+        for other in equals:
+            if other != template.match and is_overlap(other, template.match):
+                raise ConfigError(
+                    f"templates {other!r} and {template.match!r} are equally literal and can match "
+                    "the same entity; make one more literal"
+                )
+        equals.append(template.match)
+

@@ -1,0 +1,332 @@
+"""The way in: admits requests, gives answers, ends runs from outside.
+
+`submit` never raises for what a caller did: a refusal is an answer like any other, and leaves a
+bounded audit record. What cannot be explained is an `InternalError`: counted, logged by the node,
+and the request has done nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from lithox.dispatch.catalog import Catalog, Resolution
+from lithox.dispatch.inflight import InFlight, digest_of_asked, id_reused
+from lithox.dispatch.job import Clock, Job, LogSink, OnAnswer
+from lithox.dispatch.lanes import Lanes, LongThread, Schedule
+from lithox.dispatch.records import ENTITY_KEY
+from lithox.dispatch.runs import Runs
+from lithox.errors import (
+    DeadlinePassed,
+    InternalError,
+    LithoxError,
+    NotFound,
+    NotPermitted,
+    ResultsFull,
+    StoreUnavailable,
+)
+from lithox.kernel.kernel import Kernel
+from lithox.kernel.limits import check_not_above, smallest
+from lithox.kernel.process import ProcessView
+from lithox.model.ids import Pid, is_system_entity
+from lithox.model.limits import Limits
+from lithox.model.request import Answer, Request
+from lithox.model.values import decode_value, encode_value
+from lithox.security.access import RIGHT_CALL, actor_of, is_allowed
+from lithox.store.contract import AuditRecord, Store
+
+RESULTS_PER_ACCOUNT_MAX: Final = 1_000_000
+AUDIT_DETAIL_CHARACTERS_MAX: Final = 500
+Native = Callable[[Request], Any]
+"""A handler of the node entity: runs at once, returns a plain value, raises LithoxError."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the start; read by metrics."""
+
+    requests: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    refused: int = 0
+    conflicts: int = 0
+    internal_errors: int = 0
+    by_code: dict[str, int] = field(default_factory=dict[str, int])
+
+
+class Dispatcher:
+    """The dispatcher of one node. All methods are called on the node's thread."""
+
+    def __init__(  # noqa: PLR0913 - the one place where its parts come together; all by keyword
+        self,
+        *,
+        store: Store,
+        kernel: Kernel,
+        catalog: Catalog,
+        clock: Clock,
+        seeds: Callable[[], int],
+        schedule: Schedule,
+        post: Schedule,
+        log: LogSink,
+        on_bug: Callable[[Exception], None],
+        native_entity: str,
+        results_per_account_max: int = RESULTS_PER_ACCOUNT_MAX,
+    ) -> None:
+        self._store = store
+        self._kernel = kernel
+        self._clock = clock
+        self._on_bug = on_bug
+        self._native_entity = native_entity
+        self._results_max = results_per_account_max
+        self._in_flight = InFlight()
+        self._jobs: set[Job] = set()
+        self.natives: dict[str, Native] = {}
+        self.catalog = catalog
+        self.counters = Counters()
+        self.is_closing = False
+        self.on_idle: Callable[[], None] | None = None
+        """Called when the last request has been answered while closing."""
+        self.runs = Runs(
+            kernel=kernel,
+            store=store,
+            catalog=catalog,
+            clock=clock,
+            seeds=seeds,
+            settle=self._settle,
+            log=log,
+        )
+        self.lanes = Lanes(
+            kernel=kernel,
+            runs=self.runs,
+            clock=clock,
+            schedule=schedule,
+            long=LongThread(post=post, clock=clock),
+        )
+
+    # -- in ---------------------------------------------------------------------------------
+
+    def submit(self, request: Request, on_answer: OnAnswer) -> None:
+        """Takes a request; `on_answer` is called exactly once, perhaps before this returns."""
+        self.counters.requests += 1
+        job = Job(
+            request=request,
+            actor=actor_of(request.caller),
+            on_answer=on_answer,
+            now_ns=self._clock.monotonic_ns(),
+        )
+        self._jobs.add(job)
+        try:
+            if request.entity == self._native_entity:
+                self._answer(job, self._run_native(request), None)
+            else:
+                self._admit(job)
+        except LithoxError as error:
+            self.counters.refused += 1
+            self._answer(job, None, error)
+        except Exception as bug:  # noqa: BLE001 - the border: our bug must not stop the node
+            self._answer(job, None, self._internal(bug))
+
+    def _admit(self, job: Job) -> None:
+        request = job.request
+        if self.is_closing:
+            raise StoreUnavailable("this node is closing", retry_after_ms=1000)
+        if is_system_entity(request.entity):
+            raise NotPermitted(f"{request.entity} belongs to the node")
+        job.args = encode_value(request.args)
+        resolution = self._resolve(request.entity)
+        if not is_allowed(
+            actor=job.actor, right=RIGHT_CALL, owner=resolution.owner, access=resolution.access
+        ):
+            raise NotPermitted(f"{job.actor.identity} may not call {request.entity}")
+        if request.deadline_ns is not None and request.deadline_ns <= job.started_ns:
+            raise DeadlinePassed("the caller's deadline has passed before the request was taken")
+        if request.request_id is not None and not self._enter(job):
+            return
+        self._start(job, resolution)
+
+    def _resolve(self, entity: str) -> Resolution:
+        snapshot = self._store.open_snapshot()
+        try:
+            return self.catalog.resolve(entity, snapshot.find(entity, ENTITY_KEY))
+        finally:
+            snapshot.release()
+
+    def _start(self, job: Job, resolution: Resolution) -> None:
+        request = job.request
+        resolved = self.catalog.handler(resolution, request.handler)
+        limits: Limits = resolved.limits
+        if request.limits is not None:
+            check_not_above(request.limits, limits)
+            limits = smallest(limits, request.limits)
+        self.runs.admit(job, resolution, resolved, limits)
+        self.lanes.wake()
+
+    def _run_native(self, request: Request) -> bytes:
+        if not request.caller.is_admin:
+            raise NotPermitted(f"{request.caller.identity} may not call the node")
+        native = self.natives.get(request.handler)
+        if native is None:
+            raise NotFound(f"the node entity has no handler {request.handler!r}")
+        return encode_value(native(request))
+
+    def _enter(self, job: Job) -> bool:
+        """Returns whether a request with an id is to run; else it is answered or waits."""
+        request = job.request
+        assert request.request_id is not None
+        job.asked_digest = digest_of_asked(request.handler, job.args)
+        if not self._in_flight.enter(job):
+            return False
+        job.holds_id = True
+        found = self._store.find_result(
+            request.caller.identity, request.entity, request.request_id
+        )
+        if found is not None and found.expires_ns > self._clock.wall_ns():
+            if found.asked_digest != job.asked_digest:
+                raise id_reused(job)
+            self._answer(job, found.answer, None, is_recorded=True)
+            return False
+        account = request.caller.account
+        if self._store.count_results(account) >= self._results_max:
+            raise ResultsFull(
+                f"account {account} keeps {self._results_max} results, which is its bound; "
+                "they are dropped 24 h after their request",
+                retry_after_ms=60_000,
+            )
+        return True
+
+    # -- out --------------------------------------------------------------------------------
+
+    def _settle(self, job: Job, body: bytes | None, error: Exception | None) -> None:
+        """A run has ended and its answer may leave."""
+        if error is not None and not isinstance(error, LithoxError):
+            error = self._internal(error)
+        self._answer(job, body, error)
+
+    def _answer(
+        self, job: Job, body: bytes | None, error: Exception | None, *, is_recorded: bool = False
+    ) -> None:
+        try:
+            value = None if body is None else decode_value(body)
+        except LithoxError as problem:
+            value, error = None, problem
+        self._leave(job, value, error, is_recorded=is_recorded)
+        if not job.holds_id:
+            return
+        job.holds_id = False
+        answered, following = self._in_flight.leave(job, is_success=error is None)
+        for waiter in answered:
+            self._leave(waiter, value, None, is_recorded=True)
+        if following is not None:
+            self._run_following(following)
+
+    def _run_following(self, job: Job) -> None:
+        """The first request with this id has failed: the next one runs."""
+        job.holds_id = True
+        try:
+            self._start(job, self._resolve(job.request.entity))
+        except LithoxError as error:
+            self._answer(job, None, error)
+        except Exception as bug:  # noqa: BLE001 - the border, as in `submit`
+            self._answer(job, None, self._internal(bug))
+
+    def _leave(
+        self, job: Job, value: Any, error: Exception | None, *, is_recorded: bool = False
+    ) -> None:
+        if job.is_over:
+            return
+        job.is_over = True
+        self._jobs.discard(job)
+        now_ns = self._clock.monotonic_ns()
+        job.usage.wall_ns = now_ns - job.started_ns
+        counters = self.counters
+        counters.conflicts += job.conflicts
+        if error is None:
+            counters.succeeded += 1
+        else:
+            counters.failed += 1
+            code = getattr(error, "code", "internal")
+            key = "app" if code.startswith("app.") else code
+            counters.by_code[key] = counters.by_code.get(key, 0) + 1
+            self._audit(job, code, str(error))
+        job.on_answer(
+            Answer(
+                request_id=job.request.request_id,
+                value=value,
+                error=error,
+                usage=job.usage,
+                is_recorded=is_recorded,
+            )
+        )
+        if self.is_closing and not self._jobs and self.on_idle is not None:
+            self.on_idle()
+
+    def _internal(self, bug: Exception) -> InternalError:
+        self.counters.internal_errors += 1
+        self._on_bug(bug)
+        return InternalError("an internal error; the request did nothing. The node's log has more")
+
+    def _audit(self, job: Job, outcome: str, detail: str) -> None:
+        request = job.request
+        self.record_act(
+            identity=request.caller.identity,
+            act=f"call:{request.handler}",
+            entity=request.entity,
+            outcome=outcome,
+            detail=detail,
+        )
+
+    def record_act(
+        self, *, identity: str, act: str, entity: str, outcome: str, detail: str = ""
+    ) -> None:
+        """Leaves a bounded audit record; never blocks."""
+        self._store.record_audit(
+            AuditRecord(
+                at_ns=self._clock.wall_ns(),
+                identity=identity,
+                act=act[:100],
+                entity=entity[:1100],
+                outcome=outcome,
+                detail=detail[:AUDIT_DETAIL_CHARACTERS_MAX],
+            )
+        )
+
+    # -- from outside -----------------------------------------------------------------------
+
+    @property
+    def open_count(self) -> int:
+        """Requests taken and not answered yet."""
+        return len(self._jobs)
+
+    def processes(self) -> list[ProcessView]:
+        """Returns all processes by PID."""
+        return self._kernel.table()
+
+    def account_of(self, pid: Pid) -> str | None:
+        """Returns who pays for a process, or None when there is no such process."""
+        view = self._kernel.find(pid)
+        return None if view is None else view.account
+
+    def kill(self, pid: Pid) -> bool:
+        """Ends a process and the request it belongs to; False when there is no such process."""
+        frame = self.runs.frames.get(pid)
+        if frame is None:
+            return False
+        root = frame.job.frames[0]
+        self._kernel.notify_killed(root.pid, "request.cancelled", self._clock.monotonic_ns())
+        self.lanes.wake()
+        return True
+
+    def notify_time(self) -> None:
+        """To be called when `Kernel.next_deadline_ns` has come."""
+        self.lanes.wake()
+
+    def end_all(self) -> None:
+        """Ends every run that has not been handed to the store; used while closing."""
+        for job in list(self._jobs):
+            if job.frames:
+                self.kill(job.frames[0].pid)
+
+    def stop(self) -> None:
+        """Steps nothing more. Blocks for at most one slice."""
+        self.lanes.stop()

@@ -1,0 +1,223 @@
+"""What a handler may ask of the node: the system calls of context 0.
+
+Every endpoint acts under the guise of the frame's own entity; none takes an entity to act as. An
+endpoint that can answer at once returns the answer; `call` returns None and the frame waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from lithox.dispatch.job import Frame, LogSink
+from lithox.dispatch.transaction import range_of_prefix
+from lithox.errors import (
+    BadArguments,
+    ContextInvalid,
+    GuestProtocolError,
+    LimitExceeded,
+    LithoxError,
+    NotAvailable,
+    meaning_of,
+)
+from lithox.model.ids import check_state_key
+from lithox.model.values import VALUE_BYTES_MAX, decode_value
+from lithox.sandbox import messages
+from lithox.store.contract import Range
+
+SCAN_PAGE_MAX: Final = 256
+"""Items in one answer; the guest asks again for more."""
+SCAN_PAGE_BYTES_MAX: Final = 1 << 20
+LOG_TEXT_CHARACTERS_MAX: Final = 8192
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+_text: Final = msgspec.msgpack.Decoder(str)
+_integer: Final = msgspec.msgpack.Decoder(int)
+_texts: Final = msgspec.msgpack.Decoder(list[str])
+_writes: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
+_fields: Final = msgspec.msgpack.Decoder(dict[str, Any])
+
+Raws = list[msgspec.Raw]
+StartCall = Callable[[Frame, str, str, bytes], None]
+"""(caller, entity, handler, args): starts a joined callee; raises LithoxError to refuse."""
+
+
+def merge_state(frame: Frame, reads: list[str], scans: list[str], writes: dict[str, Any]) -> None:
+    """Takes what a guest says it has read and written of its own state into the transaction.
+
+    Raises:
+        BadArguments: a key that no guest may own.
+        GuestProtocolError: a value that is not plain data.
+        LimitExceeded: more state written than the run may.
+    """
+    transaction = frame.job.transaction
+    if transaction is None:
+        raise GuestProtocolError("a guest spoke after its transaction had ended")
+    entity = frame.entity
+    for key in reads:
+        transaction.reads.add((entity, key))
+    for prefix in scans:
+        transaction.ranges.append(range_of_prefix(entity, prefix))
+    for key, raw in writes.items():
+        check_state_key(key)
+        value = bytes(raw)
+        if value == messages.NIL:
+            transaction.put(entity, key, None)
+            continue
+        if len(value) > VALUE_BYTES_MAX:
+            raise BadArguments(f"a value has at most {VALUE_BYTES_MAX} bytes")
+        _check_plain(value)
+        transaction.put(entity, key, value)
+    allowed = frame.limits.state_bytes
+    if writes and allowed is not None and transaction.writes_bytes > allowed:
+        raise LimitExceeded(
+            f"the run writes {transaction.writes_bytes} bytes of state; it may write {allowed}",
+            limit="state",
+            used=transaction.writes_bytes,
+            allowed=allowed,
+        )
+
+
+def _check_plain(value: bytes) -> None:
+    try:
+        decode_value(value)
+    except BadArguments as error:
+        raise GuestProtocolError(f"the guest wrote a value that is not plain: {error.message}") from None
+
+
+class Endpoints:
+    """Answers system calls of frames."""
+
+    def __init__(self, *, start_call: StartCall, log: LogSink) -> None:
+        self._start_call = start_call
+        self._log = log
+        self._by_name: dict[str, Callable[[Frame, Raws], bytes | None]] = {
+            messages.CALL_GET: self._get,
+            messages.CALL_SCAN: self._scan,
+            messages.CALL_CALL: self._call,
+            messages.CALL_LOG: self._write_log,
+            messages.CALL_USAGE: self._usage,
+            messages.CALL_REQUEST: self._not_available,
+            messages.CALL_SEND: self._not_available,
+            messages.CALL_AFTER: self._not_available,
+        }
+
+    def answer(self, frame: Frame, data: bytes) -> bytes | None:
+        """Returns the answer to the system call `data`, or None when the frame must wait for it.
+
+        A refusal is an answer too; only a guest that breaks the protocol itself is ended.
+
+        Raises:
+            GuestProtocolError: not a system call at all.
+            LimitExceeded: the call uses up a limit; it ends the run.
+        """
+        try:
+            call = messages.decode_call(data)
+            context, name = _integer.decode(call[0]), _text.decode(call[1])
+        except (msgspec.MsgspecError, IndexError) as error:
+            raise GuestProtocolError(f"not a system call: {error}") from None
+        try:
+            if context != messages.CONTEXT_SELF:
+                raise ContextInvalid(f"this process holds no context {context}")
+            endpoint = self._by_name.get(name)
+            if endpoint is None:
+                raise ContextInvalid(f"context 0 has no call {name[:80]!r}")
+            return endpoint(frame, call)
+        except LimitExceeded:
+            raise
+        except (msgspec.MsgspecError, IndexError) as error:
+            return refuse(GuestProtocolError(f"arguments of {name[:80]!r}: {error}"))
+        except LithoxError as error:
+            return refuse(error)
+
+    def _get(self, frame: Frame, call: Raws) -> bytes:
+        key = check_state_key(_text.decode(call[2]))
+        transaction = frame.job.transaction
+        assert transaction is not None
+        value = transaction.find(frame.entity, key)
+        return messages.encode_answer(msgspec.Raw(messages.NIL if value is None else value))
+
+    def _scan(self, frame: Frame, call: Raws) -> bytes:
+        prefix, after = _text.decode(call[2]), _text.decode(call[3])
+        limit = min(max(_integer.decode(call[4]), 1), SCAN_PAGE_MAX)
+        merge_state(frame, [], [], _writes.decode(call[5]))
+        transaction = frame.job.transaction
+        assert transaction is not None
+        area = range_of_prefix(frame.entity, prefix)
+        if after:
+            area = Range(area.entity, max(area.start, after + "\x00"), area.end)
+        found, more = transaction.scan(frame.entity, area, limit)
+        return messages.encode_answer(
+            [(key, msgspec.Raw(value)) for key, value in found], more
+        )
+
+    def _call(self, frame: Frame, call: Raws) -> bytes | None:
+        entity, handler = _text.decode(call[2]), _text.decode(call[3])
+        merge_state(
+            frame, _texts.decode(call[5]), _texts.decode(call[6]), _writes.decode(call[7])
+        )
+        self._start_call(frame, entity, handler, bytes(call[4]))
+        return None
+
+    def _write_log(self, frame: Frame, call: Raws) -> bytes:
+        level, text = _text.decode(call[2]), _text.decode(call[3])
+        if level not in LEVELS:
+            raise BadArguments(f"a log level is one of {', '.join(LEVELS)}; found {level[:40]!r}")
+        fields = _fields.decode(call[4]) if len(call) > 4 and call[4] != messages.NIL else {}  # noqa: PLR2004
+        add_output(frame, sum(map(len, call)))
+        self._log(frame, level, text[:LOG_TEXT_CHARACTERS_MAX], fields)
+        return messages.encode_answer()
+
+    def _usage(self, frame: Frame, call: Raws) -> bytes:
+        del call
+        guest = frame.guest
+        assert guest is not None
+        limits = frame.limits
+        return messages.encode_answer(
+            {
+                "used": {
+                    "fuel": guest.fuel_used,
+                    "memory": guest.memory_bytes,
+                    "output": frame.output_bytes,
+                },
+                "allowed": {
+                    "fuel": limits.fuel,
+                    "memory": limits.memory_bytes,
+                    "output": limits.output_bytes,
+                    "wall_ms": None if limits.wall_ns is None else limits.wall_ns // 1_000_000,
+                    "calls": limits.calls,
+                    "state": limits.state_bytes,
+                },
+            }
+        )
+
+    def _not_available(self, frame: Frame, call: Raws) -> bytes:
+        del frame
+        name = _text.decode(call[1])
+        raise NotAvailable(f"self:{name} is not there yet; use self:call")
+
+
+
+
+def add_output(frame: Frame, size_bytes: int) -> None:
+    """Charges output to a frame; raises LimitExceeded past its bound."""
+    frame.output_bytes += size_bytes
+    allowed = frame.limits.output_bytes
+    if allowed is not None and frame.output_bytes > allowed:
+        raise LimitExceeded(
+            f"the run puts out {frame.output_bytes} bytes; it may put out {allowed}",
+            limit="output",
+            used=frame.output_bytes,
+            allowed=allowed,
+        )
+
+
+def refuse(error: LithoxError) -> bytes:
+    """Returns an error as the answer to a system call."""
+    fields = error.to_fields()
+    message = str(fields.pop("message"))
+    return messages.encode_refusal(
+        meaning_of(error.code).guest_status, error.code, message, fields
+    )

@@ -1,0 +1,91 @@
+"""Requests with an id: repeated ones get the recorded answer, simultaneous ones wait.
+
+Invariants: of all requests with one (caller, entity, id) at most one runs at a time; only success
+is recorded, so when the running one fails the next waiter runs; the same id with other content is
+refused whatever the state of the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from lithox.dispatch.job import Job
+from lithox.errors import IdReused, Overloaded
+
+WAITERS_MAX: Final = 1_000
+Key = tuple[str, str, str]
+"""(identity, entity, request id)."""
+
+
+def digest_of_asked(handler: str, args: bytes) -> bytes:
+    """Returns what tells two requests with one id apart: SHA-256 of handler and arguments."""
+    return hashlib.sha256(handler.encode() + b"\0" + args).digest()
+
+
+def key_of(job: Job) -> Key:
+    """Returns the job's place; it must have a request id."""
+    request = job.request
+    assert request.request_id is not None
+    return (request.caller.identity, request.entity, request.request_id)
+
+
+@dataclass(slots=True)
+class _Running:
+    asked_digest: bytes
+    waiters: deque[Job] = field(default_factory=deque[Job])
+
+
+class InFlight:
+    """The ids that are being worked on."""
+
+    def __init__(self) -> None:
+        self._running: dict[Key, _Running] = {}
+
+    def enter(self, job: Job) -> bool:
+        """Returns True when `job` may run; False when it has been made to wait for the first.
+
+        Raises:
+            IdReused: the id is in use for another handler or other arguments.
+            Overloaded: too many wait for it already.
+        """
+        key = key_of(job)
+        running = self._running.get(key)
+        if running is None:
+            self._running[key] = _Running(job.asked_digest)
+            return True
+        if running.asked_digest != job.asked_digest:
+            raise id_reused(job)
+        if len(running.waiters) >= WAITERS_MAX:
+            raise Overloaded("too many requests wait for this request id", retry_after_ms=100)
+        running.waiters.append(job)
+        return False
+
+    def leave(self, job: Job, *, is_success: bool) -> tuple[list[Job], Job | None]:
+        """Ends the running request of the id.
+
+        Returns:
+            (jobs that get the recorded answer, the job that runs next). The waiters all get the
+            answer of a success; after a failure the first of them runs.
+        """
+        key = key_of(job)
+        running = self._running.pop(key, None)
+        if running is None:
+            return [], None
+        if is_success:
+            return list(running.waiters), None
+        if not running.waiters:
+            return [], None
+        following = running.waiters.popleft()
+        self._running[key] = _Running(following.asked_digest, running.waiters)
+        return [], following
+
+
+def id_reused(job: Job) -> IdReused:
+    """Returns the refusal of an id that was used for something else."""
+    return IdReused(
+        f"request id {job.request.request_id!r} was used for another handler or other arguments; "
+        "take a new id for a new request"
+    )

@@ -1,0 +1,206 @@
+"""Who steps guests when: the pump on the node's thread, and one more thread for long runs.
+
+The kernel decides which process is next and for how long; lanes only do it. First slices run on
+the node's thread with the interpreter lock held (they are shorter than giving it up would cost).
+Runs that outlive them go to a second thread that frees the lock while it steps; its operating
+system priority is lowered, so that long runs take what is left of the processors and keep a small
+share even when everything else is busy (docs/explanation/scheduling.md).
+
+Invariant: a guest is stepped by one thread at a time, and the kernel ends no process while a
+slice of it is out.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Final
+
+from lithox.dispatch.job import Clock, Frame
+from lithox.dispatch.runs import Runs
+from lithox.kernel.kernel import Kernel
+from lithox.kernel.process import Lane, SliceEnd
+from lithox.model.ids import Pid
+from lithox.sandbox.contract import Guest, Step
+
+PUMP_NS: Final = 2_000_000
+"""How long the pump may keep the event loop before it lets input and output have a go."""
+LONG_OUT_MAX: Final = 2
+"""Slices given to the second thread at once: one runs while one waits, so it never idles."""
+LONG_NICENESS: Final = 10
+"""Linux scheduling weight 110 against 1,024: about 10 % of one of two cores, 5 % of the node's
+processors, when all else is busy. Source: kernel/sched/core.c, sched_prio_to_weight."""
+SLICE_FUEL_LEFT_MIN: Final = 20_000
+"""With less of its quantum left than this, a guest that asked counts as having yielded."""
+
+Schedule = Callable[[Callable[[], None]], object]
+
+
+class LongThread:
+    """The second thread that enters guests."""
+
+    def __init__(self, *, post: Schedule, clock: Clock) -> None:
+        self._post = post
+        self._clock = clock
+        self._orders: SimpleQueue[tuple[Pid, Guest, int] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.on_step: Callable[[Pid, Step, int, int], None] | None = None
+        """Called on the node's thread with (pid, step, fuel, cpu_ns) of each slice."""
+
+    def submit(self, pid: Pid, guest: Guest, quantum_fuel: int) -> None:
+        """Queues one slice; starts the thread with the first one."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="lithox-long", daemon=True)
+            self._thread.start()
+        self._orders.put((pid, guest, quantum_fuel))
+
+    def _work(self) -> None:
+        with suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LONG_NICENESS)
+        while (order := self._orders.get()) is not None:
+            pid, guest, quantum_fuel = order
+            fuel_before, cpu_before = guest.fuel_used, self._clock.thread_cpu_ns()
+            step = guest.step(quantum_fuel, frees_lock=True)
+            cpu_ns = self._clock.thread_cpu_ns() - cpu_before
+            self._deliver(pid, step, guest.fuel_used - fuel_before, cpu_ns)
+
+    def _deliver(self, pid: Pid, step: Step, fuel: int, cpu_ns: int) -> None:
+        def arrive() -> None:
+            if self.on_step is not None:
+                self.on_step(pid, step, fuel, cpu_ns)
+
+        with suppress(RuntimeError):  # The node's loop has closed: nobody waits any more.
+            self._post(arrive)
+
+    def stop(self) -> None:
+        """Ends the thread after the slice it runs. Blocks for at most that slice."""
+        if self._thread is not None:
+            self._orders.put(None)
+            self._thread.join()
+            self._thread = None
+
+
+class Lanes:
+    """Drives kernel and runs."""
+
+    def __init__(
+        self, *, kernel: Kernel, runs: Runs, clock: Clock, schedule: Schedule, long: LongThread
+    ) -> None:
+        self._kernel = kernel
+        self._runs = runs
+        self._clock = clock
+        self._schedule = schedule
+        self._long = long
+        self._long_out: set[Pid] = set()
+        self._is_scheduled = False
+        self.is_stopped = False
+        self.on_deadline: Callable[[int], None] | None = None
+        """Told the earliest deadline after each round of the pump, in monotonic nanoseconds."""
+        long.on_step = self._after_long
+
+    def wake(self) -> None:
+        """Asks for a turn of the pump; cheap and idempotent."""
+        if not self._is_scheduled and not self.is_stopped:
+            self._is_scheduled = True
+            self._schedule(self._pump)
+
+    def _pump(self) -> None:
+        self._is_scheduled = False
+        if self.is_stopped:
+            return
+        kernel, clock = self._kernel, self._clock
+        now_ns = clock.monotonic_ns()
+        end_ns = now_ns + PUMP_NS
+        kernel.notify_time(now_ns)
+        self._perform()
+        while (chosen := kernel.next_slice(Lane.FAST, now_ns)) is not None:
+            frame = self._runs.frames[chosen.pid]
+            self._run_fast(frame, chosen.quantum_fuel)
+            now_ns = clock.monotonic_ns()
+            if now_ns >= end_ns:
+                break
+        self._feed_long(now_ns)
+        self._perform()
+        if kernel.has_ready(Lane.FAST):
+            self.wake()
+        if self.on_deadline is not None and (due_ns := kernel.next_deadline_ns()) is not None:
+            self.on_deadline(due_ns)
+
+    def _run_fast(self, frame: Frame, quantum_fuel: int) -> None:
+        clock, runs, pid = self._clock, self._runs, frame.pid
+        cpu_before = clock.thread_cpu_ns()
+        fuel = 0
+        try:
+            end = runs.begin(frame) if frame.guest is None else None
+            guest = frame.guest
+            if guest is not None:
+                fuel_before = guest.fuel_used
+                while end is None:
+                    step = guest.step(quantum_fuel - fuel, frees_lock=False)
+                    # Read before the step is followed: that may close or restart the guest.
+                    fuel = guest.fuel_used - fuel_before
+                    end = runs.after_step(frame, step)
+                    if end is None and quantum_fuel - fuel < SLICE_FUEL_LEFT_MIN:
+                        end = SliceEnd.YIELDED
+        except Exception as bug:  # noqa: BLE001 - our bug ends its run, not the node
+            end = runs.break_off(frame, bug)
+        assert end is not None
+        cpu_ns = clock.thread_cpu_ns() - cpu_before
+        frame.job.usage.cpu_ns += cpu_ns
+        self._kernel.notify_sliced(pid, end, fuel, cpu_ns, clock.monotonic_ns())
+
+    def _feed_long(self, now_ns: int) -> None:
+        kernel, runs = self._kernel, self._runs
+        while len(self._long_out) < LONG_OUT_MAX:
+            chosen = kernel.next_slice(Lane.LONG, now_ns)
+            if chosen is None:
+                return
+            frame = runs.frames[chosen.pid]
+            try:
+                end = runs.begin(frame) if frame.guest is None else None
+            except Exception as bug:  # noqa: BLE001 - our bug ends its run, not the node
+                end = runs.break_off(frame, bug)
+            if end is not None:
+                kernel.notify_sliced(chosen.pid, end, 0, 0, now_ns)
+                continue
+            assert frame.guest is not None
+            self._long_out.add(chosen.pid)
+            self._long.submit(chosen.pid, frame.guest, chosen.quantum_fuel)
+
+    def _after_long(self, pid: Pid, step: Step, fuel: int, cpu_ns: int) -> None:
+        """A slice has come back from the second thread."""
+        self._long_out.discard(pid)
+        if self.is_stopped:
+            return
+        kernel, now_ns = self._kernel, self._clock.monotonic_ns()
+        frame = self._runs.frames[pid]
+        frame.job.usage.cpu_ns += cpu_ns
+        if not kernel.may_finish(pid, now_ns):
+            # A kill or deadline was noted while it ran: whatever it came to does not count.
+            kernel.notify_sliced(pid, SliceEnd.YIELDED, fuel, cpu_ns, now_ns)
+        else:
+            try:
+                end = self._runs.after_step(frame, step)
+            except Exception as bug:  # noqa: BLE001 - our bug ends its run, not the node
+                end = self._runs.break_off(frame, bug)
+            if end is None:
+                kernel.notify_sliced(pid, SliceEnd.ASKED, fuel, cpu_ns, now_ns)
+                kernel.notify_woken(pid, now_ns)
+            else:
+                kernel.notify_sliced(pid, end, fuel, cpu_ns, now_ns)
+        self._perform()
+        self._feed_long(now_ns)
+        self.wake()
+
+    def _perform(self) -> None:
+        """Does what the kernel decided."""
+        for effect in self._kernel.take_effects():
+            self._runs.end_from_outside(effect.pid, effect.code)
+
+    def stop(self) -> None:
+        """Steps nothing more; blocks until the slice that is out has come back."""
+        self.is_stopped = True
+        self._long.stop()

@@ -1,0 +1,94 @@
+"""What an end means to the caller: steps, outcomes and kernel codes turned into errors.
+
+Pure translations; messages say which limit was hit, what was used and what was allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from lithox.dispatch.job import Frame
+from lithox.errors import (
+    Cancelled,
+    DeadlinePassed,
+    GuestProtocolError,
+    GuestRaised,
+    GuestTrapped,
+    LimitExceeded,
+    LithoxError,
+    rebuild,
+)
+from lithox.model.quantities import format_duration, format_size
+from lithox.sandbox import messages
+from lithox.sandbox.contract import Step
+
+_APP_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+
+
+def error_of_step(frame: Frame, step: Step) -> LithoxError:
+    """Returns the error of a guest that was stopped from outside."""
+    code, limits = step.code, frame.limits
+    where = f"{frame.entity}:{frame.handler}"
+    if code == "guest.out_of_fuel":
+        used = 0 if frame.guest is None else frame.guest.fuel_used
+        return LimitExceeded(
+            f"{where} used up its fuel of {limits.fuel}",
+            limit="fuel", used=used, allowed=limits.fuel,
+        )
+    if code == "guest.out_of_memory":
+        allowed = limits.memory_bytes or 0
+        return LimitExceeded(
+            f"{where} needs more than its memory of {format_size(allowed)}",
+            limit="memory", used=allowed, allowed=allowed,
+        )
+    if code == "guest.out_of_calls":
+        return LimitExceeded(
+            f"{where} made more than its {limits.calls} system calls",
+            limit="calls", used=limits.calls, allowed=limits.calls,
+        )
+    if code == "guest.protocol":
+        return GuestProtocolError(f"{where}: {step.detail}")
+    return GuestTrapped(f"{where} was stopped: {step.detail or code}", trap=step.detail or code)
+
+
+def error_of_end(frame: Frame, code: str) -> LithoxError:
+    """Returns the error of a process the kernel ended."""
+    where = f"{frame.entity}:{frame.handler}"
+    if code == "guest.out_of_wall":
+        wall_ns = frame.limits.wall_ns or 0
+        return LimitExceeded(
+            f"{where} took longer than its {format_duration(wall_ns)}",
+            limit="wall", used=wall_ns // 1_000_000, allowed=wall_ns // 1_000_000,
+        )
+    if code == "request.deadline_passed":
+        return DeadlinePassed(f"the caller's deadline passed before {where} had ended")
+    if code == "request.cancelled":
+        return Cancelled(f"{where} was ended by an operator")
+    error = rebuild(code, {"message": f"{where} was ended: {code}"})
+    return error if isinstance(error, LithoxError) else GuestTrapped(f"{where} was ended: {code}")
+
+
+def error_of_outcome(outcome: messages.OutcomeMessage) -> LithoxError:
+    """Returns the error a handler raised.
+
+    An error table's own `code` becomes `app.<code>`; a refusal the handler did not catch keeps
+    its system code inside the fields, since only the node may speak its codes.
+    """
+    try:
+        error = messages.decode_error(outcome.body)
+    except msgspec.MsgspecError as problem:
+        return GuestProtocolError(f"the guest's error cannot be read: {problem}")
+    fields: dict[str, Any] = {}
+    if error.traceback:
+        fields["traceback"] = error.traceback
+    if error.data != messages.NIL:
+        data = msgspec.msgpack.decode(error.data)
+        if isinstance(data, dict):
+            data = {key: item for key, item in data.items() if key not in ("code", "message")}  # pyright: ignore[reportUnknownVariableType]
+        if data:
+            fields["data"] = data
+    code = f"app.{error.code}" if _APP_CODE.match(error.code) else None
+    return GuestRaised(error.message or "the handler raised an error", code=code, **fields)

@@ -1,0 +1,77 @@
+"""The durable records dispatch keeps in the store, and the cells they live in.
+
+An entity's own record (template, owner, overrides) is a system key of the entity, so that it
+commits and conflicts like any other state. Templates and modules are state of two system entities
+that no request can reach.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from lithox.model.ids import SYSTEM_KEY_PREFIX
+
+ENTITY_KEY: Final = SYSTEM_KEY_PREFIX + "entity"
+USER_KEYS_START: Final = "\x01"
+"""First key a guest can own: every system key begins with NUL."""
+TEMPLATES_ENTITY: Final = "~lithox/templates"
+MODULES_ENTITY: Final = "~lithox/modules"
+
+
+class HandlerOverride(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an entity or a template says of one handler; None means "not said here"."""
+
+    priority: int | None = None
+    limits: dict[str, int] = {}
+    module: str | None = None
+    """Digest of other code for this handler, or None for the template's."""
+
+
+class EntityRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One entity as stored under `ENTITY_KEY`."""
+
+    owner: str
+    template: str = ""
+    """The `match` of its template at creation; resolved anew at each run's start."""
+    created_ms: int = 0
+    access: list[Any] | None = None
+    limits: dict[str, int] = {}
+    handlers: dict[str, HandlerOverride] = {}
+    pin: str | None = None
+    """Module digest that replaces the template's newest one."""
+
+
+class TemplateRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One deployed template as stored under its `match`."""
+
+    match: str
+    language: str
+    module: str
+    owner: str
+    limits: dict[str, int] = {}
+    handlers: dict[str, HandlerOverride] = {}
+    access: list[Any] | None = None
+    owned_by: str = "deployer"
+    pin: bool = False
+    deployed_ms: int = 0
+
+
+class ModuleRecord(msgspec.Struct, frozen=True):
+    """One module as stored under its digest."""
+
+    language: str
+    name: str
+    text: bytes
+
+
+_encoder: Final = msgspec.msgpack.Encoder(order="deterministic")
+_entity_decoder: Final = msgspec.msgpack.Decoder(EntityRecord)
+_template_decoder: Final = msgspec.msgpack.Decoder(TemplateRecord)
+_module_decoder: Final = msgspec.msgpack.Decoder(ModuleRecord)
+
+encode_record = _encoder.encode
+decode_entity = _entity_decoder.decode
+decode_template = _template_decoder.decode
+decode_module = _module_decoder.decode

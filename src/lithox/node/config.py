@@ -1,0 +1,165 @@
+"""What an operator may set: `--config FILE`, a TOML file. Unknown keys are refused by name."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from lithox.errors import BadArguments, ConfigError
+from lithox.kernel.limits import smallest
+from lithox.kernel.policy import DEFAULT_POLICY, Policy
+from lithox.model.ids import AccountName, check_entity_path, check_identity
+from lithox.model.limits import HANDLER_DEFAULT_LIMITS, NODE_DEFAULT_LIMITS, Limits
+from lithox.model.quantities import parse_size_bytes
+from lithox.modules.manifest import parse_limits
+from lithox.security.identities import KnownIdentity
+
+_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
+IDENTITIES_MAX: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """Everything a node needs to know before it starts.
+
+    Attributes:
+        node_entity: path under which the node answers as an entity.
+        limits: the node's policy; nothing on it gets more.
+        handler_limits: what a handler gets when nobody says anything.
+        identities: callers and the digests of their tokens.
+        allowed_hosts: Host headers accepted besides loopback names.
+        body_bytes_max: HTTP bodies above it are answered 413.
+        cache_bytes: entity state kept in memory.
+        results_per_account_max: recorded answers one account may keep.
+        policy: scheduling and admission.
+    """
+
+    node_entity: str = "~node"
+    limits: Limits = NODE_DEFAULT_LIMITS
+    handler_limits: Limits = HANDLER_DEFAULT_LIMITS
+    identities: tuple[KnownIdentity, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    body_bytes_max: int = 1 << 20
+    cache_bytes: int = 64 << 20
+    results_per_account_max: int = 1_000_000
+    policy: Policy = field(default=DEFAULT_POLICY)
+
+
+_KNOWN: Final = {
+    "node_entity",
+    "limits",
+    "handler_limits",
+    "identity",
+    "allowed_hosts",
+    "body_max",
+    "cache",
+    "results_per_account",
+    "scheduler",
+}
+
+
+def read_config(path: Path) -> NodeConfig:
+    """Returns the configuration in the TOML file `path`. Blocks for the disk.
+
+    Raises:
+        ConfigError: unreadable, malformed, an unknown key or a wrong value; names file and key.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: malformed TOML: {error}") from None
+    for key in data:
+        if key not in _KNOWN:
+            raise ConfigError(f"{path}: unknown key {key!r}; known are {', '.join(sorted(_KNOWN))}")
+    try:
+        return _build(data, str(path))
+    except BadArguments as error:
+        raise ConfigError(f"{path}: {error.message}") from None
+
+
+def _build(data: dict[str, Any], where: str) -> NodeConfig:
+    changes: dict[str, Any] = {}
+    if "node_entity" in data:
+        changes["node_entity"] = check_entity_path(str(data["node_entity"]))
+    if "limits" in data:
+        said = parse_limits(data["limits"], f"{where}: limits")
+        changes["limits"] = _over(said, NODE_DEFAULT_LIMITS)
+    if "handler_limits" in data:
+        said = parse_limits(data["handler_limits"], f"{where}: handler_limits")
+        changes["handler_limits"] = _over(said, HANDLER_DEFAULT_LIMITS)
+    if "identity" in data:
+        changes["identities"] = _identities(data["identity"], where)
+    if "allowed_hosts" in data:
+        changes["allowed_hosts"] = tuple(str(host).lower() for host in data["allowed_hosts"])
+    for key, name in (("body_max", "body_bytes_max"), ("cache", "cache_bytes")):
+        if key in data:
+            changes[name] = _size(data[key], f"{where}: {key}")
+    if "results_per_account" in data:
+        changes["results_per_account_max"] = _positive(data["results_per_account"], where)
+    if "scheduler" in data:
+        changes["policy"] = _policy(data["scheduler"], where)
+    return NodeConfig(**changes)
+
+
+def _over(said: Limits, default: Limits) -> Limits:
+    """Returns `said`, with the default where it says nothing."""
+    fields = {
+        name: getattr(said, name) if getattr(said, name) is not None else getattr(default, name)
+        for name in Limits.__slots__
+    }
+    return smallest(Limits(**fields))
+
+
+def _policy(data: Any, where: str) -> Policy:
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: scheduler is a table")
+    table: dict[str, Any] = data  # pyright: ignore[reportUnknownVariableType]
+    for key in table:
+        if key not in Policy.__slots__:
+            raise ConfigError(f"{where}: scheduler: unknown key {key!r}")
+    if "quanta_fuel" in table:
+        table = {**table, "quanta_fuel": tuple(table["quanta_fuel"])}
+    try:
+        return Policy(**table)
+    except TypeError as error:
+        raise ConfigError(f"{where}: scheduler: {error}") from None
+
+
+def _positive(value: Any, where: str) -> int:
+    if type(value) is not int or value <= 0:
+        raise ConfigError(f"{where}: needs a whole number above 0; found {value!r}")
+    return value
+
+
+def _size(value: Any, where: str) -> int:
+    return parse_size_bytes(value) if isinstance(value, str) else _positive(value, where)
+
+
+def _identities(data: Any, where: str) -> tuple[KnownIdentity, ...]:
+    if not isinstance(data, list) or len(data) > IDENTITIES_MAX:  # pyright: ignore[reportUnknownArgumentType]
+        raise ConfigError(f"{where}: [[identity]] is a list of at most {IDENTITIES_MAX}")
+    return tuple(_identity(item, where) for item in data)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _identity(item: Any, where: str) -> KnownIdentity:
+    known = {"name", "account", "token_sha256", "admin"}
+    if not isinstance(item, dict) or not {"name", "token_sha256"} <= set(item) <= known:  # pyright: ignore[reportUnknownArgumentType]
+        raise ConfigError(
+            f"{where}: an [[identity]] has name, token_sha256 and, if you like, account and admin"
+        )
+    table: dict[str, Any] = item  # pyright: ignore[reportUnknownVariableType]
+    name = check_identity(str(table["name"]))
+    digest = str(table["token_sha256"])
+    if _SHA256.match(digest) is None:
+        raise ConfigError(f"{where}: identity {name}: token_sha256 is 64 hexadecimal digits")
+    return KnownIdentity(
+        name=name,
+        account=AccountName(str(table.get("account", name))),
+        token_sha256=digest,
+        is_admin=bool(table.get("admin", False)),
+    )

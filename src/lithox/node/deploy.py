@@ -1,0 +1,149 @@
+"""Publishing code: a bundle checked, compiled and committed, all or nothing.
+
+Everything is compiled before anything is written, and all of it becomes visible in one commit of
+the system entities, so no caller ever sees half a deploy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lithox.dispatch.catalog import DEPLOY_LIMITS, Catalog, check_no_tie
+from lithox.dispatch.records import (
+    MODULES_ENTITY,
+    TEMPLATES_ENTITY,
+    USER_KEYS_START,
+    HandlerOverride,
+    ModuleRecord,
+    TemplateRecord,
+    decode_template,
+    encode_record,
+)
+from lithox.errors import BadArguments, ConfigError, NotAvailable, NotFound
+from lithox.model.ids import SYSTEM_ENTITY_PREFIX
+from lithox.modules.bundle import Bundle
+from lithox.modules.digest import digest_of
+from lithox.modules.manifest import MANIFEST_NAME, TemplateSpec, format_limits
+from lithox.sandbox.contract import Source
+from lithox.security.access import parse_access
+from lithox.store.contract import Cell, Commit, Range, Snapshot
+
+TEMPLATES_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployReport:
+    """What a deploy has published.
+
+    Attributes:
+        modules: source name -> digest.
+        templates: the patterns, in the manifest's order.
+        handlers: pattern -> names its module gives, sorted.
+    """
+
+    modules: dict[str, str]
+    templates: list[str]
+    handlers: dict[str, list[str]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"modules": self.modules, "templates": self.templates, "handlers": self.handlers}
+
+
+def read_templates(snapshot: Snapshot) -> list[TemplateRecord]:
+    """Returns every deployed template as of `snapshot`, ordered by pattern."""
+    found: list[TemplateRecord] = []
+    start = USER_KEYS_START
+    while True:
+        page = snapshot.scan(Range(TEMPLATES_ENTITY, start, None), TEMPLATES_PAGE)
+        found.extend(decode_template(item.value) for _, item in page.items)
+        if not page.more or not page.items:
+            return found
+        start = page.items[-1][0] + "\x00"
+
+
+def prepare(
+    bundle: Bundle, *, catalog: Catalog, snapshot: Snapshot, deployer: str, now_ms: int
+) -> tuple[Commit, DeployReport]:
+    """Checks and compiles `bundle`; returns the commit that publishes it.
+
+    Raises:
+        ConfigError: the manifest, a tie between templates, an unknown handler.
+        CompileFailed: a module does not load; fields file and line.
+        NotAvailable: a language without an engine on this node.
+
+    Blocks: while modules compile.
+    """
+    manifest = bundle.parse()
+    writes: dict[Cell, bytes | None] = {}
+    modules: dict[str, str] = {}
+    handlers: dict[str, list[str]] = {}
+    fresh: list[TemplateRecord] = []
+    for spec in manifest.templates:
+        if spec.match.startswith(SYSTEM_ENTITY_PREFIX):
+            raise ConfigError(f"{MANIFEST_NAME}: {spec.match!r} would match the node's own entities")
+        source = Source(
+            language=spec.language,
+            name=spec.source,
+            text=bundle.files[spec.source],
+            digest=digest_of(spec.language, bundle.files[spec.source]),
+        )
+        names = _load(catalog, source, spec)
+        record = ModuleRecord(language=source.language, name=source.name, text=source.text)
+        writes[MODULES_ENTITY, source.digest] = encode_record(record)
+        template = _record_of(spec, source.digest, deployer, now_ms)
+        writes[TEMPLATES_ENTITY, spec.match] = encode_record(template)
+        fresh.append(template)
+        modules[spec.source] = source.digest
+        handlers[spec.match] = list(names)
+    replaced = {template.match for template in fresh}
+    kept = [one for one in read_templates(snapshot) if one.match not in replaced]
+    check_no_tie([*kept, *fresh])
+    commit = Commit(
+        snapshot.version,
+        (),
+        [Range(TEMPLATES_ENTITY, USER_KEYS_START, None)],
+        writes,
+    )
+    report = DeployReport(
+        modules=modules, templates=[spec.match for spec in manifest.templates], handlers=handlers
+    )
+    return commit, report
+
+
+def _load(catalog: Catalog, source: Source, spec: TemplateSpec) -> tuple[str, ...]:
+    try:
+        engine = catalog.engine(source.language)
+    except NotAvailable as error:
+        raise NotAvailable(f"template {spec.match!r}: {error.message}") from None
+    program = engine.find(source.digest) or engine.load(source, DEPLOY_LIMITS)
+    for name in spec.handlers:
+        if name not in program.handler_names:
+            raise NotFound(
+                f"{MANIFEST_NAME}: template {spec.match!r} lists handler {name!r}, which "
+                f"{spec.source} does not give; it gives {', '.join(program.handler_names) or 'none'}"
+            )
+    return program.handler_names
+
+
+def _record_of(spec: TemplateSpec, digest: str, deployer: str, now_ms: int) -> TemplateRecord:
+    try:
+        if spec.access is not None:
+            parse_access(spec.access)
+    except BadArguments as error:
+        raise ConfigError(f"{MANIFEST_NAME}: template {spec.match!r}: {error.message}") from None
+    return TemplateRecord(
+        match=spec.match,
+        language=spec.language,
+        module=digest,
+        owner=deployer,
+        limits=format_limits(spec.limits),
+        handlers={
+            name: HandlerOverride(priority=said.priority, limits=format_limits(said.limits))
+            for name, said in spec.handlers.items()
+        },
+        access=spec.access,
+        owned_by=spec.owner,
+        pin=spec.pin,
+        deployed_ms=now_ms,
+    )

@@ -1,0 +1,472 @@
+"""THIS NODE: wires the rooms together, starts and ends them; `lithox.Node`.
+
+The only place that knows which engine stands behind each contract. Everything of a node happens on
+one asyncio loop, but for the store's writer and the thread of long runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from lithox.dispatch.catalog import Catalog
+from lithox.dispatch.dispatcher import Dispatcher
+from lithox.dispatch.job import Clock, Frame
+from lithox.errors import Conflict, InternalError, LithoxError, NotFound, NotPermitted
+from lithox.kernel.kernel import Kernel
+from lithox.model.ids import Pid, check_entity_path, check_handler_name, check_request_id
+from lithox.model.limits import Limits
+from lithox.model.request import Answer, Caller, Request
+from lithox.modules.bundle import Bundle, read_bundle
+from lithox.node.admin import Admin, commit_durably
+from lithox.node.clock import RealClock
+from lithox.node.config import NodeConfig, read_config
+from lithox.node.deploy import DeployReport, prepare, read_templates
+from lithox.node.lock import DirectoryLock
+from lithox.node.timers import DeadlineTimer, every
+from lithox.sandbox.contract import Engine
+from lithox.sandbox.engines import open_engines
+from lithox.security.identities import LOCAL_OPERATOR, Identities
+from lithox.store.contract import Store
+from lithox.store.embedded.store import EmbeddedStore
+
+STORE_NAME: Final = "lithox.db"
+CACHE_NAME: Final = "cache"
+CLOSE_GRACE_S: Final = 10.0
+"""How long `close` lets running requests end by themselves before it ends them."""
+SWEEP_INTERVAL_S: Final = 60.0
+SWEEP_RESULTS_MAX: Final = 10_000
+DEPLOY_ATTEMPTS_MAX: Final = 5
+
+_log: Final = logging.getLogger("lithox.node")
+_guest_log: Final = logging.getLogger("lithox.guest")
+
+
+class Node:
+    """One lithox node, embedded in this process.
+
+    Use it as an async context manager:
+
+        async with lithox.Node("data") as node:
+            await node.deploy("examples/counter")
+            value = await node.call("counter/alice", "increment", 5)
+
+    Args:
+        data: its data directory; made if it is not there. One node at a time may hold it.
+        config: a `NodeConfig`, the path of a TOML file, or None for defaults.
+        engines: language engines instead of the built-in ones (for tests).
+        clock: where time comes from (for tests).
+    """
+
+    def __init__(
+        self,
+        data: str | os.PathLike[str],
+        *,
+        config: NodeConfig | str | os.PathLike[str] | None = None,
+        engines: dict[str, Engine] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.data = Path(data)
+        if config is None:
+            config = NodeConfig()
+        elif not isinstance(config, NodeConfig):
+            config = read_config(Path(config))
+        self.config = config
+        self._given_engines = engines
+        self._clock: Clock = clock or RealClock()
+        self._identities = Identities(config.identities)
+        self._sweeper: asyncio.Task[None] | None = None
+        self._is_open = False
+
+    # -- life -------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Node:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Starts the node. Blocks the loop for the opening of the store (milliseconds).
+
+        Raises:
+            StoreInUse: another node holds the data directory.
+            StoreCorrupt: the store is damaged, not ours, or of a newer version.
+            ConfigError: the sandbox cannot work on this machine.
+        """
+        if __debug__ is False:  # pragma: no cover - only under python -O
+            raise InternalError("lithox needs its assertions: run without -O")
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._lock = DirectoryLock.open(self.data)
+        try:
+            self._store: Store = EmbeddedStore.open(
+                self.data / STORE_NAME,
+                post=loop.call_soon_threadsafe,
+                cache_bytes_max=self.config.cache_bytes,
+            )
+            self._engines = self._given_engines or open_engines(self.data / CACHE_NAME)
+        except BaseException:
+            self._lock.close()
+            raise
+        self._kernel = Kernel(self.config.policy)
+        catalog = Catalog(
+            engines=self._engines,
+            node_limits=self.config.limits,
+            default_limits=self.config.handler_limits,
+            open_snapshot=self._store.open_snapshot,
+        )
+        self.dispatcher = Dispatcher(
+            store=self._store,
+            kernel=self._kernel,
+            catalog=catalog,
+            clock=self._clock,
+            seeds=_random_seed,
+            schedule=loop.call_soon,
+            post=loop.call_soon_threadsafe,
+            log=_log_guest,
+            on_bug=_log_bug,
+            native_entity=self.config.node_entity,
+            results_per_account_max=self.config.results_per_account_max,
+        )
+        self.admin = Admin(
+            store=self._store,
+            dispatcher=self.dispatcher,
+            wall_ms=lambda: self._clock.wall_ns() // 1_000_000,
+        )
+        self._timer = DeadlineTimer(loop, self._clock, self.dispatcher.notify_time)
+        self.dispatcher.lanes.on_deadline = self._timer.arm
+        self.dispatcher.natives = {
+            "info": lambda _: self.info(),
+            "statistics": lambda _: self.statistics(),
+            "processes": lambda request: self.processes(request.caller),
+            "kill": lambda request: self.kill(int(request.args[0]), request.caller),
+        }
+        self._adopt_templates()
+        self._sweeper = loop.create_task(every(SWEEP_INTERVAL_S, self._sweep))
+        self._opened_ns = self._clock.monotonic_ns()
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Ends the node: running requests get ten seconds, what is visible becomes durable.
+
+        Loses nothing that was acknowledged. Idempotent.
+        """
+        if not self._is_open:
+            return
+        self._is_open = False
+        dispatcher = self.dispatcher
+        dispatcher.is_closing = True
+        if dispatcher.open_count:
+            idle = asyncio.Event()
+            dispatcher.on_idle = idle.set
+            try:
+                await asyncio.wait_for(idle.wait(), CLOSE_GRACE_S)
+            except TimeoutError:
+                dispatcher.end_all()
+                try:
+                    await asyncio.wait_for(idle.wait(), CLOSE_GRACE_S)
+                except TimeoutError:
+                    _log.warning("closing with %d requests unanswered", dispatcher.open_count)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._timer.cancel()
+        dispatcher.stop()
+        self._store.close()
+        await asyncio.sleep(0)  # The last call-backs of the writer arrive.
+        if self._given_engines is None:
+            for engine in self._engines.values():
+                engine.close()
+        self._lock.close()
+
+    # -- requests ---------------------------------------------------------------------------
+
+    def submit(self, request: Request) -> asyncio.Future[Answer]:
+        """Takes a request; the future's answer holds the error, if any. Never raises, never waits.
+
+        Cancelling the future does not end the run.
+        """
+        future: asyncio.Future[Answer] = self._loop.create_future()
+
+        def on_answer(answer: Answer) -> None:
+            if not future.done():
+                future.set_result(answer)
+
+        self.dispatcher.submit(request, on_answer)
+        return future
+
+    async def call(  # noqa: PLR0913 - the public call, all but three by keyword
+        self,
+        entity: str,
+        handler: str,
+        *args: Any,
+        request_id: str | None = None,
+        limits: Limits | None = None,
+        deadline_ms: int | None = None,
+        caller: Caller | None = None,
+    ) -> Any:
+        """Runs `handler` of `entity` and returns its value, once it is durable.
+
+        Args:
+            args: plain data: None, bool, int, float, str, bytes, list, dict with text keys.
+            request_id: makes the request idempotent for 24 hours.
+            limits: lowers what the run may use.
+            deadline_ms: milliseconds from now after which the run is ended.
+            caller: who asks; the operator if None.
+
+        Raises:
+            LithoxError: by its code; nothing of the run remains.
+        """
+        request = Request(
+            entity=check_entity_path(entity),
+            handler=check_handler_name(handler),
+            args=list(args),
+            caller=caller or LOCAL_OPERATOR,
+            limits=limits,
+            request_id=None if request_id is None else check_request_id(request_id),
+            deadline_ns=(
+                None
+                if deadline_ms is None
+                else self._clock.monotonic_ns() + deadline_ms * 1_000_000
+            ),
+        )
+        answer = await self.submit(request)
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
+
+    def deadline_in(self, duration_ms: int) -> int:
+        """Returns the absolute deadline, for `Request.deadline_ns`, that many milliseconds away."""
+        return self._clock.monotonic_ns() + duration_ms * 1_000_000
+
+    def identify(self, token: str | None, *, is_loopback: bool) -> Caller:
+        """Returns who holds `token`; raises Unauthenticated."""
+        return self._identities.identify(token, is_loopback=is_loopback)
+
+    @property
+    def has_identities(self) -> bool:
+        """True when tokens are configured."""
+        return not self._identities.is_empty
+
+    # -- code -------------------------------------------------------------------------------
+
+    async def deploy(
+        self, bundle: Bundle | str | os.PathLike[str], caller: Caller | None = None
+    ) -> DeployReport:
+        """Publishes a bundle, or the one in a folder, all or nothing. Waits until durable.
+
+        Raises:
+            NotPermitted: the caller is not an administrator.
+            ConfigError, CompileFailed, NotAvailable, NotFound: what is wrong with it, and where.
+
+        Blocks: while its modules compile.
+        """
+        caller = caller or LOCAL_OPERATOR
+        if not caller.is_admin:
+            self.dispatcher.record_act(
+                identity=caller.identity, act="deploy", entity="", outcome="request.not_permitted"
+            )
+            raise NotPermitted(f"{caller.identity} may not deploy: it takes an administrator")
+        if not isinstance(bundle, Bundle):
+            bundle = read_bundle(Path(bundle))
+        for _ in range(DEPLOY_ATTEMPTS_MAX):
+            snapshot = self._store.open_snapshot()
+            try:
+                commit, report = prepare(
+                    bundle,
+                    catalog=self.dispatcher.catalog,
+                    snapshot=snapshot,
+                    deployer=caller.identity,
+                    now_ms=self._clock.wall_ns() // 1_000_000,
+                )
+            finally:
+                snapshot.release()
+            if await commit_durably(self._store, commit):
+                self._adopt_templates()
+                self.dispatcher.record_act(
+                    identity=caller.identity,
+                    act="deploy",
+                    entity="",
+                    outcome="ok",
+                    detail=", ".join(report.templates),
+                )
+                return report
+        raise Conflict("other deploys were faster each time; try again")
+
+    def _adopt_templates(self) -> None:
+        snapshot = self._store.open_snapshot()
+        try:
+            self.dispatcher.catalog.adopt(read_templates(snapshot))
+        finally:
+            snapshot.release()
+
+    # -- administration ---------------------------------------------------------------------
+
+    def admin_show(self, entity: str, caller: Caller) -> dict[str, Any]:
+        return self.admin.show(entity, caller)
+
+    async def admin_delete(self, entity: str, caller: Caller) -> None:
+        await self.admin.delete_entity(entity, caller)
+
+    def admin_get_state(self, entity: str, key: str, caller: Caller) -> Any:
+        return self.admin.get_state(entity, key, caller)
+
+    async def admin_put_state(self, entity: str, key: str, value: Any, caller: Caller) -> None:
+        await self.admin.put_state(entity, key, value, caller)
+
+    async def admin_delete_state(self, entity: str, key: str, caller: Caller) -> None:
+        await self.admin.delete_state(entity, key, caller)
+
+    def admin_list_state(
+        self, entity: str, prefix: str, after: str, limit: int, caller: Caller
+    ) -> dict[str, Any]:
+        return self.admin.list_state(entity, prefix, after, limit, caller)
+
+    def admin_get_handlers(self, entity: str, caller: Caller) -> dict[str, Any]:
+        return self.admin.get_handlers(entity, caller)
+
+    async def admin_put_handlers(self, entity: str, handlers: Any, caller: Caller) -> None:
+        await self.admin.put_handlers(entity, handlers, caller)
+
+    def list_entities(self, prefix: str, after: str, limit: int, caller: Caller) -> list[str]:
+        return self.admin.list_entities(prefix, after, limit, caller)
+
+    def processes(self, caller: Caller) -> list[dict[str, Any]]:
+        """Returns one row a process; of its own account only, unless the caller is an admin."""
+        now_ns = self._clock.monotonic_ns()
+        rows: list[dict[str, Any]] = []
+        for view in self.dispatcher.processes():
+            if not caller.is_admin and view.account != caller.account:
+                continue
+            frame = self.dispatcher.runs.frames.get(view.pid)
+            guest = None if frame is None else frame.guest
+            entity, _, handler = view.name.rpartition(":")
+            rows.append(
+                {
+                    "pid": view.pid,
+                    "entity": entity,
+                    "handler": handler,
+                    "account": view.account,
+                    "state": view.state.name.lower(),
+                    "lane": view.lane.name.lower(),
+                    "level": view.level,
+                    "priority": view.priority,
+                    "fuel": view.fuel,
+                    "cpu_us": view.cpu_ns // 1000,
+                    "memory": 0 if guest is None else guest.memory_bytes,
+                    "age_ms": (now_ns - view.started_ns) // 1_000_000,
+                    "parent": view.parent,
+                    "switching": "pre-emptive",
+                }
+            )
+        return rows
+
+    def kill(self, pid: int, caller: Caller) -> None:
+        """Ends a process and its request; raises NotFound for one that is not the caller's."""
+        account = self.dispatcher.account_of(Pid(pid))
+        if account is None or (not caller.is_admin and account != caller.account):
+            raise NotFound(f"no process {pid}")
+        self.dispatcher.kill(Pid(pid))
+        self.dispatcher.record_act(
+            identity=caller.identity, act=f"kill:{pid}", entity="", outcome="ok"
+        )
+
+    def read_audit(self, limit: int, caller: Caller) -> list[dict[str, Any]]:
+        """Returns the newest audit records, newest first; administrators only."""
+        if not caller.is_admin:
+            raise NotPermitted(f"{caller.identity} may not read the audit records")
+        return [
+            {
+                "at_ms": record.at_ns // 1_000_000,
+                "identity": record.identity,
+                "act": record.act,
+                "entity": record.entity,
+                "outcome": record.outcome,
+                "detail": record.detail,
+            }
+            for record in self._store.read_audit(limit)
+        ]
+
+    def info(self) -> dict[str, Any]:
+        """Returns what this node is."""
+        from lithox import __version__  # noqa: PLC0415 - the package imports this module lazily
+
+        return {
+            "version": __version__,
+            "node_entity": self.config.node_entity,
+            "languages": sorted(self._engines),
+            "templates": [one.match for one in self.dispatcher.catalog.templates],
+            "uptime_ms": (self._clock.monotonic_ns() - self._opened_ns) // 1_000_000,
+            "processes": len(self.dispatcher.processes()),
+            "visible_version": self._store.visible_version,
+            "durable_version": self._store.durable_version,
+        }
+
+    def statistics(self) -> dict[str, float]:
+        """Returns flat counters and gauges for metrics, by name."""
+        counters = self.dispatcher.counters
+        figures: dict[str, float] = {
+            "requests_total": counters.requests,
+            "requests_succeeded_total": counters.succeeded,
+            "requests_failed_total": counters.failed,
+            "requests_refused_total": counters.refused,
+            "conflicts_total": counters.conflicts,
+            "internal_errors_total": counters.internal_errors,
+            "requests_open": self.dispatcher.open_count,
+        }
+        groups: list[tuple[str, dict[str, Any]]] = [
+            ("kernel", self._kernel.statistics()),
+            ("store", self._store.statistics()),
+        ]
+        groups.extend((f"sandbox_{name}", one.statistics()) for name, one in self._engines.items())
+        for group, values in groups:
+            for name, value in values.items():
+                if isinstance(value, (int, float)):
+                    figures[f"{group}_{name}"] = value
+        return figures
+
+    def is_ready(self) -> bool:
+        """Returns whether requests are taken and the store can be written."""
+        return self._is_open and bool(self._store.statistics().get("is_writable", True))
+
+    def _sweep(self) -> None:
+        """Drops results whose day has passed."""
+        try:
+            self._store.drop_expired_results(self._clock.wall_ns(), SWEEP_RESULTS_MAX)
+        except LithoxError as error:
+            _log.warning("expired results stay for now: %s", error)
+
+
+def _random_seed() -> int:
+    return int.from_bytes(os.urandom(8), "little") >> 1
+
+
+def _log_bug(bug: Exception) -> None:
+    _log.error("internal error", exc_info=bug)
+
+
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+def _log_guest(frame: Frame, level: str, text: str, fields: dict[str, Any]) -> None:
+    _guest_log.log(
+        _LEVELS[level],
+        "%s",
+        text,
+        extra={
+            "entity": frame.entity,
+            "handler": frame.handler,
+            "pid": frame.pid,
+            "request_id": frame.job.request.request_id,
+            "fields": fields,
+        },
+    )
