@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import errors_page
+import limits_page
 from places import ROOT
 
 
 def pages() -> dict[Path, str]:
     """Returns what each generated file should hold."""
-    return {errors_page.PAGE: errors_page.page()}
+    return {errors_page.PAGE: errors_page.page(), limits_page.PAGE: limits_page.page()}
 
 
 def stale() -> list[Path]:

@@ -36,6 +36,8 @@ _SIZE_BYTES: Final = {
     "GiB": 1 << 30,
     "TiB": 1 << 40,
 }
+DURATION_UNITS: Final = tuple(unit for unit in _DURATION_NS if unit.isascii())
+SIZE_UNITS: Final = tuple(_SIZE_BYTES)
 QUANTITY_MAX: Final = (1 << 63) - 1
 
 
