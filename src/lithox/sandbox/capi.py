@@ -78,7 +78,7 @@ SyscallCallback: Final = ctypes.CFUNCTYPE(None, _P, _P, _P, _SIZE, _P, _SIZE, _P
 continuation_ret."""
 
 # Name of each function: (result type, argument types). `_P` as a result gives int or None.
-_SHORT: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
+DECLARED: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "wasm_config_new": (_P, ()),
     "wasm_engine_new_with_config": (_P, (_P,)),
     "wasm_engine_delete": (None, (_P,)),
@@ -150,7 +150,7 @@ class Library:
     """
 
     def __init__(self, dll: ctypes.CDLL, libc: ctypes.CDLL) -> None:
-        short = {name: _bind(ctypes.PYFUNCTYPE, dll, name, *_SHORT[name]) for name in _SHORT}
+        short = {name: _bind(ctypes.PYFUNCTYPE, dll, name, *DECLARED[name]) for name in DECLARED}
         long = {name: _bind(ctypes.CFUNCTYPE, dll, name, *_LONG[name]) for name in _LONG}
         self.by_name: dict[str, CFunction] = short
         self.module_new: CFunction = long["wasmtime_module_new"]
@@ -211,7 +211,7 @@ def _bind(kind: Any, dll: ctypes.CDLL, name: str, result: Any, arguments: tuple[
 
 
 def _address_of(dll: ctypes.CDLL, name: str) -> int:
-    return cast(int, ctypes.cast(getattr(dll, name), _P).value)
+    return cast("int", ctypes.cast(getattr(dll, name), _P).value)
 
 
 def find_library_path() -> Path:

@@ -161,9 +161,7 @@ class Cell:
         """Lets the memory grow to `memory_bytes_max` bytes from now on."""
         if memory_bytes_max != self.memory_bytes_max:
             self.memory_bytes_max = memory_bytes_max
-            self._library.store_limiter(
-                self._store, memory_bytes_max, TABLE_ELEMENTS_MAX, 1, 1, 1
-            )
+            self._library.store_limiter(self._store, memory_bytes_max, TABLE_ELEMENTS_MAX, 1, 1, 1)
 
     def grow_memory(self, memory_bytes: int) -> None:
         """Makes the memory of a cell that is not running `memory_bytes` long, zeros at its end."""

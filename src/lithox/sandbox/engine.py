@@ -109,8 +109,8 @@ class WasmEngine:
     """
 
     __slots__ = (
-        "_booted",
         "_blank",
+        "_booted",
         "_budget",
         "_host",
         "_inbox",

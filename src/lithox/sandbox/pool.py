@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from lithox.errors import Overloaded
 from lithox.sandbox.cell import Cell
 from lithox.sandbox.image import Image
 from lithox.sandbox.mappings import MappingBudget
@@ -65,9 +66,16 @@ class CellPool:
         """Returns a cell whose memory is the module's blank one.
 
         Raises:
-            Overloaded: the operating system's limit of mappings is near.
+            Overloaded: the operating system's limit of mappings is near, and no cell waits that
+                could be given up.
         """
-        self._budget.take()
+        try:
+            self._budget.take()
+        except Overloaded:
+            if not self._idle_count:
+                raise
+            self._close_one_idle()
+            self._budget.take()
         try:
             cell = Cell(self._host, memory_bytes_max=memory_bytes_max)
         except BaseException:
