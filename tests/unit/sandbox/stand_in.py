@@ -37,7 +37,7 @@ _WAT: Final = r"""
   (import "lithox" "syscall" (func $sys (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 2)
   (data (i32.const 16) "\92\00\92\a1a\a2_b")
-  (data (i32.const 64) "\94\01\b0f:7: '=' expected\07\a2tb")
+  (data (i32.const 64) "\94\01\b1f:7: '=' expected\07\a2tb")
   (func (export "_initialize"))
   (func (export "lx_boot") (result i32) (i32.store (i32.const 20600) (i32.const 7)) (i32.const 0))
   (func (export "lx_inbox") (result i32) (i32.const 1024))
@@ -63,7 +63,7 @@ _WAT: Final = r"""
     (if (i32.eq (local.get $last) (i32.const 122))
       (then (return (call $pair (i32.const 1024) (i32.const 1)))))
     (if (i32.eq (local.get $last) (i32.const 120))
-      (then (return (call $pair (i32.const 64) (i32.const 23)))))
+      (then (return (call $pair (i32.const 64) (i32.const 24)))))
     (if (i32.eq (local.get $last) (i32.const 97))
       (then
         ;; The source begins behind [name, bytes]: an array, a text of one, a short binary.

@@ -16,9 +16,9 @@ from lithox.errors import (
     GuestTrapped,
     LimitExceeded,
 )
+from lithox.sandbox import lua
 from lithox.sandbox.contract import StepKind
 from lithox.sandbox.engine import EngineOptions, WasmEngine
-from lithox.sandbox.lua import open_engines
 from tests.unit.sandbox import stand_in
 from tests.unit.sandbox.conftest import LIMITS, make_source
 
@@ -196,12 +196,20 @@ def test_engine_refuses_a_module_that_is_no_guest(tmp_path: Path, wat: str, reas
     assert reason in caught.value.message
 
 
-def test_open_engines_has_lua(tmp_path: Path) -> None:
-    """The node's languages are listed by name, or what is missing is said."""
-    try:
-        engines = open_engines(tmp_path)
-    except ConfigError as error:
-        assert error.fields == {"file": "lua54.wasm"}
-        return
-    assert list(engines) == ["lua"]
-    engines["lua"].close()
+def test_open_engines_needs_the_lua_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node without the built interpreter is told so when it opens its engines."""
+    monkeypatch.setattr(lua, "LUA_WASM_PATH", tmp_path / "lua54.wasm")
+    with pytest.raises(ConfigError) as caught:
+        lua.open_engines(tmp_path)
+    assert caught.value.fields == {"file": "lua54.wasm"}
+
+
+def test_open_engines_lists_languages_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wasm_path: Path
+) -> None:
+    """The node room gets its engines by the names templates use."""
+    monkeypatch.setattr(lua, "LUA_WASM_PATH", wasm_path)
+    engines = lua.open_engines(tmp_path)
+    assert {name: engine.language for name, engine in engines.items()} == {"lua": "lua"}
+    for engine in engines.values():
+        engine.close()
