@@ -1,0 +1,207 @@
+"""HTTP IN AND OUT: an ASGI application over one node.
+
+The order of a request: headers that decide (guards), route, caller, announced size, body, route's
+work, answer. Each step may refuse, and refuses before the next one costs anything. Everything runs
+on the node's own event loop. A client's leaving does not end a run: nothing here watches for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from lithox.errors import BadArguments, NotFound, StoreUnavailable
+from lithox.gateway.answers import Header, Reply, reply_error, reply_json
+from lithox.gateway.bodies import read_body
+from lithox.gateway.guards import (
+    Facts,
+    Guards,
+    check_body,
+    has_body,
+    read_facts,
+    read_token,
+    too_large,
+)
+from lithox.gateway.metrics import CONTENT_TYPE, Metrics
+from lithox.gateway.openapi import describe
+from lithox.gateway.paths import read_query
+from lithox.gateway.ports import GatewayNode
+from lithox.gateway.routes import ROUTES, Asked, Route, Router
+from lithox.gateway.settings import GatewaySettings
+from lithox.model.ids import AccountName, Identity
+from lithox.model.request import Caller
+from lithox.node.clock import RealClock
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_UNKNOWN: Final = "unknown"
+_STOPPED: Final = (
+    "the node stopped before it could answer; whether the run committed is not known here: "
+    "ask again with the same request id"
+)
+
+
+class ClientGone(Exception):
+    """The client left before its body was whole; there is nobody to answer."""
+
+
+class Gateway:
+    """The ASGI application. Blocks: no; runs on the node's loop.
+
+    Args:
+        node: what the requests are for.
+        settings: bounds and names.
+        now_ns: a monotonic clock, for the time answers take.
+    """
+
+    def __init__(
+        self,
+        node: GatewayNode,
+        settings: GatewaySettings,
+        *,
+        now_ns: Callable[[], int] = RealClock.monotonic_ns,
+    ) -> None:
+        self._now_ns = now_ns
+        self._node = node
+        self._settings = settings
+        self._guards = Guards(settings)
+        self.metrics = Metrics(node.statistics)
+        self._openapi: Reply | None = None
+        self._router = Router((*ROUTES, *self._own_routes()))
+
+    def _own_routes(self) -> tuple[Route, ...]:
+        """The routes that speak of the gateway itself."""
+        return (
+            Route(
+                name="metrics",
+                method="GET",
+                path="/metrics",
+                summary="OpenMetrics text",
+                respond=self._show_metrics,
+            ),
+            Route(
+                name="openapi",
+                method="GET",
+                path="/v1/openapi.json",
+                summary="This document",
+                respond=self._show_openapi,
+                is_public=True,
+            ),
+        )
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Every route that is really there."""
+        return self._router.routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            raise BadArguments(f"only HTTP is spoken here; found {scope['type']!r}")
+        started_ns = self._now_ns()
+        name, headers = _UNKNOWN, list[Header]()
+        try:
+            facts = read_facts(scope["headers"])
+            self._guards.check_sender(facts)
+            found = self._router.find(scope["method"], scope["raw_path"])
+            if isinstance(found, frozenset):
+                if found:
+                    headers.append((b"allow", ", ".join(sorted(found)).encode()))
+                raise _no_route(scope, found)
+            name = found[0].name
+            reply = await self._respond(found, facts, scope, receive)
+        except ClientGone:
+            return
+        except asyncio.CancelledError:
+            # Only a stop whose grace is over cancels; the run itself is the node's to end.
+            reply = reply_error(StoreUnavailable(_STOPPED, retry_after_ms=1000))
+        except Exception as error:
+            reply = reply_error(error)
+        status, body, reply_headers = reply
+        await send(
+            {"type": "http.response.start", "status": status, "headers": reply_headers + headers}
+        )
+        await send({"type": "http.response.body", "body": body})
+        self.metrics.note(name, status, self._now_ns() - started_ns)
+
+    async def _respond(
+        self, found: tuple[Route, dict[str, bytes]], facts: Facts, scope: Scope, receive: Receive
+    ) -> Reply:
+        """Reads what the route takes and lets it work."""
+        route, names = found
+        asked = Asked(
+            node=self._node,
+            caller=self._identify(route, facts),
+            names=names,
+            query=read_query(scope["query_string"], route.query) if scope["query_string"] else {},
+            facts=facts,
+        )
+        if route.body is not None:
+            settings = self._settings
+            bound = settings.deploy_bytes_max if route.is_large else settings.body_bytes_max
+            check_body(facts, bound)
+            raw = await _read_whole(receive, bound)
+            asked.body = read_body(self._router.decoder(route), raw or b"{}")
+        elif route.method in {"GET", "DELETE"} and has_body(facts):
+            raise BadArguments(f"{route.method} {route.path} takes no body")
+        return await route.respond(asked)
+
+    def _identify(self, route: Route, facts: Facts) -> Caller:
+        if route.is_public:
+            return _NOBODY
+        return self._node.identify(read_token(facts), is_loopback=self._settings.is_loopback)
+
+    async def _show_metrics(self, _asked: Asked) -> Reply:
+        body = self.metrics.encode()
+        return Reply(
+            200,
+            body,
+            [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", b"%d" % len(body))],
+        )
+
+    async def _show_openapi(self, _asked: Asked) -> Reply:
+        if self._openapi is None:
+            self._openapi = reply_json(describe(self.routes))
+        return self._openapi
+
+
+_NOBODY: Final = Caller(identity=Identity("nobody"), account=AccountName("nobody"))
+"""The caller of public routes, which ask for no right."""
+
+
+async def _read_whole(receive: Receive, bytes_max: int) -> bytes:
+    """Returns the body; the protocol bounds the time it may take.
+
+    Raises:
+        TooLarge: it grew above `bytes_max` (a body of unannounced length).
+        ClientGone: the connection ended first.
+    """
+    message = await receive()
+    whole: bytes = message.get("body", b"")
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        if len(whole) > bytes_max:
+            raise too_large(bytes_max)
+        return whole
+    parts, size = [whole], len(whole)
+    while message.get("more_body", False):
+        if size > bytes_max:
+            raise too_large(bytes_max)
+        message = await receive()
+        part: bytes = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+    if message["type"] != "http.request":
+        raise ClientGone
+    if size > bytes_max:
+        raise too_large(bytes_max)
+    return b"".join(parts)
+
+
+def _no_route(scope: Scope, methods: frozenset[str]) -> NotFound:
+    path = scope["raw_path"][:80].decode("ascii", "backslashreplace")
+    if methods:
+        return NotFound(f"{path} takes {', '.join(sorted(methods))}; found {scope['method']}")
+    return NotFound(f"no such path: {path}; /v1/openapi.json lists what is there")

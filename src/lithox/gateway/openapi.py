@@ -1,0 +1,136 @@
+"""The OpenAPI 3.1 document, generated from the routing table and the body classes.
+
+It describes what is really there: a route, field or error code that is not in the tables cannot be
+in the document, and a test walks the document against the live application.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from lithox.errors import TABLE
+from lithox.gateway.bodies import ErrorAnswer
+from lithox.gateway.metrics import CONTENT_TYPE
+from lithox.gateway.routes import CALL, PAGE_LIMIT_MAX, Route
+
+OPENAPI_VERSION: Final = "3.1.0"
+API_VERSION: Final = "1"
+_JSON: Final = "application/json"
+_SEGMENT: Final = r"[A-Za-z0-9_.~@-]{1,64}"
+_PARAMETERS: Final[dict[str, dict[str, Any]]] = {
+    "entity": {
+        "description": "Entity path: 1-16 segments joined by '/'",
+        "schema": {"type": "string", "pattern": f"^{_SEGMENT}(/{_SEGMENT}){{0,15}}$"},
+    },
+    "handler": {
+        "description": "Handler name",
+        "schema": {"type": "string", "pattern": "^[a-z_][a-z0-9_]{0,63}$"},
+    },
+    "key": {
+        "description": "State key, percent-encoded",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 512},
+    },
+    "pid": {"description": "Process number", "schema": {"type": "integer", "minimum": 0}},
+    "id": {
+        "description": "Request id",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
+    },
+    "prefix": {"description": "Only what begins with this", "schema": {"type": "string"}},
+    "after": {"description": "Only what follows this, in order", "schema": {"type": "string"}},
+    "limit": {
+        "description": "Most items in one answer",
+        "schema": {"type": "integer", "minimum": 1, "maximum": PAGE_LIMIT_MAX, "default": 100},
+    },
+    "wait_ms": {"description": "How long to wait", "schema": {"type": "integer", "minimum": 0}},
+}
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Request id: the same id runs once and gets the recorded answer again",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
+}
+
+
+def describe(routes: Iterable[Route]) -> dict[str, Any]:
+    """Returns the OpenAPI document of `routes`, ready for a JSON encoder."""
+    listed = tuple(routes)
+    shapes = {one for route in listed for one in (route.body, route.answer) if one is not None}
+    ordered = sorted(shapes | {ErrorAnswer}, key=lambda one: one.__name__)
+    _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
+    paths: dict[str, Any] = {}
+    for route in listed:
+        path = _public_path(route)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, path)
+    return {
+        "openapi": OPENAPI_VERSION,
+        "info": {
+            "title": "lithox",
+            "version": API_VERSION,
+            "description": "Runs code its operator did not write, next to state nobody may lose.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        # An empty requirement beside the token: a node on loopback only may ask for none.
+        "security": [{"token": []}, {}],
+    }
+
+
+def _public_path(route: Route) -> str:
+    return "/v1/entities/{entity}:{handler}" if route.name == CALL.name else route.path
+
+
+def _operation(route: Route, path: str) -> dict[str, Any]:
+    names = re.findall(r"\{([a-z]+)\}", path)
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, **_PARAMETERS[name]} for name in names
+    ]
+    parameters += [
+        {"name": name, "in": "query", "required": False, **_PARAMETERS[name]}
+        for name in route.query
+    ]
+    if route.name == CALL.name:
+        parameters.append(_IDEMPOTENCY_KEY)
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "summary": route.summary,
+        "responses": _responses(route),
+    }
+    if parameters:
+        operation["parameters"] = parameters
+    if route.body is not None:
+        schema = {"$ref": f"#/components/schemas/{route.body.__name__}"}
+        is_optional = route.name == CALL.name
+        operation["requestBody"] = {
+            "required": not is_optional,
+            "content": {_JSON: {"schema": schema}},
+        }
+    if route.is_public:
+        operation["security"] = []
+    return operation
+
+
+def _responses(route: Route) -> dict[str, Any]:
+    error = {
+        "description": "Refused or failed; `status` is one of: " + ", ".join(sorted(TABLE)),
+        "content": {_JSON: {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}},
+    }
+    if route.status == 501:
+        return {"501": {**error, "description": "request.not_available"}, "default": error}
+    done: dict[str, Any] = {"description": "Done"}
+    if route.answer is not None:
+        schema: dict[str, Any] = {"$ref": f"#/components/schemas/{route.answer.__name__}"}
+        done["content"] = {_JSON: {"schema": schema}}
+    elif route.name == "metrics":
+        done["content"] = {CONTENT_TYPE: {"schema": {"type": "string"}}}
+    elif route.status == 200:
+        done["content"] = {_JSON: {"schema": {"type": "object"}}}
+    return {str(route.status): done, "default": error}

@@ -1,0 +1,69 @@
+"""What the gateway asks of a node; `lithox.node.Node` has all of it, tests give a fake.
+
+Invariants: everything runs on the node's own asyncio loop; `submit` never raises for an expected
+error; every other method raises a `LithoxError` where it says no.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from lithox.model.request import Answer, Caller, Request
+from lithox.modules.bundle import Bundle
+
+
+class Deployed(Protocol):
+    """What a deploy published."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns {"modules": {source: digest}, "templates": [...], "handlers": {...}}."""
+        ...
+
+
+class GatewayNode(Protocol):
+    """The node as seen from outside. See `lithox.node.Node` for what each method promises."""
+
+    def deadline_in(self, duration_ms: int) -> int:
+        """Returns `Request.deadline_ns` that many milliseconds from now."""
+        ...
+
+    def submit(self, request: Request) -> asyncio.Future[Answer]: ...
+
+    def identify(self, token: str | None, *, is_loopback: bool) -> Caller: ...
+
+    async def deploy(self, bundle: Bundle, caller: Caller | None = None) -> Deployed: ...
+
+    def admin_show(self, entity: str, caller: Caller) -> dict[str, Any]: ...
+
+    async def admin_delete(self, entity: str, caller: Caller) -> None: ...
+
+    def admin_get_state(self, entity: str, key: str, caller: Caller) -> Any: ...
+
+    async def admin_put_state(self, entity: str, key: str, value: Any, caller: Caller) -> None: ...
+
+    async def admin_delete_state(self, entity: str, key: str, caller: Caller) -> None: ...
+
+    def admin_list_state(
+        self, entity: str, prefix: str, after: str, limit: int, caller: Caller
+    ) -> dict[str, Any]: ...
+
+    def admin_get_handlers(self, entity: str, caller: Caller) -> dict[str, Any]: ...
+
+    async def admin_put_handlers(
+        self, entity: str, handlers: dict[str, Any], caller: Caller
+    ) -> None: ...
+
+    def list_entities(self, prefix: str, after: str, limit: int, caller: Caller) -> list[str]: ...
+
+    def processes(self, caller: Caller) -> list[dict[str, Any]]: ...
+
+    def kill(self, pid: int, caller: Caller) -> None: ...
+
+    def info(self) -> dict[str, Any]: ...
+
+    def statistics(self) -> dict[str, float]: ...
+
+    def is_ready(self) -> bool: ...
+
+    def read_audit(self, limit: int, caller: Caller) -> list[dict[str, Any]]: ...

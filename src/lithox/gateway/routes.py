@@ -1,0 +1,333 @@
+"""The routing table: every path of HTTP version 1, what it takes and what it does.
+
+The table is the only list of routes: matching, the OpenAPI document and its test read it. A path
+template is literal text and `{names}`; `{entity}` may hold slashes but no colon, the part after a
+colon may hold anything but is percent-decoded strictly.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from lithox.errors import BadArguments, NotAvailable
+from lithox.gateway import bodies
+from lithox.gateway.answers import Reply, reply_answer, reply_done, reply_json
+from lithox.gateway.guards import Facts
+from lithox.gateway.paths import read_amount, read_call_target, read_entity, unquote_strict
+from lithox.gateway.ports import GatewayNode
+from lithox.model.ids import check_request_id, check_state_key
+from lithox.model.request import Caller, Request
+from lithox.model.values import from_json, to_json
+from lithox.modules.bundle import Bundle
+
+PAGE_LIMIT_DEFAULT: Final = 100
+PAGE_LIMIT_MAX: Final = 500
+"""Below the node's own bound of 1,000, since a listing asks for one more."""
+PID_MAX: Final = (1 << 63) - 1
+PAGE_QUERY: Final = ("prefix", "after", "limit")
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """One admitted request on its way to its route; unfrozen for speed."""
+
+    node: GatewayNode
+    caller: Caller
+    names: dict[str, bytes]
+    """Raw text of the path's `{names}`, still percent-encoded."""
+    query: dict[str, str]
+    facts: Facts
+    body: Any = None
+
+    @property
+    def entity(self) -> str:
+        return read_entity(self.names["entity"])
+
+    @property
+    def key(self) -> str:
+        return check_state_key(unquote_strict(self.names["key"], "state key"))
+
+    @property
+    def page(self) -> tuple[str, str, int]:
+        """(prefix, after, limit) of a listing."""
+        text = self.query.get("limit")
+        bounds = (1, PAGE_LIMIT_MAX)
+        limit = PAGE_LIMIT_DEFAULT if text is None else read_amount(text, "limit", bounds)
+        return self.query.get("prefix", ""), self.query.get("after", ""), limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One row of the table.
+
+    Attributes:
+        name: operation id, unique.
+        path: template, `/v1/state/{entity}:{key}`.
+        body, answer: shapes, or None where there is none.
+        query: names of query parameters.
+        is_public: needs no token.
+        is_large: its body has the deploy's bound.
+        status: of the successful answer.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    respond: Callable[[Asked], Awaitable[Reply]]
+    body: type[Struct] | None = None
+    answer: type[Struct] | None = None
+    query: tuple[str, ...] = ()
+    is_public: bool = False
+    is_large: bool = False
+    status: int = 200
+
+
+async def call(asked: Asked) -> Reply:
+    """Runs a handler; the hot path."""
+    entity, handler = read_call_target(asked.names["target"])
+    body: bodies.CallBody = asked.body
+    raw_id = asked.facts.get(b"idempotency-key")
+    prefer = asked.facts.get(b"prefer")
+    if prefer is not None and b"respond-async" in prefer.lower():
+        raise NotAvailable("asynchronous requests are not available on this node yet")
+    deadline_ms, limits = body.deadline_ms, body.limits
+    request = Request(
+        entity=entity,
+        handler=handler,
+        args=[from_json(one, depth=1) for one in body.args],
+        caller=asked.caller,
+        limits=None if limits is None else limits.to_limits(),
+        deadline_ns=None if deadline_ms is None else asked.node.deadline_in(deadline_ms),
+        request_id=None if raw_id is None else check_request_id(raw_id.decode("latin-1")),
+    )
+    return reply_answer(await asked.node.submit(request))
+
+
+async def deploy(asked: Asked) -> Reply:
+    body: bodies.DeployBody = asked.body
+    files = {name: _read_file(name, content) for name, content in body.files.items()}
+    done = await asked.node.deploy(Bundle(manifest=body.manifest, files=files), asked.caller)
+    return reply_json(done.to_json())
+
+
+def _read_file(name: str, content: str | dict[str, str]) -> bytes:
+    if isinstance(content, str):
+        return content.encode()
+    try:
+        if set(content) == {"$bytes"}:
+            return base64.b64decode(content["$bytes"], validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    raise BadArguments(f'file {name[:80]!r} is a text or {{"$bytes": base64}}; found another form')
+
+
+async def list_entities(asked: Asked) -> Reply:
+    prefix, after, limit = asked.page
+    # One more than asked tells whether others follow.
+    found = asked.node.list_entities(prefix, after, limit + 1, asked.caller)
+    return reply_json({"entities": found[:limit], "more": len(found) > limit})
+
+
+async def show_entity(asked: Asked) -> Reply:
+    return reply_json(to_json(asked.node.admin_show(asked.entity, asked.caller)))
+
+
+async def delete_entity(asked: Asked) -> Reply:
+    await asked.node.admin_delete(asked.entity, asked.caller)
+    return reply_done()
+
+
+async def get_state(asked: Asked) -> Reply:
+    value = asked.node.admin_get_state(asked.entity, asked.key, asked.caller)
+    return reply_json({"value": to_json(value)})
+
+
+async def put_state(asked: Asked) -> Reply:
+    value = from_json(asked.body.value)
+    await asked.node.admin_put_state(asked.entity, asked.key, value, asked.caller)
+    return reply_done()
+
+
+async def delete_state(asked: Asked) -> Reply:
+    await asked.node.admin_delete_state(asked.entity, asked.key, asked.caller)
+    return reply_done()
+
+
+async def list_state(asked: Asked) -> Reply:
+    prefix, after, limit = asked.page
+    page = asked.node.admin_list_state(asked.entity, prefix, after, limit, asked.caller)
+    items = {key: to_json(value) for key, value in page["items"].items()}
+    return reply_json({"items": items, "more": page["more"]})
+
+
+async def get_handlers(asked: Asked) -> Reply:
+    found = asked.node.admin_get_handlers(asked.entity, asked.caller)
+    return reply_json({"handlers": to_json(found)})
+
+
+async def put_handlers(asked: Asked) -> Reply:
+    handlers = from_json(asked.body.handlers)
+    await asked.node.admin_put_handlers(asked.entity, handlers, asked.caller)
+    return reply_done()
+
+
+async def list_processes(asked: Asked) -> Reply:
+    return reply_json({"processes": asked.node.processes(asked.caller)})
+
+
+async def kill_process(asked: Asked) -> Reply:
+    text = unquote_strict(asked.names["pid"], "pid")
+    asked.node.kill(read_amount(text, "pid", (0, PID_MAX)), asked.caller)
+    return reply_done()
+
+
+async def show_node(asked: Asked) -> Reply:
+    return reply_json(asked.node.info())
+
+
+async def read_audit(asked: Asked) -> Reply:
+    _, _, limit = asked.page
+    return reply_json({"records": asked.node.read_audit(limit, asked.caller)})
+
+
+async def show_health(_asked: Asked) -> Reply:
+    return reply_json({"status": "ok"})
+
+
+async def show_readiness(asked: Asked) -> Reply:
+    if asked.node.is_ready():
+        return reply_json({"status": "ok"})
+    return reply_json({"status": "store.unavailable"}, status=503)
+
+
+async def refuse_atomic(_asked: Asked) -> Reply:
+    raise NotAvailable("/v1/atomic is not available on this node yet; call handlers one by one")
+
+
+async def refuse_requests(_asked: Asked) -> Reply:
+    raise NotAvailable("recorded requests cannot be looked up on this node yet")
+
+
+_ENTITY: Final = "/v1/entities/{entity}"
+_STATE: Final = "/v1/state/{entity}"
+_ITEM: Final = "/v1/state/{entity}:{key}"
+_HANDLERS: Final = "/v1/handlers/{entity}"
+CALL_PATH: Final = "/v1/entities/{target}"
+"""`{target}` is `{entity}:{handler}`; the OpenAPI document spells it out."""
+CALL_PREFIX: Final = b"/v1/entities/"
+
+CALL: Final = Route(
+    name="call",
+    method="POST",
+    path=CALL_PATH,
+    summary="Run a handler of an entity",
+    respond=call,
+    body=bodies.CallBody,
+    answer=bodies.CallAnswer,
+)
+ROUTES: Final[tuple[Route, ...]] = (
+    CALL,
+    Route(name="list_entities", method="GET", path="/v1/entities", summary="List entities",
+          respond=list_entities, answer=bodies.EntitiesAnswer, query=PAGE_QUERY),
+    Route(name="show_entity", method="GET", path=_ENTITY, summary="Describe an entity",
+          respond=show_entity, answer=bodies.EntityAnswer),
+    Route(name="delete_entity", method="DELETE", path=_ENTITY, summary="Delete an entity",
+          respond=delete_entity, status=204),
+    Route(name="list_state", method="GET", path=_STATE, summary="List state items",
+          respond=list_state, answer=bodies.ItemsAnswer, query=PAGE_QUERY),
+    Route(name="get_state", method="GET", path=_ITEM, summary="Read one state key",
+          respond=get_state, answer=bodies.StateBody),
+    Route(name="put_state", method="PUT", path=_ITEM, summary="Write one state key",
+          respond=put_state, body=bodies.StateBody, status=204),
+    Route(name="delete_state", method="DELETE", path=_ITEM, summary="Delete one state key",
+          respond=delete_state, status=204),
+    Route(name="get_handlers", method="GET", path=_HANDLERS, summary="Read the handler table",
+          respond=get_handlers, answer=bodies.HandlersBody),
+    Route(name="put_handlers", method="PUT", path=_HANDLERS, summary="Write the handler table",
+          respond=put_handlers, body=bodies.HandlersBody, status=204),
+    Route(name="deploy", method="POST", path="/v1/deploy", summary="Publish modules and templates",
+          respond=deploy, body=bodies.DeployBody, answer=bodies.DeployAnswer, is_large=True),
+    Route(name="list_processes", method="GET", path="/v1/processes", summary="List processes",
+          respond=list_processes, answer=bodies.ProcessesAnswer),
+    Route(name="kill_process", method="DELETE", path="/v1/processes/{pid}",
+          summary="End a process", respond=kill_process, status=204),
+    Route(name="show_node", method="GET", path="/v1/node", summary="Describe the node",
+          respond=show_node),
+    Route(name="read_audit", method="GET", path="/v1/audit", summary="Read the audit records",
+          respond=read_audit, answer=bodies.AuditAnswer, query=("limit",)),
+    Route(name="atomic", method="POST", path="/v1/atomic",
+          summary="Several calls in one transaction (answers 501 until it is there)",
+          respond=refuse_atomic, status=501),
+    Route(name="show_request", method="GET", path="/v1/requests/{id}",
+          summary="The outcome of a request (answers 501 until it is there)",
+          respond=refuse_requests, query=("wait_ms",), status=501),
+    Route(name="health", method="GET", path="/healthz", summary="The process lives",
+          respond=show_health, answer=bodies.HealthAnswer, is_public=True),
+    Route(name="readiness", method="GET", path="/readyz", summary="The store can be written",
+          respond=show_readiness, answer=bodies.HealthAnswer, is_public=True),
+)  # fmt: skip
+"""One row a route. Kept in columns: a table reads better than eighteen blocks."""
+
+
+class Router:
+    """Finds the route of a method and a raw path. Blocks: no."""
+
+    def __init__(self, routes: tuple[Route, ...] = ROUTES) -> None:
+        self.routes = routes
+        self._decoder_by_name = {
+            route.name: Decoder(route.body) for route in routes if route.body is not None
+        }
+        self._patterns: list[tuple[re.Pattern[bytes], dict[str, Route]]] = []
+        by_path: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            by_path.setdefault(route.path, {})[route.method] = route
+        for path, methods in by_path.items():
+            self._patterns.append((_pattern_of(path), methods))
+
+    def decoder(self, route: Route) -> Decoder[Any]:
+        """Returns the decoder of a route that takes a body."""
+        return self._decoder_by_name[route.name]
+
+    def find(self, method: str, path: bytes) -> tuple[Route, dict[str, bytes]] | frozenset[str]:
+        """Returns (route, raw names), or the methods this path does take (empty: no such path)."""
+        if method == "POST" and path.startswith(CALL_PREFIX):
+            return CALL, {"target": path[len(CALL_PREFIX) :]}
+        wanted = "GET" if method == "HEAD" else method
+        allowed: set[str] = set()
+        for pattern, methods in self._patterns:
+            found = pattern.match(path)
+            if found is None:
+                continue
+            route = methods.get(wanted)
+            if route is not None:
+                return route, found.groupdict()
+            allowed |= methods.keys()
+        return frozenset(allowed)
+
+
+_NAME_PATTERNS: Final = {
+    "entity": r"[^:]+",
+    "target": r".+:[^:/]*",
+    "key": r".*",
+    "pid": r"[^/]+",
+    "id": r"[^/]+",
+}
+
+
+def _pattern_of(path: str) -> re.Pattern[bytes]:
+    """Returns the regular expression of a path template over raw bytes."""
+    parts = re.split(r"\{([a-z]+)\}", path)
+    text = "".join(
+        f"(?P<{part}>{_NAME_PATTERNS[part]})" if odd % 2 else re.escape(part)
+        for odd, part in enumerate(parts)
+    )
+    return re.compile(text.encode() + rb"\Z", re.DOTALL)
