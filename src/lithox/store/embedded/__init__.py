@@ -1,1 +1,5 @@
-"""See README.md of this room."""
+"""The embedded engine: one SQLite file, through apsw, with group commit."""
+
+from lithox.store.embedded.store import EmbeddedOptions, EmbeddedStore
+
+__all__ = ["EmbeddedOptions", "EmbeddedStore"]

@@ -1,0 +1,180 @@
+"""Is this file a database of ours, whole and of a version we know; and how it is opened or made.
+
+Nothing is ever repaired. What is checked, in this order, and what it costs: the file's first 100
+bytes (not SQLite: refused); that SQLite can read its schema (damaged head: refused); the
+application id and schema version (foreign or newer: refused); that the tables are those of the
+version; that the file is as long as its head says (cut off: refused). All of that is independent
+of size. `PRAGMA quick_check`, which reads everything, runs only for files up to
+QUICK_CHECK_BYTES_MAX or when asked. Unclean ends are no reason for it: the log covers those.
+Damage inside a page shows when the page is read, as StoreCorrupt.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from lithox.errors import ConfigError, StoreCorrupt, TransactionError
+from lithox.store import migrations
+from lithox.store.embedded import statements
+from lithox.store.embedded.checkpoints import LOG_PAGES_HARD_MAX, LOG_PAGES_MAX
+from lithox.store.embedded.failures import meaning_of_failure
+
+QUICK_CHECK_BYTES_MAX: Final = 8 << 20
+"""quick_check reads about 1 GB/s from memory: some 10 ms for this size."""
+PAGE_BYTES: Final = 4096
+BUSY_MS: Final = 2_000
+"""How long another program's write transaction is waited for."""
+WRITER_CACHE_KIB: Final = 64 << 10
+READER_CACHE_KIB: Final = 32 << 10
+
+_HEADER_BYTES: Final = 100
+_MAGIC: Final = b"SQLite format 3\x00"
+SYNCHRONOUS_DEFAULT: Final = "FULL"
+
+
+def connect(path: Path, *, vfs: str | None, cache_kib: int, synchronous: str) -> apsw.Connection:
+    """Returns a connection set up for us, without having looked into the file."""
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
+    connection = apsw.Connection(
+        str(path), flags=flags, vfs=vfs, statementcachesize=statements.STATEMENTS_CACHED_MAX
+    )
+    connection.set_busy_timeout(BUSY_MS)
+    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
+def check_head(path: Path) -> bool:
+    """Returns whether there is a file to check further; False: a new database.
+
+    Raises:
+        ConfigError: the file is not SQLite.
+        StoreCorrupt: it is cut off.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    if not head:
+        return False
+    if head[: len(_MAGIC)] != _MAGIC[: len(head)]:
+        raise ConfigError(
+            f"{path} is not a database of lithox (it does not begin as SQLite files do); "
+            "name another data directory, or restore a backup"
+        )
+    if len(head) < _HEADER_BYTES:
+        raise _corrupt(path, f"it ends after {len(head)} bytes")
+    return True
+
+
+def prepare(connection: apsw.Connection, path: Path, *, is_checked: bool) -> None:
+    """Checks the database, makes or migrates its schema, and puts it into WAL mode.
+
+    Raises:
+        ConfigError: it is not ours, or of a newer version.
+        StoreCorrupt: it is damaged.
+        StoreUnavailable: it cannot be read or made.
+    """
+    try:
+        _prepare(connection, path, is_checked=is_checked)
+    except apsw.Error as error:
+        raise meaning_of_failure(error, act=f"opening {path}") from error
+
+
+def _prepare(connection: apsw.Connection, path: Path, *, is_checked: bool) -> None:
+    schema_version = _check_origin(connection, path)
+    if schema_version == 0:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    mode = _single(connection, "PRAGMA journal_mode = WAL")
+    if mode != "wal":
+        raise TransactionError(
+            f"{path} cannot be put into WAL mode (it stays {mode}); use a local disk",
+            code="store.unavailable",
+        )
+    connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES_HARD_MAX}").fetchall()
+    connection.execute(f"PRAGMA journal_size_limit = {2 * LOG_PAGES_MAX * PAGE_BYTES}").fetchall()
+    if schema_version < migrations.SCHEMA_VERSION:
+        migrate(connection, from_version=schema_version)
+    _check_schema(connection, path)
+    _check_whole(connection, path, is_checked=is_checked)
+
+
+def migrate(
+    connection: apsw.Connection,
+    *,
+    from_version: int,
+    steps: tuple[tuple[str, ...], ...] = migrations.STEPS,
+) -> None:
+    """Brings the schema from `from_version` to the newest: each step is one transaction."""
+    for version in range(from_version, len(steps)):
+        connection.execute("BEGIN EXCLUSIVE")
+        try:
+            for statement in steps[version]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {migrations.APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+
+def _check_origin(connection: apsw.Connection, path: Path) -> int:
+    """Returns the schema version of a database that is ours or empty."""
+    tables = _single(connection, "SELECT count(*) FROM sqlite_schema")
+    application_id = _single(connection, "PRAGMA application_id")
+    schema_version = _single(connection, "PRAGMA user_version")
+    if tables == 0 and application_id in (0, migrations.APPLICATION_ID) and schema_version == 0:
+        return 0
+    if application_id != migrations.APPLICATION_ID:
+        raise ConfigError(
+            f"{path} is an SQLite database of another program (application id "
+            f"{application_id:#x}); name another data directory"
+        )
+    if schema_version > migrations.SCHEMA_VERSION:
+        raise ConfigError(
+            f"{path} has schema version {schema_version}, this lithox knows up to "
+            f"{migrations.SCHEMA_VERSION}; start the newer lithox that wrote it, or restore a "
+            "backup made before the upgrade"
+        )
+    return schema_version
+
+
+def _check_schema(connection: apsw.Connection, path: Path) -> None:
+    rows = connection.execute("SELECT name FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+    missing = migrations.EXPECTED_OBJECTS - {name for (name,) in rows}
+    if missing:
+        raise _corrupt(path, f"it lacks {', '.join(sorted(missing))}")
+
+
+def _check_whole(connection: apsw.Connection, path: Path, *, is_checked: bool) -> None:
+    size = os.stat(path).st_size
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+    # Bytes 28-31 of the head: pages in the file when it was last copied into; see
+    # sqlite.org/fileformat.html. The file is at least that long, or its end was cut off.
+    pages = int.from_bytes(head[28:32], "big")
+    if len(head) == _HEADER_BYTES and size < pages * PAGE_BYTES:
+        raise _corrupt(path, f"it has {size} bytes and needs {pages * PAGE_BYTES}")
+    if is_checked or size <= QUICK_CHECK_BYTES_MAX:
+        problem = _single(connection, "PRAGMA quick_check(1)")
+        if problem != "ok":
+            raise _corrupt(path, str(problem))
+
+
+def _single(connection: apsw.Connection, text: str) -> object:
+    return connection.execute(text).fetchall()[0][0]
+
+
+def _corrupt(path: Path, found: str) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"{path} is damaged: {found}; nothing was repaired: keep a copy, then restore a backup"
+    )
