@@ -14,7 +14,7 @@ from typing import Any, Final
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.inflight import InFlight, digest_of_asked, id_reused
 from lithox.dispatch.job import Clock, Job, LogSink, OnAnswer
-from lithox.dispatch.lanes import Lanes, LongThread, Schedule
+from lithox.dispatch.lanes import Lanes, LongSteps, LongThread, Schedule
 from lithox.dispatch.records import ENTITY_KEY
 from lithox.dispatch.runs import Runs
 from lithox.errors import (
@@ -72,6 +72,7 @@ class Dispatcher:
         on_bug: Callable[[Exception], None],
         native_entity: str,
         results_per_account_max: int = RESULTS_PER_ACCOUNT_MAX,
+        long: LongSteps | None = None,
     ) -> None:
         self._store = store
         self._kernel = kernel
@@ -101,7 +102,7 @@ class Dispatcher:
             runs=self.runs,
             clock=clock,
             schedule=schedule,
-            long=LongThread(post=post, clock=clock),
+            long=long or LongThread(post=post, clock=clock),
         )
 
     # -- in ---------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ class Frame:
         "fuel_charged",
         "guest",
         "handler",
+        "is_out",
         "is_over",
         "is_preloaded",
         "job",
@@ -73,6 +74,8 @@ class Frame:
         self.limits = limits
         self.pid = Pid(0)
         self.guest: Guest | None = None
+        self.is_out = False
+        """True while a slice of it is on the second thread: its guest must not be touched."""
         self.is_over = False
         self.is_preloaded = False
         self.savepoint = 0

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Final
+from typing import Final, Protocol
 
 from lithox.dispatch.job import Clock, Frame
 from lithox.dispatch.runs import Runs
@@ -39,6 +39,24 @@ SLICE_FUEL_LEFT_MIN: Final = 20_000
 Schedule = Callable[[Callable[[], None]], object]
 
 
+OnStep = Callable[[Pid, Step, int, int], None]
+"""Called on the node's thread with (pid, step, fuel, cpu_ns) of each slice."""
+
+
+class LongSteps(Protocol):
+    """Where long slices are stepped: a thread, or the simulator's own queue."""
+
+    on_step: OnStep | None
+
+    def submit(self, pid: Pid, guest: Guest, quantum_fuel: int) -> None:
+        """Queues one slice."""
+        ...
+
+    def stop(self) -> None:
+        """Takes no more; blocks until the slice that is out has come back."""
+        ...
+
+
 class LongThread:
     """The second thread that enters guests."""
 
@@ -47,8 +65,7 @@ class LongThread:
         self._clock = clock
         self._orders: SimpleQueue[tuple[Pid, Guest, int] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self.on_step: Callable[[Pid, Step, int, int], None] | None = None
-        """Called on the node's thread with (pid, step, fuel, cpu_ns) of each slice."""
+        self.on_step: OnStep | None = None
 
     def submit(self, pid: Pid, guest: Guest, quantum_fuel: int) -> None:
         """Queues one slice; starts the thread with the first one."""
@@ -87,7 +104,7 @@ class Lanes:
     """Drives kernel and runs."""
 
     def __init__(
-        self, *, kernel: Kernel, runs: Runs, clock: Clock, schedule: Schedule, long: LongThread
+        self, *, kernel: Kernel, runs: Runs, clock: Clock, schedule: Schedule, long: LongSteps
     ) -> None:
         self._kernel = kernel
         self._runs = runs
@@ -168,15 +185,17 @@ class Lanes:
                 continue
             assert frame.guest is not None
             self._long_out.add(chosen.pid)
+            frame.is_out = True
             self._long.submit(chosen.pid, frame.guest, chosen.quantum_fuel)
 
     def _after_long(self, pid: Pid, step: Step, fuel: int, cpu_ns: int) -> None:
         """A slice has come back from the second thread."""
         self._long_out.discard(pid)
+        frame = self._runs.frames[pid]
         if self.is_stopped:
             return
         kernel, now_ns = self._kernel, self._clock.monotonic_ns()
-        frame = self._runs.frames[pid]
+        frame.is_out = False
         frame.job.usage.cpu_ns += cpu_ns
         if not kernel.may_finish(pid, now_ns):
             # A kill or deadline was noted while it ran: whatever it came to does not count.

@@ -90,5 +90,7 @@ def error_of_outcome(outcome: messages.OutcomeMessage) -> LithoxError:
             data = {key: item for key, item in data.items() if key not in ("code", "message")}  # pyright: ignore[reportUnknownVariableType]
         if data:
             fields["data"] = data
-    code = f"app.{error.code}" if _APP_CODE.match(error.code) else None
+    # A callee's error that its caller lets through keeps its code: one `app.` is enough.
+    own = error.code.removeprefix("app.")
+    code = f"app.{own}" if _APP_CODE.match(own) else None
     return GuestRaised(error.message or "the handler raised an error", code=code, **fields)

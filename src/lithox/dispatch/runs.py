@@ -507,6 +507,10 @@ class Runs:
         frame = self.frames.get(pid)
         if frame is None:
             return
+        if frame.is_over:
+            # Its job was settled while a slice of it was out; now its guest can be freed too.
+            self.close_frame(frame)
+            return
         error = error_of_end(frame, code)
         if frame.parent is not None:
             transaction = frame.job.transaction
@@ -538,9 +542,14 @@ class Runs:
         guest.close()
 
     def close_frame(self, frame: Frame) -> None:
-        """Ends a frame's guest and forgets its process. The kernel is told by others."""
-        self._close_guest(frame)
+        """Ends a frame's guest and forgets its process. The kernel is told by others.
+
+        A frame whose slice is out is only marked; the kernel tells when that is back.
+        """
         frame.is_over = True
+        if frame.is_out:
+            return
+        self._close_guest(frame)
         self.frames.pop(frame.pid, None)
         frame.job.frames.remove(frame)
 
