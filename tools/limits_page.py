@@ -26,7 +26,7 @@ a warning: the guest's own language raises an error first, and the run ends only
 help.
 
 Fuel is counted, so the same run burns the same fuel on every machine; processor time is measured,
-for fair shares only. A deadline (`deadline_ms`, `--deadline`) is the caller's patience and no limit:
+for fair shares only. A deadline (`deadline_ms`, `--deadline`) is the caller's patience, no limit;
 past it the answer is `request.deadline_passed`.
 
 Set them in `lithox.toml` for a template or a handler, in the node's configuration for all, or lower
