@@ -1,0 +1,307 @@
+"""`lithox.Client`: a node somewhere else, with the methods of an embedded one.
+
+Values go out and come back through `model.values`; errors come back as the classes they left as.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, cast
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from lithox.client.wire import ANSWER_SECONDS_DEFAULT, Wire
+from lithox.errors import ConfigError, NotFound
+from lithox.model.ids import (
+    check_entity_path,
+    check_handler_name,
+    check_request_id,
+    check_state_key,
+)
+from lithox.model.limits import Limits
+from lithox.model.request import Answer, Usage
+from lithox.model.values import check_value, from_json, to_json
+
+MANIFEST_NAME: Final = "lithox.toml"
+MILLISECOND_NS: Final = 1_000_000
+_encoder: Final = msgspec.json.Encoder()
+
+
+class Client:
+    """A node over HTTP, used as an async context manager.
+
+        async with lithox.Client("http://127.0.0.1:7070") as client:
+            await client.call("counter/alice", "increment", 5, request_id="r-1")
+
+    Args:
+        url: `http://HOST:PORT` of the node.
+        token: bearer token; a node on loopback only may need none.
+        answer_seconds_max: how long to wait for any answer.
+
+    Every method raises a `LithoxError`: the node's own, `PeerUnreachable` when it cannot be asked,
+    or `PeerProtocolError` when what answers is no node. None blocks the loop but `deploy`, which
+    reads files.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        answer_seconds_max: float = ANSWER_SECONDS_DEFAULT,
+    ) -> None:
+        self._wire = Wire(url, token=token, answer_seconds_max=answer_seconds_max)
+
+    async def __aenter__(self) -> Self:
+        await self._wire.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._wire.close()
+
+    # -- requests ---------------------------------------------------------------------------
+
+    async def call(
+        self,
+        entity: str,
+        handler: str,
+        *args: Any,
+        request_id: str | None = None,
+        limits: Limits | None = None,
+        deadline_ms: int | None = None,
+    ) -> Any:
+        """Runs `handler` of `entity` and returns its value, once it is durable.
+
+        Args:
+            args: plain data: None, bool, int, float, str, bytes, list, dict with text keys.
+            request_id: makes the request idempotent for 24 hours, so that you may ask again when
+                the connection breaks.
+            limits: lowers what the run may use.
+            deadline_ms: milliseconds from its arrival after which the run is ended.
+
+        Raises:
+            LithoxError: by its code; nothing of the run remains.
+        """
+        answer = await self.ask(
+            entity,
+            handler,
+            *args,
+            request_id=request_id,
+            limits=limits,
+            deadline_ms=deadline_ms,
+        )
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
+
+    async def ask(
+        self,
+        entity: str,
+        handler: str,
+        *args: Any,
+        request_id: str | None = None,
+        limits: Limits | None = None,
+        deadline_ms: int | None = None,
+    ) -> Answer:
+        """Runs a handler like `call`; returns the whole answer, with what the run used.
+
+        Raises:
+            BadArguments: what is asked cannot be written down; nothing was sent.
+            PeerUnreachable, PeerProtocolError: whether it ran is not known.
+        """
+        path = f"/v1/entities/{check_entity_path(entity)}:{check_handler_name(handler)}"
+        if request_id is not None:
+            check_request_id(request_id)
+        body = encode_call(list(args), limits=limits, deadline_ms=deadline_ms)
+        status, data = await self._wire.exchange("POST", path, body, request_id=request_id)
+        if status >= 300 or not isinstance(data, dict):
+            error = self._wire.error_of(status, data)
+            return Answer(error=error, usage=read_usage(data))
+        found = cast("dict[str, Any]", data)
+        return Answer(
+            request_id=found.get("request"),
+            value=from_json(found.get("value")),
+            usage=read_usage(found),
+        )
+
+    # -- code -------------------------------------------------------------------------------
+
+    async def deploy(self, path: str | PathLike[str]) -> dict[str, Any]:
+        """Publishes the folder `path` (or the one of the manifest `path`), all or nothing.
+
+        Returns:
+            {"modules": {source: digest}, "templates": [match], "handlers": {match: [name]}}.
+
+        Raises:
+            NotFound, ConfigError: no `lithox.toml` there, or it names files that are not.
+            LithoxError: what the node says is wrong with it, and where.
+
+        Blocks: for reading the files.
+        """
+        return await self._wire.ask("POST", "/v1/deploy", encode_bundle(Path(path)))
+
+    # -- administration ---------------------------------------------------------------------
+
+    async def entities(
+        self, prefix: str = "", *, after: str = "", limit: int = 100
+    ) -> tuple[list[str], bool]:
+        """Returns (paths in order, whether others follow the last one)."""
+        page = await self._wire.ask("GET", f"/v1/entities?{_page(prefix, after, limit)}")
+        return page["entities"], page["more"]
+
+    async def entity_show(self, entity: str) -> dict[str, Any]:
+        """Returns what the entity is: owner, template, access, handlers, limits, size."""
+        return from_json(await self._wire.ask("GET", f"/v1/entities/{check_entity_path(entity)}"))
+
+    async def entity_delete(self, entity: str) -> None:
+        """Deletes the entity with all its state; raises NotFound."""
+        await self._wire.ask("DELETE", f"/v1/entities/{check_entity_path(entity)}")
+
+    async def state_get(self, entity: str, key: str) -> Any:
+        """Returns the value under `key`; raises NotFound."""
+        return from_json((await self._wire.ask("GET", _item(entity, key)))["value"])
+
+    async def state_put(self, entity: str, key: str, value: Any) -> None:
+        """Writes one key; returns once it is durable."""
+        check_value(value)
+        await self._wire.ask("PUT", _item(entity, key), _encoder.encode({"value": to_json(value)}))
+
+    async def state_delete(self, entity: str, key: str) -> None:
+        """Deletes one key; raises NotFound."""
+        await self._wire.ask("DELETE", _item(entity, key))
+
+    async def state_list(
+        self, entity: str, prefix: str = "", *, after: str = "", limit: int = 100
+    ) -> tuple[dict[str, Any], bool]:
+        """Returns (items in key order, whether others follow the last one)."""
+        path = f"/v1/state/{check_entity_path(entity)}?{_page(prefix, after, limit)}"
+        page = await self._wire.ask("GET", path)
+        return {key: from_json(value) for key, value in page["items"].items()}, page["more"]
+
+    async def handlers_get(self, entity: str) -> dict[str, Any]:
+        """Returns {name: {module, language, priority, limits}}."""
+        path = f"/v1/handlers/{check_entity_path(entity)}"
+        return from_json((await self._wire.ask("GET", path))["handlers"])
+
+    async def handlers_put(self, entity: str, handlers: dict[str, Any]) -> None:
+        """Replaces the entity's own overrides of handlers."""
+        check_value(handlers)
+        body = _encoder.encode({"handlers": to_json(handlers)})
+        await self._wire.ask("PUT", f"/v1/handlers/{check_entity_path(entity)}", body)
+
+    async def processes(self) -> list[dict[str, Any]]:
+        """Returns one row a process."""
+        return (await self._wire.ask("GET", "/v1/processes"))["processes"]
+
+    async def kill(self, pid: int) -> None:
+        """Ends a process and its request; raises NotFound."""
+        await self._wire.ask("DELETE", f"/v1/processes/{int(pid)}")
+
+    async def node_info(self) -> dict[str, Any]:
+        """Returns what the node is."""
+        return await self._wire.ask("GET", "/v1/node")
+
+    async def audit(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Returns the newest audit records, newest first; administrators only."""
+        return (await self._wire.ask("GET", f"/v1/audit?limit={int(limit)}"))["records"]
+
+
+def encode_call(args: list[Any], *, limits: Limits | None, deadline_ms: int | None) -> bytes:
+    """Returns the body of a call; raises BadArguments when `args` are not plain values."""
+    check_value(args)
+    body: dict[str, Any] = {"args": to_json(args)}
+    if limits is not None:
+        said = {
+            "fuel": limits.fuel,
+            "memory": limits.memory_bytes,
+            # A limit below a millisecond rounds up: 0 would not be a limit.
+            "wall_ms": None if limits.wall_ns is None else -(-limits.wall_ns // MILLISECOND_NS),
+            "output": limits.output_bytes,
+            "calls": limits.calls,
+            "state": limits.state_bytes,
+        }
+        body["limits"] = {name: amount for name, amount in said.items() if amount is not None}
+    if deadline_ms is not None:
+        body["deadline_ms"] = deadline_ms
+    return _encoder.encode(body)
+
+
+def read_usage(data: Any) -> Usage:
+    """Returns the usage object of an answer; zeros where there is none."""
+    body = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    said = body.get("usage")
+    if not isinstance(said, dict):
+        return Usage()
+    said = cast("dict[str, Any]", said)
+    return Usage(
+        fuel=said.get("fuel", 0),
+        cpu_ns=said.get("cpu_us", 0) * 1000,
+        wall_ns=int(said.get("ms", 0) * 1e6),
+        memory_bytes=said.get("memory", 0),
+        attempts=said.get("attempts", 0),
+    )
+
+
+def encode_bundle(path: Path) -> bytes:
+    """Returns the body of a deploy: the manifest and every file it names.
+
+    Only the names of the files are read from the manifest here; the node judges the rest.
+
+    Raises:
+        NotFound: no manifest there.
+        ConfigError: it is not TOML, or a file cannot be read.
+    """
+    manifest_path = path / MANIFEST_NAME if path.is_dir() else path
+    try:
+        manifest = manifest_path.read_text(encoding="utf-8")
+        sources = _sources_of(tomllib.loads(manifest))
+    except FileNotFoundError:
+        raise NotFound(f"no {MANIFEST_NAME} in {path}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{manifest_path}: malformed TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{manifest_path}: cannot be read: {error}") from None
+    files: dict[str, Any] = {}
+    for name in sources:
+        content = _read_source(manifest_path, name)
+        try:
+            files[name] = content.decode()
+        except UnicodeDecodeError:
+            files[name] = to_json(content)
+    return _encoder.encode({"manifest": manifest, "files": files})
+
+
+def _sources_of(manifest: dict[str, Any]) -> list[str]:
+    templates = manifest.get("template")
+    rows = cast("list[Any]", templates) if isinstance(templates, list) else []
+    tables = [cast("dict[str, Any]", row) for row in rows if isinstance(row, dict)]
+    return [name for name in (row.get("source") for row in tables) if isinstance(name, str)]
+
+
+def _read_source(manifest_path: Path, name: str) -> bytes:
+    folder = manifest_path.parent.resolve()
+    source = (folder / name).resolve()
+    # A manifest from a stranger must not upload files from outside its folder.
+    if not source.is_relative_to(folder):
+        raise ConfigError(f"{manifest_path}: {name}: lies outside the folder of the manifest")
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{manifest_path}: {name}: cannot be read: {error.strerror}") from None
+
+
+def _item(entity: str, key: str) -> str:
+    return f"/v1/state/{check_entity_path(entity)}:{quote(check_state_key(key), safe='')}"
+
+
+def _page(prefix: str, after: str, limit: int) -> str:
+    return urlencode({"prefix": prefix, "after": after, "limit": int(limit)}, quote_via=quote)
