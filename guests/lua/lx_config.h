@@ -1,0 +1,75 @@
+/*
+** lx_config.h - how Lua is set up for a guest; included before every file of the Lua sources.
+** Everything here is a setting Lua leaves to its host; the Lua sources stay unchanged.
+*/
+#ifndef lx_config_h
+#define lx_config_h
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* Its settings for the core (l_likely) are wanted by every file. */
+#define LUA_CORE
+#include "luaconf.h"
+#undef LUA_CORE
+
+/* One fixed seed of string hashes: a run is a function of its inputs, and fuel bounds the harm
+** that chosen collisions can do to the run that chose them. */
+#define luai_makeseed(L) 0x6c697468u
+
+/* No signals: nothing interrupts a guest but the host, which needs no flag for it. */
+#define l_signalT int
+
+/* Nested C calls (gsub in gsub, metamethods, parser levels, resumed coroutines) end as the Lua
+** error "C stack overflow" long before the stack in memory or the host's stack ends. Measured by
+** tests/conformance/lua/test_recursion.py. */
+#define LUAI_MAXCCALLS 160
+
+/* First part of a string buffer on the C stack. Upstream has 512 on 32 bits; the smaller one keeps
+** 160 levels of gsub within the stack and grows on the heap just as soon as it must. */
+#undef LUAL_BUFFERSIZE
+#define LUAL_BUFFERSIZE 256
+
+/* Slots of one Lua stack. A runaway recursion must be the error "stack overflow" within the default
+** 8 MiB of a handler: 100,000 slots and their calls take 5 MB while they grow. */
+#undef LUAI_MAXSTACK
+#define LUAI_MAXSTACK 100000
+
+/* There are no streams: `print` and warnings are the shim's own and go to the log, a panic is the
+** end of the guest. */
+#define lua_writestring(s, l) ((void)(s), (void)(l))
+#define lua_writeline() ((void)0)
+#define lua_writestringerror(s, p) ((void)(s), (void)(p))
+
+/* What the C library would ask an operating system for is ours (libc.c), so that the module imports
+** nothing but lithox.syscall; guests/build.py checks it. */
+time_t lx_time(time_t *out);
+clock_t lx_clock(void);
+_Noreturn void lx_abort(void);
+FILE *lx_fopen(const char *name, const char *mode);
+FILE *lx_freopen(const char *name, const char *mode, FILE *file);
+int lx_file_end(FILE *file);
+size_t lx_fread(void *to, size_t size, size_t count, FILE *file);
+#define time lx_time
+#define clock lx_clock
+#define abort lx_abort
+#define fopen lx_fopen
+#define freopen lx_freopen
+#define fread lx_fread
+#define fclose lx_file_end
+#undef getc
+#define getc lx_file_end
+#undef feof
+#define feof lx_file_end
+#undef ferror
+#define ferror lx_file_end
+#undef stdin
+#define stdin ((FILE *)NULL)
+
+/* No locales. */
+#undef lua_getlocaledecpoint
+#define lua_getlocaledecpoint() '.'
+
+#endif

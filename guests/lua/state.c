@@ -1,0 +1,359 @@
+/*
+** state.c - self.state: what was loaded, what was used, what has changed.
+**
+** The table self.state is a proxy that holds, as raw fields, the values that are "live": once a
+** key has been read or written its raw field is the truth, and Lua reads and writes it without
+** us. A miss comes here:
+**
+**   read    not live -> decode what the run message brought (KNOWN), or ask the host; READ, LIVE
+**           live     -> nil: it is absent or was deleted
+**   write   not live -> LIVE, and not KNOWN: written blindly, always a write
+**
+** At the end (and before a call) every live key is encoded and compared with its base; so changes
+** deep inside a table are seen, and nobody keeps a list of changes.
+*/
+#include <stdlib.h>
+#include <string.h>
+
+#include "lx.h"
+
+static struct {
+  LxEntry *entries;
+  uint32_t count, cap;
+  uint32_t *slots; /* entry number + 1, or 0; a power of two of them */
+  uint32_t slot_count;
+  int is_complete; /* a key without an entry is absent */
+} state;
+
+static LxEntry first_entries[16];
+static uint32_t first_slots[32];
+
+/* Keys read before the cache was dropped, encoded; and prefixes scanned. */
+static uint8_t first_reads[64], first_scans[64];
+static LxBuffer old_reads = {first_reads, 0, sizeof first_reads, 0};
+static LxBuffer scans = {first_scans, 0, sizeof first_scans, 0};
+static uint32_t old_read_count, scan_count;
+
+/* ---- entries ---- */
+
+static uint32_t hash_key(const char *key, size_t len) {
+  uint32_t hash = 2166136261u ^ (uint32_t)len;
+  for (size_t i = 0; i < len; i++) hash = (hash ^ (uint8_t)key[i]) * 16777619u;
+  return hash ^ (hash >> 15);
+}
+
+/* Returns the slot of `key`, or the free one where it belongs. */
+static uint32_t *find_slot(const char *key, size_t len) {
+  uint32_t mask = state.slot_count - 1;
+  for (uint32_t i = hash_key(key, len) & mask;; i = (i + 1) & mask) {
+    uint32_t number = state.slots[i];
+    const LxEntry *entry;
+    if (number == 0) return &state.slots[i];
+    entry = &state.entries[number - 1];
+    if (entry->key_len == len && memcmp(entry->key, key, len) == 0) return &state.slots[i];
+  }
+}
+
+LxEntry *lx_state_find(const char *key, size_t len) {
+  uint32_t number = *find_slot(key, len);
+  return number ? &state.entries[number - 1] : NULL;
+}
+
+static void grow_entries(lua_State *L, uint32_t cap) {
+  LxEntry *entries = malloc(cap * sizeof *entries);
+  uint32_t *slots = calloc(cap * 2, sizeof *slots);
+  if (entries == NULL || slots == NULL) {
+    free(entries);
+    free(slots);
+    lx_no_memory(L);
+  }
+  memcpy(entries, state.entries, state.count * sizeof *entries);
+  if (state.entries != first_entries) {
+    free(state.entries);
+    free(state.slots);
+  }
+  state.entries = entries;
+  state.cap = cap;
+  state.slots = slots;
+  state.slot_count = cap * 2;
+  for (uint32_t i = 0; i < state.count; i++)
+    *find_slot(entries[i].key, entries[i].key_len) = i + 1;
+}
+
+/* Adds an entry that must not be there yet; `key` must outlive the run. */
+static LxEntry *add_entry(lua_State *L, const char *key, size_t len) {
+  LxEntry *entry;
+  if (state.count == state.cap) grow_entries(L, state.cap * 4);
+  entry = &state.entries[state.count++];
+  *find_slot(key, len) = state.count;
+  *entry = (LxEntry){key, NULL, (uint32_t)len, 0, 0};
+  return entry;
+}
+
+LxEntry *lx_state_add(lua_State *L, const char *key, size_t len) {
+  return add_entry(L, lx_copy(L, key, len), len);
+}
+
+LxEntry *lx_state_entries(uint32_t *count) {
+  *count = state.count;
+  return state.entries;
+}
+
+int lx_state_is_complete(void) {
+  return state.is_complete;
+}
+
+static void clear_entries(void) {
+  if (state.entries != first_entries && state.entries != NULL) {
+    free(state.entries);
+    free(state.slots);
+  }
+  state.entries = first_entries;
+  state.cap = sizeof first_entries / sizeof *first_entries;
+  state.slots = first_slots;
+  state.slot_count = sizeof first_slots / sizeof *first_slots;
+  if (state.count > 0) memset(first_slots, 0, sizeof first_slots);
+  state.count = 0;
+}
+
+/* Takes [..., state map, complete] of the run message; values stay where they are. */
+void lx_state_begin(lua_State *L, LxReader *run) {
+  uint32_t count = lx_get_map(L, run);
+  clear_entries();
+  if (count > state.cap) grow_entries(L, count + count / 2);
+  for (uint32_t i = 0; i < count; i++) {
+    size_t len;
+    const char *key = lx_get_string(L, run, &len);
+    LxEntry *entry = add_entry(L, key, len);
+    entry->base = lx_skip(L, run);
+    entry->base_len = (uint32_t)(run->at - entry->base);
+    entry->flags = LX_KNOWN;
+  }
+  state.is_complete = lx_get_bool(run);
+}
+
+/* ---- reading and writing ---- */
+
+/* Pushes an entry's value and makes it self.state's raw field. The entry must be KNOWN. */
+void lx_state_make_live(lua_State *L, LxEntry *entry) {
+  uint32_t number = (uint32_t)(entry - state.entries);
+  LxReader r = {entry->base, entry->base + entry->base_len, 0};
+  if (entry->base == NULL) lua_pushnil(L);
+  else lx_get_value(L, &r);
+  if (!lua_isnil(L, -1)) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
+    lua_pushlstring(L, entry->key, entry->key_len);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+  }
+  if (r.is_lossy) { /* compare with what Lua would write, not with what it was given */
+    LxBuffer b = {malloc(64), 0, 64, 1};
+    if (b.bytes == NULL) lx_no_memory(L);
+    lx_put_value(L, &b, -1, &(LxName){"self.state", entry->key, entry->key_len});
+    entry = &state.entries[number];
+    entry->base = b.bytes;
+    entry->base_len = (uint32_t)b.len;
+  }
+  entry->flags |= LX_LIVE;
+}
+
+/* Asks the host for a key; returns its entry, KNOWN. */
+static LxEntry *fetch(lua_State *L, const char *key, size_t len) {
+  LxReader answer;
+  LxEntry *entry;
+  const uint8_t *base;
+  size_t base_len;
+  lx_begin_call(L, "get", 1);
+  lx_put_string(L, &lx_message, key, len);
+  lx_make_call(L, &answer);
+  if (lx_get_nil(&answer)) base = NULL, base_len = 0;
+  else {
+    base = lx_skip(L, &answer);
+    base_len = (size_t)(answer.at - base);
+    base = lx_copy(L, base, base_len);
+  }
+  entry = lx_state_add(L, key, len);
+  entry->base = base;
+  entry->base_len = (uint32_t)base_len;
+  return entry;
+}
+
+static const char *check_key(lua_State *L, size_t *len) {
+  const char *key;
+  if (lua_type(L, 2) != LUA_TSTRING)
+    luaL_error(L, "keys of self.state are text; found a %s", luaL_typename(L, 2));
+  key = lua_tolstring(L, 2, len);
+  return key;
+}
+
+static int state_index(lua_State *L) {
+  size_t len;
+  const char *key = check_key(L, &len);
+  LxEntry *entry;
+  lx_check_callable(L);
+  entry = lx_state_find(key, len);
+  if (entry != NULL && (entry->flags & LX_LIVE)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  if (entry == NULL) {
+    if (!lx_is_utf8(key, len)) return luaL_error(L, "keys of self.state are valid UTF-8 text");
+    entry = state.is_complete ? lx_state_add(L, key, len) : fetch(L, key, len);
+  }
+  entry->flags |= LX_KNOWN | LX_READ;
+  lx_state_make_live(L, entry);
+  return 1;
+}
+
+static int state_newindex(lua_State *L) {
+  size_t len;
+  const char *key = check_key(L, &len);
+  LxEntry *entry;
+  lx_check_callable(L);
+  entry = lx_state_find(key, len);
+  if (entry == NULL) {
+    if (!lx_is_utf8(key, len)) return luaL_error(L, "keys of self.state are valid UTF-8 text");
+    entry = lx_state_add(L, key, len);
+  }
+  if (!(entry->flags & LX_LIVE)) {
+    entry->flags |= LX_LIVE;
+    entry->flags &= (uint8_t)~LX_KNOWN;
+  }
+  if (!lua_isnil(L, 3)) lua_rawset(L, 1);
+  return 0;
+}
+
+static int state_pairs(lua_State *L) {
+  lx_check_callable(L);
+  return lx_scan(L, "", 0);
+}
+
+static int state_length(lua_State *L) {
+  return luaL_error(L, "self.state is a map without a length; count with pairs(self.state)");
+}
+
+/* ---- what goes out ---- */
+
+/* Writes `reads` and `scans`. */
+void lx_state_put_used(lua_State *L, LxBuffer *b) {
+  uint32_t count = old_read_count;
+  size_t mark = lx_open_array(L, b);
+  lx_buffer_put(L, b, old_reads.bytes, old_reads.len);
+  for (uint32_t i = 0; i < state.count; i++) {
+    const LxEntry *entry = &state.entries[i];
+    if (!(entry->flags & LX_READ)) continue;
+    lx_put_string(L, b, entry->key, entry->key_len);
+    count++;
+  }
+  lx_close(b, mark, count);
+  mark = lx_open_array(L, b);
+  lx_buffer_put(L, b, scans.bytes, scans.len);
+  lx_close(b, mark, scan_count);
+}
+
+/* Gives every raw field an entry: rawset goes past us, and must not lose anything. */
+static void adopt_raw_fields(lua_State *L) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    size_t len;
+    const char *key;
+    LxEntry *entry;
+    if (lua_type(L, -2) != LUA_TSTRING)
+      luaL_error(L, "keys of self.state are text; found a %s", luaL_typename(L, -2));
+    key = lua_tolstring(L, -2, &len);
+    entry = lx_state_find(key, len);
+    if (entry == NULL) {
+      if (!lx_is_utf8(key, len)) luaL_error(L, "keys of self.state are valid UTF-8 text");
+      entry = lx_state_add(L, key, len);
+    }
+    if (!(entry->flags & LX_LIVE)) entry->flags = LX_LIVE;
+  }
+  lua_pop(L, 1);
+}
+
+/* Writes the map of changed keys; nil deletes. */
+void lx_state_put_writes(lua_State *L, LxBuffer *b) {
+  uint32_t count = 0;
+  size_t mark = lx_open_map(L, b);
+  luaL_checkstack(L, 8, NULL);
+  adopt_raw_fields(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
+  for (uint32_t i = 0; i < state.count; i++) {
+    LxEntry *entry = &state.entries[i];
+    size_t start = b->len, value;
+    int is_same;
+    if (!(entry->flags & LX_LIVE)) continue;
+    lx_put_string(L, b, entry->key, entry->key_len);
+    value = b->len;
+    lua_pushlstring(L, entry->key, entry->key_len);
+    lua_rawget(L, -2);
+    is_same = (entry->flags & LX_KNOWN) && !(entry->flags & LX_SENT);
+    if (is_same && lua_isnil(L, -1)) is_same = entry->base == NULL;
+    else {
+      lx_put_value(L, b, -1, &(LxName){"self.state", entry->key, entry->key_len});
+      if (is_same)
+        is_same = b->len - value == entry->base_len &&
+                  memcmp(b->bytes + value, entry->base, entry->base_len) == 0;
+    }
+    lua_pop(L, 1);
+    if (is_same) {
+      b->len = start;
+      continue;
+    }
+    entry->flags |= LX_SENT;
+    count++;
+  }
+  lua_pop(L, 1);
+  lx_close(b, mark, count);
+}
+
+/* Remembers that the whole content under `prefix` was used. */
+void lx_state_add_scan(lua_State *L, const char *prefix, size_t len) {
+  LxReader r = {scans.bytes, scans.bytes + scans.len, 0};
+  for (uint32_t i = 0; i < scan_count; i++) {
+    size_t known_len;
+    const char *known = lx_get_string(L, &r, &known_len);
+    if (known_len <= len && memcmp(known, prefix, known_len) == 0) return;
+  }
+  lx_put_string(L, &scans, prefix, len);
+  scan_count++;
+}
+
+/* Forgets every value: a cycle of calls has changed the state. Tables taken before are detached. */
+void lx_state_drop(lua_State *L) {
+  for (uint32_t i = 0; i < state.count; i++) {
+    const LxEntry *entry = &state.entries[i];
+    if (!(entry->flags & LX_READ)) continue;
+    lx_put_string(L, &old_reads, entry->key, entry->key_len);
+    old_read_count++;
+  }
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
+  for (lua_pushnil(L); lua_next(L, -2);) {
+    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    lua_pushnil(L);
+    lua_rawset(L, -4);
+  }
+  lua_pop(L, 1);
+  clear_entries();
+  state.is_complete = 0;
+}
+
+static const luaL_Reg state_methods[] = {{"__index", state_index},
+                                         {"__newindex", state_newindex},
+                                         {"__pairs", state_pairs},
+                                         {"__len", state_length},
+                                         {NULL, NULL}};
+
+/* Makes self.state, with room for a few fields so that ordinary runs do not grow it. */
+void lx_open_state(lua_State *L) {
+  clear_entries();
+  lua_createtable(L, 0, 8);
+  luaL_newmetatable(L, "lithox.state");
+  luaL_setfuncs(L, state_methods, 0);
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  lua_setmetatable(L, -2);
+  lua_rawseti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
+}
