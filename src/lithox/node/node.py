@@ -28,10 +28,12 @@ from lithox.node.deploy import DeployReport, prepare, read_templates
 from lithox.node.lock import DirectoryLock
 from lithox.node.timers import DeadlineTimer, every
 from lithox.sandbox.contract import Engine
-from lithox.sandbox.engines import open_engines
+from lithox.sandbox.lua import open_engines
 from lithox.security.identities import LOCAL_OPERATOR, Identities
 from lithox.store.contract import Store
-from lithox.store.embedded.store import EmbeddedStore
+from lithox.store.crash_points import CRASH_VARIABLE, Reach, parse_crash_at, reach_nothing
+from lithox.store.embedded.store import EmbeddedOptions, EmbeddedStore
+from lithox.store.visible import Options
 
 STORE_NAME: Final = "lithox.db"
 CACHE_NAME: Final = "cache"
@@ -107,7 +109,10 @@ class Node:
             self._store: Store = EmbeddedStore.open(
                 self.data / STORE_NAME,
                 post=loop.call_soon_threadsafe,
-                cache_bytes_max=self.config.cache_bytes,
+                options=EmbeddedOptions(
+                    core=Options(cache_bytes_max=self.config.cache_bytes),
+                    reach=_crash_point(),
+                ),
             )
             self._engines = self._given_engines or open_engines(self.data / CACHE_NAME)
         except BaseException:
@@ -439,6 +444,12 @@ class Node:
             self._store.drop_expired_results(self._clock.wall_ns(), SWEEP_RESULTS_MAX)
         except LithoxError as error:
             _log.warning("expired results stay for now: %s", error)
+
+
+def _crash_point() -> Reach:
+    """Returns where this process is to die, for tests of recovery; nowhere by default."""
+    wanted = os.environ.get(CRASH_VARIABLE)
+    return parse_crash_at(wanted) if wanted else reach_nothing
 
 
 def _random_seed() -> int:
