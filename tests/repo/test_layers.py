@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repo.checkout import ROOT
+from tests.repo.checkout import ROOT, name_of, tracked
 
 ONE_WAY = "a higher room may import a lower one, never back, never sideways"
 PURE = "kernel, model and errors are pure: no clock, chance, I/O or third party"
@@ -18,6 +19,7 @@ WASMTIME = "only the sandbox sees wasmtime"
 DATABASES = "only the store sees database drivers"
 BUS = "only the cluster sees the bus"
 TESTING = "shipped code never imports the test helpers"
+ROOMS = {path.name for path in (ROOT / "src" / "lithox").iterdir() if path.is_dir()} | {"errors"}
 ALL = {ONE_WAY, PURE, WASMTIME, DATABASES, BUS, TESTING}
 
 
@@ -90,6 +92,22 @@ def test_a_planted_fault_breaks_its_contract_only(
         path.unlink()
         if path.name == "__init__.py":
             path.parent.rmdir()
+
+
+def test_no_room_goes_through_the_face_of_the_package() -> None:
+    """Inside the package nothing but the version is imported from `lithox` itself."""
+    detours = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in tracked(".py", under="src")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if (isinstance(node, ast.Import) and any(name.name == "lithox" for name in node.names))
+        or (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "lithox"
+            and {name.name for name in node.names} - ROOMS - {"__version__"}
+        )
+    ]
+    assert detours == []
 
 
 def test_every_contract_has_a_planted_fault() -> None:
