@@ -149,24 +149,21 @@ class Kernel:
         after = _SLICED[end][phase]
         if after is None:
             raise InternalError(f"process {pid} came back from a slice while {phase.name}")
-        self._lanes[1 if level else 0].settle(process, charged_fuel)
-        if phase is _ZOMBIE:
-            self._remove(process)
-            self._effects.append(Ended(pid, process.kill_code))
-            return False
+        lane = self._lanes[1 if level else 0]
         if after is _GONE:
-            if end is SliceEnd.ENDED:
-                self._end_children(process, CODE_CANCELLED)
-            self._remove(process)
-            return True
+            lane.settle(process, charged_fuel, is_leaving=True)
+            return self._finish_slice(process, end)
+        process.phase = after
         process.level_fuel += charged_fuel
         if end is SliceEnd.YIELDED or process.level_fuel >= self._quanta_fuel[level]:
             process.level_fuel = 0
-            if level < self._level_last:
-                process.level = level + 1
-        process.phase = after
-        if after is _READY:
-            self._lanes[1 if process.level else 0].push(process, now_ns)
+            process.level = level = min(level + 1, self._level_last)
+        if after is not _READY:
+            lane.settle(process, charged_fuel, is_leaving=True)
+            return True
+        next_lane = self._lanes[1 if level else 0]
+        lane.settle(process, charged_fuel, is_leaving=next_lane is not lane)
+        next_lane.push(process, now_ns)
         return True
 
     def notify_woken(self, pid: Pid, now_ns: int) -> bool:
@@ -366,6 +363,16 @@ class Kernel:
                 child = self._table.get(pid)
                 if child is not None:
                     self._kill(child, code)
+
+    def _finish_slice(self, process: Process, end: SliceEnd) -> bool:
+        """Removes a process at the end of its last slice; returns whether `end` stands."""
+        is_killed = process.phase is _ZOMBIE
+        if end is SliceEnd.ENDED:
+            self._end_children(process, CODE_CANCELLED)
+        self._remove(process)
+        if is_killed:
+            self._effects.append(Ended(process.pid, process.kill_code))
+        return not is_killed
 
     def _unqueue(self, process: Process) -> None:
         if process.phase is _READY:

@@ -78,7 +78,7 @@ class LaneQueue:
         if share is None:
             share = self._shares[process.account] = Share(process.account)
         elif not share.running and not share.by_age:
-            del self._idle[process.account]
+            self._idle.pop(process.account, None)
         index = (process.level - self._top_level) * PRIORITIES + PRIORITIES - 1 - process.priority
         queue = share.queues.get(index)
         if queue is None:
@@ -128,8 +128,13 @@ class LaneQueue:
             self._enter_heap(share)
         return process
 
-    def settle(self, process: Process, charged_fuel: int) -> None:
-        """Replaces what was charged in advance for a slice by what it has cost."""
+    def settle(self, process: Process, charged_fuel: int, *, is_leaving: bool) -> None:
+        """Replaces what was charged in advance for a slice by what it has cost.
+
+        Args:
+            is_leaving: False when `push` of the same process follows at once, so that a lane with
+                one busy process is not taken for an idle one between its slices.
+        """
         share = process.share
         if share is None:
             raise InternalError(f"process {process.pid} came back from a slice it was not given")
@@ -140,7 +145,7 @@ class LaneQueue:
         self._running_count -= 1
         if share.by_age:
             self._enter_heap(share)
-        elif not share.running:
+        elif is_leaving and not share.running:
             self._rest(share)
 
     def remove(self, process: Process) -> None:
