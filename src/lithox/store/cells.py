@@ -7,7 +7,7 @@ cell that is not dirty is durable, so the engine has it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from lithox.errors import BadArguments, InternalError
@@ -173,56 +173,104 @@ class VisibleCells:
 
     # Changes.
 
-    def apply(self, version: int, writes: Mapping[Cell, bytes | None]) -> list[Cell]:
-        """Makes `writes` the newest values; returns their cells.
+    def apply(self, version: int, writes: Mapping[Cell, bytes | None]) -> int:
+        """Makes `writes` the newest values; returns the bytes of the values.
 
         Raises:
             BadArguments: a name is not valid Unicode or a value not bytes; nothing happened.
+            StoreUnavailable, StoreCorrupt: an older value cannot be read; nothing happened.
         """
-        cells = list(writes)
-        check_writes(writes)
+        value_bytes = self._keep_older(version, writes)
         recent = self.recent
-        by_entity: dict[str, list[tuple[str, Item | None]]] = {}
-        for cell in cells:
+        entity_now, changes, view = "", None, None
+        for cell, value in writes.items():
             entity, key = cell
-            # This may read the disk and fail, so it comes before anything is changed.
-            if recent.needs_undo(recent.changes_of(entity), key):
-                item = self.find_newest(entity, key)
-                recent.keep_undo(cell, until_version=version, item=item)
-        for (entity, key), value in writes.items():
+            if entity != entity_now or changes is None:
+                entity_now = entity
+                changes = recent.entities[entity]
+                changes.last_version = version
+                view = self.views.open_for_change(entity)
             new = None if value is None else Item(value, version)
-            recent.entities[entity].dirty[key] = new
-            by_entity.setdefault(entity, []).append((key, new))
-        for entity, changed in by_entity.items():
-            self.views.apply(entity, changed)
-        recent.mark(version, cells)
-        return cells
+            changes.dirty[key] = new
+            modified = changes.modified
+            if key in modified:
+                del modified[key]
+            modified[key] = version
+            if view is not None:
+                self.views.bytes_used += view.put(key, new)
+        recent.log_changes(version, writes)
+        self.views.trim()
+        return value_bytes
 
-    def withdraw(self, version: int, cells: set[Cell]) -> None:
-        """Makes the durable values of `cells` visible again, as the change that `version` is."""
+    def _keep_older(self, version: int, writes: Mapping[Cell, bytes | None]) -> int:
+        """Checks `writes`, and keeps the values they replace for the snapshots that see them.
+
+        It changes nothing visible, so it may fail: a single bad write would otherwise fail in the
+        writer, and with it all that wait there.
+        """
         recent = self.recent
+        newest_open, floor = recent.newest_open_version, recent.floor_version
+        undone: list[Cell] = []
+        undo_bytes = value_bytes = 0
+        entity_now, changes = "", None
+        try:
+            for cell, value in writes.items():
+                entity, key = cell
+                if entity != entity_now or changes is None:
+                    entity_now = entity
+                    _check_text(entity)
+                    changes = recent.changes_of(entity)
+                if not key.isascii():
+                    _check_text(key)
+                if type(value) is bytes:
+                    value_bytes += len(value)
+                elif value is not None:
+                    raise BadArguments(f"a stored value is bytes; found {type(value).__name__}")
+                if newest_open >= changes.modified.get(key, floor):
+                    item = self.find_newest(entity, key)
+                    chain = changes.undo.get(key)
+                    if chain is None:
+                        changes.undo[key] = [(version, item)]
+                    else:
+                        chain.append((version, item))
+                    undone.append(cell)
+                    if item is not None:
+                        undo_bytes += len(item.value)
+        finally:
+            if undone:
+                recent.log_undo(version, undone, value_bytes=undo_bytes)
+        return value_bytes
+
+    def withdraw(self, version: int, cells: Collection[Cell]) -> None:
+        """Makes the durable values of `cells` visible again, as the change that `version` is.
+
+        Args:
+            version: the change's own, the newest.
+            cells: every dirty cell, each once.
+        """
+        recent = self.recent
+        undone: list[Cell] = []
+        undo_bytes = 0
         for cell in cells:
             entity, key = cell
             changes = recent.entities[entity]
-            if recent.needs_undo(changes, key):
-                recent.keep_undo(cell, until_version=version, item=changes.dirty[key])
-        for entity, key in cells:
-            recent.entities[entity].dirty.pop(key, None)
+            item = changes.dirty.pop(key)
+            if recent.newest_open_version >= changes.modified[key]:
+                changes.undo.setdefault(key, []).append((version, item))
+                undone.append(cell)
+                undo_bytes += 0 if item is None else len(item.value)
+            del changes.modified[key]
+            changes.modified[key] = version
+            changes.last_version = version
             self.views.forget(entity)
-        recent.mark(version, sorted(cells))
+        if undone:
+            recent.log_undo(version, undone, value_bytes=undo_bytes)
+        recent.log_changes(version, cells)
 
 
-def check_writes(writes: Mapping[Cell, bytes | None]) -> None:
-    """Raises BadArguments if a name is not valid Unicode or a value not bytes.
-
-    A single such write would otherwise fail in the writer, and with it all that wait there.
-    """
-    for (entity, key), value in writes.items():
-        if not (key.isascii() and entity.isascii()):
-            try:
-                key.encode()
-                entity.encode()
-            except UnicodeEncodeError:
-                raise BadArguments("a key is valid Unicode; found a lone surrogate") from None
-        if value is not None and type(value) is not bytes:
-            raise BadArguments(f"a stored value is bytes; found {type(value).__name__}")
+def _check_text(text: str) -> None:
+    """Raises BadArguments if `text` cannot be stored."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadArguments("a name is valid Unicode; found a lone surrogate") from None

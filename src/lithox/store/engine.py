@@ -12,11 +12,10 @@ part queued before `confirm_withdrawal`, then probes until writing works again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from lithox.errors import TransactionError
-from lithox.store.contract import AuditRecord, Cell, Item, Range, ResultRecord
+from lithox.store.contract import AuditRecord, Cell, Item, OnDone, Range, ResultRecord
 
 
 class ResultKey(NamedTuple):
@@ -31,14 +30,34 @@ def key_of_result(record: ResultRecord) -> ResultKey:
     return ResultKey(record.identity, record.entity, record.request_id)
 
 
-@dataclass(slots=True)
 class Part:
-    """What one version makes durable; unfrozen for speed, not changed once queued."""
+    """What one version makes durable, and who waits for it; not changed once queued.
 
-    version: int
-    writes: Mapping[Cell, bytes | None] = field(default_factory=dict[Cell, "bytes | None"])
-    result: ResultRecord | None = None
-    dropped_results: Sequence[ResultKey] = ()
+    A plain class, made once per commit: its positional arguments cost half of a dataclass's.
+    """
+
+    __slots__ = ("dropped_results", "on_done", "result", "value_bytes", "version", "writes")
+
+    def __init__(
+        self,
+        version: int,
+        writes: Mapping[Cell, bytes | None],
+        result: ResultRecord | None,
+        value_bytes: int,
+        on_done: OnDone | None,
+    ) -> None:
+        self.version = version
+        self.writes = writes
+        self.result = result
+        self.value_bytes = value_bytes
+        self.on_done = on_done
+        self.dropped_results: Sequence[ResultKey] = ()
+
+    def result_keys(self) -> Sequence[ResultKey]:
+        """Returns the keys of every result it records or drops."""
+        if self.result is not None:
+            return (*self.dropped_results, key_of_result(self.result))
+        return self.dropped_results
 
 
 class AuditPart(NamedTuple):

@@ -19,7 +19,7 @@ snapshots below it can neither read nor commit (`Conflict`), but nothing else su
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from lithox.store.contract import Cell, Item, Range
@@ -76,10 +76,10 @@ class RecentChanges:
         self.floor_version = floor_version
         self.newest_open_version = -1
         self._open: dict[int, int] = {}
-        self._history: deque[tuple[int, Sequence[Cell]]] = deque()
+        self._history: deque[tuple[int, Collection[Cell]]] = deque()
         self._cells_count = 0
         self._cells_max = cells_max
-        self._undo_log: deque[tuple[int, str, str, int]] = deque()
+        self._undo_log: deque[tuple[int, Sequence[Cell], int]] = deque()
         self._undo_bytes = 0
         self._undo_bytes_max = undo_bytes_max
 
@@ -121,25 +121,14 @@ class RecentChanges:
             found = self.entities[entity] = EntityChanges()
         return found
 
-    def needs_undo(self, changes: EntityChanges, key: str) -> bool:
-        """Returns whether an open snapshot can see the newest value of (entity, key)."""
-        return self.newest_open_version >= changes.modified.get(key, self.floor_version)
-
-    def keep_undo(self, cell: Cell, *, until_version: int, item: Item | None) -> None:
-        """Keeps `item` for the snapshots below `until_version`."""
-        entity, key = cell
-        self.entities[entity].undo.setdefault(key, []).append((until_version, item))
-        size = UNDO_ENTRY_BYTES + (len(item.value) if item is not None else 0)
-        self._undo_log.append((until_version, entity, key, size))
+    def log_undo(self, until_version: int, cells: Sequence[Cell], *, value_bytes: int) -> None:
+        """Notes that each of `cells` got an `undo` entry up to `until_version`, the newest."""
+        size = value_bytes + UNDO_ENTRY_BYTES * len(cells)
+        self._undo_log.append((until_version, cells, size))
         self._undo_bytes += size
 
-    def mark(self, version: int, cells: Sequence[Cell]) -> None:
-        """Notes that `version`, the newest, modified `cells`; each cell at most once."""
-        for entity, key in cells:
-            changes = self.changes_of(entity)
-            changes.modified.pop(key, None)
-            changes.modified[key] = version
-            changes.last_version = version
+    def log_changes(self, version: int, cells: Collection[Cell]) -> None:
+        """Notes that `version`, the newest, modified `cells`, as their `modified` says."""
         self._history.append((version, cells))
         self._cells_count += len(cells)
 
@@ -147,8 +136,8 @@ class RecentChanges:
         """Notes that `version` is durable: cells it was the last to modify are dirty no more."""
         for entity, key in cells:
             changes = self.entities[entity]
-            if changes.modified.get(key) == version:
-                changes.dirty.pop(key, None)
+            if changes.modified[key] == version:
+                del changes.dirty[key]
 
     def prune(self, durable_version: int) -> None:
         """Forgets modifications nobody needs; beyond the bounds also those somebody does."""
@@ -181,9 +170,10 @@ class RecentChanges:
                 and changes.modified.get(key, 0) > snapshot_version
             ):
                 return False
-        return all(
-            self._newest_in(area, above_version=snapshot_version) is None for area in ranges
-        )
+        for area in ranges:
+            if self._newest_in(area, above_version=snapshot_version) is not None:
+                return False
+        return True
 
     def newest_read(
         self, reads: Iterable[Cell], ranges: Iterable[Range], *, above_version: int
@@ -227,14 +217,16 @@ class RecentChanges:
         """Drops the entries no snapshot from `oldest_open` on can see; None: no snapshot."""
         log = self._undo_log
         while log and (oldest_open is None or log[0][0] <= oldest_open):
-            _, entity, key, size = log.popleft()
+            _, cells, size = log.popleft()
             self._undo_bytes -= size
-            changes = self.entities[entity]
-            chain = changes.undo[key]
-            del chain[0]
-            if not chain:
+            for entity, key in cells:
+                changes = self.entities[entity]
+                chain = changes.undo[key]
+                if len(chain) > 1:
+                    del chain[0]
+                    continue
                 del changes.undo[key]
-                if changes.is_idle():
+                if not changes.modified and changes.is_idle():
                     del self.entities[entity]
 
     def _raise_floor(

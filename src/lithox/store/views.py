@@ -2,7 +2,7 @@
 
 A complete view maps every key of an entity to its newest visible item; a partial one holds the
 cells of a large entity that were asked for singly (None: known to be absent). A view always shows
-the newest visible version, because every commit passes through `apply`; so any view may be dropped
+the newest visible version, because every commit changes its entities' views; so any view may be dropped
 at any time, and none is ever stale.
 
 A complete view that was handed out is copied before its next change, so that who holds it sees
@@ -11,7 +11,6 @@ no change: copy on write of the dict only, items are immutable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from lithox.store.contract import Item
@@ -35,14 +34,31 @@ class View:
         self.items = items
         self.is_complete = is_complete
         self.is_shared = False
-        self.items_bytes = sum(
-            text_bytes(key) + (len(item.value) if item is not None else 0)
-            for key, item in items.items()
-        )
+        self.items_bytes = sum(_item_bytes(key, item) for key, item in items.items())
 
     @property
     def cost_bytes(self) -> int:
         return VIEW_OVERHEAD_BYTES + self.items_bytes + ITEM_OVERHEAD_BYTES * len(self.items)
+
+    def put(self, key: str, item: Item | None) -> int:
+        """Sets one cell of a view that is not shared; returns by how much its cost grew."""
+        items = self.items
+        old = items.get(key)
+        if old is not None and item is not None:
+            items[key] = item
+            growth = len(item.value) - len(old.value)
+            self.items_bytes += growth
+            return growth
+        before = self.cost_bytes
+        self.items_bytes -= _item_bytes(key, items.pop(key)) if key in items else 0
+        if item is not None or not self.is_complete:
+            items[key] = item
+            self.items_bytes += _item_bytes(key, item)
+        return self.cost_bytes - before
+
+
+def _item_bytes(key: str, item: Item | None) -> int:
+    return text_bytes(key) + (len(item.value) if item is not None else 0)
 
 
 class EntityViews:
@@ -71,7 +87,7 @@ class EntityViews:
             return
         self.views[entity] = view
         self.bytes_used += cost
-        self._evict()
+        self.trim()
 
     def learn(self, entity: str, key: str, item: Item | None) -> None:
         """Adds one cell, just read from the engine, to what is known of `entity`."""
@@ -81,54 +97,27 @@ class EntityViews:
             return
         if key in view.items or view.is_complete:
             return
-        view.items[key] = item
-        size = text_bytes(key) + (len(item.value) if item is not None else 0)
-        view.items_bytes += size
-        self.bytes_used += size + ITEM_OVERHEAD_BYTES
+        self.bytes_used += view.put(key, item)
         if view.cost_bytes * VIEW_SHARE_MAX > self._bytes_max:
             self.forget(entity)
-        self._evict()
+        self.trim()
 
-    def apply(self, entity: str, changes: Iterable[tuple[str, Item | None]]) -> None:
-        """Brings the view of `entity`, if there is one, to the version that made `changes`."""
+    def open_for_change(self, entity: str) -> View | None:
+        """Returns the view of `entity`, made safe to change; None: nothing is known of it."""
         view = self.views.get(entity)
-        if view is None:
-            return
-        if view.is_shared:
+        if view is not None and view.is_shared:
             view.items = dict(view.items)
             view.is_shared = False
-        items = view.items
-        before = view.items_bytes + ITEM_OVERHEAD_BYTES * len(items)
-        for key, item in changes:
-            old = items.get(key)
-            if old is not None:
-                view.items_bytes += len(item.value if item is not None else b"") - len(old.value)
-                if item is None and view.is_complete:
-                    view.items_bytes -= text_bytes(key)
-                    del items[key]
-                else:
-                    items[key] = item
-            elif item is not None:
-                if key not in items:
-                    view.items_bytes += text_bytes(key)
-                view.items_bytes += len(item.value)
-                items[key] = item
-            elif not view.is_complete and key not in items:
-                view.items_bytes += text_bytes(key)
-                items[key] = None
-        self.bytes_used += view.items_bytes + ITEM_OVERHEAD_BYTES * len(items) - before
-        if self.bytes_used > self._bytes_max:
-            if view.cost_bytes * VIEW_SHARE_MAX > self._bytes_max:
-                self.forget(entity)
-            self._evict()
+        return view
+
+    def trim(self) -> None:
+        """Drops views until the cache is within its bound."""
+        while self.bytes_used > self._bytes_max and self.views:
+            self.forget(next(iter(self.views)))
+            self.evictions += 1
 
     def forget(self, entity: str) -> None:
         """Drops what is known of `entity`."""
         view = self.views.pop(entity, None)
         if view is not None:
             self.bytes_used -= view.cost_bytes
-
-    def _evict(self) -> None:
-        while self.bytes_used > self._bytes_max and self.views:
-            self.forget(next(iter(self.views)))
-            self.evictions += 1

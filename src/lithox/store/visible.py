@@ -46,17 +46,6 @@ class Options:
     pending_bytes_max: int = PENDING_BYTES_MAX
 
 
-@dataclass(slots=True)
-class _Pending:
-    """A version that is visible and not durable."""
-
-    version: int
-    cells: Sequence[Cell]
-    results: Sequence[ResultKey]
-    value_bytes: int
-    on_done: OnDone | None
-
-
 class VisibleStore:
     """Everything of a `Store` but the engine; see the contract for what the methods promise."""
 
@@ -76,7 +65,7 @@ class VisibleStore:
             EntityViews(bytes_max=options.cache_bytes_max),
         )
         self._results = VisibleResults(engine)
-        self._pending: deque[_Pending] = deque()
+        self._pending: deque[Part] = deque()
         self._pending_bytes = 0
         self._waiters: dict[int, list[OnDone]] = {}
         self._ready: list[OnDone] = []
@@ -153,12 +142,10 @@ class VisibleStore:
             return self.visible_version
         version = self._next_version
         writes = commit.writes
-        cells = self._cells.apply(version, writes)
-        results: tuple[ResultKey, ...] = ()
+        value_bytes = self._cells.apply(version, writes)
         if commit.result is not None:
             self._results.put(version, commit.result)
-            results = (key_of_result(commit.result),)
-        self._queue(Part(version, writes, commit.result), cells, results, on_done)
+        self._queue(Part(version, writes, commit.result, value_bytes, on_done))
         self._commits += 1
         return version
 
@@ -182,8 +169,9 @@ class VisibleStore:
         version = self._next_version
         for record in expired:
             self._results.drop(version, record)
-        keys = tuple(key_of_result(record) for record in expired)
-        self._queue(Part(version, dropped_results=keys), (), keys, None)
+        part = Part(version, {}, None, 0, None)
+        part.dropped_results = tuple(key_of_result(record) for record in expired)
+        self._queue(part)
         return len(expired)
 
     def record_audit(self, record: AuditRecord) -> None:
@@ -209,16 +197,19 @@ class VisibleStore:
 
     def notify_durable(self, version: int, audit_sequence: int) -> None:
         calls: list[OnDone] = []
-        while self._pending and self._pending[0].version <= version:
-            pending = self._pending.popleft()
-            self._pending_bytes -= pending.value_bytes
-            self._cells.recent.settle(pending.version, pending.cells)
-            for key in pending.results:
-                self._results.settle(pending.version, key)
-            if pending.on_done is not None:
-                calls.append(pending.on_done)
+        pending = self._pending
+        settle = self._cells.recent.settle
+        while pending and pending[0].version <= version:
+            part = pending.popleft()
+            self._pending_bytes -= part.value_bytes
+            settle(part.version, part.writes)
+            if part.result is not None or part.dropped_results:
+                for key in part.result_keys():
+                    self._results.settle(part.version, key)
+            if part.on_done is not None:
+                calls.append(part.on_done)
             if self._waiters:
-                calls.extend(self._waiters.pop(pending.version, ()))
+                calls.extend(self._waiters.pop(part.version, ()))
         self.durable_version = max(self.durable_version, version)
         while self._audit and self._audit[0].sequence <= audit_sequence:
             self._audit.popleft()
@@ -257,19 +248,9 @@ class VisibleStore:
                 pending_bytes=self._pending_bytes,
             )
 
-    def _queue(
-        self,
-        part: Part,
-        cells: Sequence[Cell],
-        results: Sequence[ResultKey],
-        on_done: OnDone | None,
-    ) -> None:
-        size = 0
-        for value in part.writes.values():
-            if value is not None:
-                size += len(value)
-        self._pending_bytes += size
-        self._pending.append(_Pending(part.version, cells, results, size, on_done))
+    def _queue(self, part: Part) -> None:
+        self._pending_bytes += part.value_bytes
+        self._pending.append(part)
         self.visible_version = part.version
         self._next_version = part.version + 1
         self._engine.enqueue(part)
@@ -279,9 +260,9 @@ class VisibleStore:
         waiters, self._waiters = self._waiters, {}
         self._pending_bytes = 0
         calls: list[OnDone] = []
-        cells: set[Cell] = set()
+        cells: dict[Cell, None] = {}
         for lost in pending:
-            cells.update(lost.cells)
+            cells.update(dict.fromkeys(lost.writes))
             if lost.on_done is not None:
                 calls.append(lost.on_done)
             calls.extend(waiters.get(lost.version, ()))
