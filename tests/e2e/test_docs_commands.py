@@ -1,0 +1,152 @@
+"""Every command a document shows works as shown, in the order shown, and prints what is shown.
+
+Each document gets an empty folder in which `examples` is that of the checkout, and a port of its
+own in place of 7070. Processes shown with `&` must say that they are ready before the next command
+runs, and must end well when they are asked to.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.documents import Shown, shown_commands
+from tests.repo.checkout import ROOT
+
+SHOWN_PORT = "7070"
+SECONDS_MAX = 50
+DOCUMENTS = sorted({shown.where.rsplit(":", 1)[0] for shown in shown_commands()})
+LITHOX = Path(sys.executable).with_name("lithox")
+
+
+def free_port() -> str:
+    """Returns a port of loopback that nobody listens on now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return str(one.getsockname()[1])
+
+
+class Reader:
+    """Follows what a background process prints, so that it never blocks on a full pipe."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        self.lines: list[str] = []
+        self._child = child
+        self._has_spoken = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            self.lines.append(line)
+            self._has_spoken.set()
+        self._has_spoken.set()
+
+    def wait_ready(self) -> None:
+        """Waits for the first line, which is how a node says that it is ready."""
+        assert self._has_spoken.wait(SECONDS_MAX), "it does not say that it is ready"
+        assert self.lines, f"it ended with status {self._child.wait()} before it was ready"
+
+    def finish(self) -> None:
+        """Waits for the end of the output and lets the pipe go."""
+        self._thread.join(SECONDS_MAX)
+        assert self._child.stdout is not None
+        self._child.stdout.close()
+
+
+class Reading:
+    """Somebody who types what one document shows."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.children: list[tuple[subprocess.Popen[str], Reader]] = []
+        (folder / "examples").symlink_to(ROOT / "examples")
+        self.surroundings = {
+            name: value for name, value in os.environ.items() if not name.startswith("LITHOX_")
+        }
+
+    def words(self, shown: Shown) -> list[str]:
+        """Returns the command with this folder's port and this environment's `lithox`."""
+        words = shlex.split(shown.command.replace(f":{SHOWN_PORT}", f":{self.port}"))
+        if words[0] == ".venv/bin/lithox":
+            words[0] = str(LITHOX)
+        if words[1:2] == ["serve"] and "--listen" not in words:
+            words += ["--listen", f"127.0.0.1:{self.port}"]
+        return words
+
+    def type(self, shown: Shown) -> None:
+        """Runs one command as shown; fails when it does not do what is shown."""
+        if shown.is_background:
+            child = subprocess.Popen(
+                self.words(shown),
+                cwd=self.folder,
+                env=self.surroundings,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            self.children.append((child, reader := Reader(child)))
+            reader.wait_ready()
+            return
+        done = subprocess.run(
+            self.words(shown),
+            cwd=self.folder,
+            env=self.surroundings,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_MAX,
+            check=False,
+        )
+        told = f"{shown.where}: {shown.command}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, told
+        expected = [line for line in shown.output if line.strip()]
+        if expected:
+            assert [line for line in done.stdout.splitlines() if line.strip()] == expected, told
+
+    def end(self) -> list[int]:
+        """Asks every background process to end; returns their statuses."""
+        statuses: list[int] = []
+        for child, reader in reversed(self.children):
+            child.send_signal(signal.SIGTERM)
+            try:
+                statuses.append(child.wait(SECONDS_MAX))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                statuses.append(child.wait())
+            reader.finish()
+        self.children.clear()
+        return statuses
+
+
+@pytest.fixture
+def reading(tmp_path: Path) -> Iterator[Reading]:
+    """Gives a reader in an empty folder, and ends what it has started."""
+    one = Reading(tmp_path)
+    yield one
+    one.end()
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_what_is_shown_works(document: str, reading: Reading) -> None:
+    """Each command of the document ends with 0 and prints what is shown below it."""
+    shown = [one for one in shown_commands() if one.where.rsplit(":", 1)[0] == document]
+    if any(one.command.startswith("curl") for one in shown) and not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+    for one in shown:
+        reading.type(one)
+    assert set(reading.end()) <= {0}
