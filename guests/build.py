@@ -35,7 +35,7 @@ OUTPUT: Final = ROOT / "src" / "lithox" / "sandbox" / "guests" / "lua54.wasm"
 ZIGLANG_VERSION: Final = "0.17.1"
 STACK_BYTES: Final = 96 << 10
 """The C stack in memory; `lx_config.h` keeps Lua's own limit inside it."""
-MEMORY_BYTES: Final = 320 << 10
+MEMORY_BYTES: Final = 192 << 10
 """Initial memory, all of which the host copies before each run."""
 
 LUA_UNITS: Final = (

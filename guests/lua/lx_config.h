@@ -52,6 +52,16 @@ FILE *lx_fopen(const char *name, const char *mode);
 FILE *lx_freopen(const char *name, const char *mode, FILE *file);
 int lx_file_end(FILE *file);
 size_t lx_fread(void *to, size_t size, size_t count, FILE *file);
+/* The heap is ours too (alloc.c): the C library's takes 64 kB for every size of block. */
+void *lx_malloc(size_t bytes);
+void *lx_calloc(size_t count, size_t bytes);
+void *lx_realloc(void *block, size_t bytes);
+void lx_free(void *block);
+#define malloc lx_malloc
+#define calloc lx_calloc
+#define realloc lx_realloc
+#define free lx_free
+
 #define time lx_time
 #define clock lx_clock
 #define abort lx_abort
