@@ -1,0 +1,161 @@
+"""One face for a node elsewhere (`lithox.Client`) and one opened here (`lithox.Node`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lithox.cli.options import Target
+from lithox.errors import NotFound
+from lithox.model.limits import Limits
+from lithox.model.request import Answer
+
+if TYPE_CHECKING:
+    from lithox.node.node import Node
+
+
+class Backend(Protocol):
+    """The methods of `lithox.Client` that commands use."""
+
+    async def ask(
+        self,
+        entity: str,
+        handler: str,
+        *args: Any,
+        request_id: str | None = None,
+        limits: Limits | None = None,
+        deadline_ms: int | None = None,
+    ) -> Answer: ...
+
+    async def deploy(self, path: str | PathLike[str]) -> dict[str, Any]: ...
+
+    async def entities(
+        self, prefix: str = "", *, after: str = "", limit: int = 100
+    ) -> tuple[list[str], bool]: ...
+
+    async def entity_show(self, entity: str) -> dict[str, Any]: ...
+
+    async def entity_delete(self, entity: str) -> None: ...
+
+    async def state_get(self, entity: str, key: str) -> Any: ...
+
+    async def state_put(self, entity: str, key: str, value: Any) -> None: ...
+
+    async def state_delete(self, entity: str, key: str) -> None: ...
+
+    async def state_list(
+        self, entity: str, prefix: str = "", *, after: str = "", limit: int = 100
+    ) -> tuple[dict[str, Any], bool]: ...
+
+    async def processes(self) -> list[dict[str, Any]]: ...
+
+    async def kill(self, pid: int) -> None: ...
+
+    async def node_info(self) -> dict[str, Any]: ...
+
+    async def audit(self, limit: int = 100) -> list[dict[str, Any]]: ...
+
+
+class EmbeddedBackend:
+    """The same over a node in this process, as its operator."""
+
+    def __init__(self, node: Node) -> None:
+        # Late, because a command that speaks HTTP needs no part of a node.
+        from lithox.security.identities import LOCAL_OPERATOR
+
+        self._node = node
+        self._caller = LOCAL_OPERATOR
+
+    async def ask(
+        self,
+        entity: str,
+        handler: str,
+        *args: Any,
+        request_id: str | None = None,
+        limits: Limits | None = None,
+        deadline_ms: int | None = None,
+    ) -> Answer:
+        from lithox.model.ids import check_entity_path, check_handler_name, check_request_id
+        from lithox.model.request import Request
+
+        return await self._node.submit(
+            Request(
+                entity=check_entity_path(entity),
+                handler=check_handler_name(handler),
+                args=list(args),
+                caller=self._caller,
+                limits=limits,
+                request_id=None if request_id is None else check_request_id(request_id),
+                deadline_ns=None if deadline_ms is None else self._node.deadline_in(deadline_ms),
+            )
+        )
+
+    async def deploy(self, path: str | PathLike[str]) -> dict[str, Any]:
+        return (await self._node.deploy(path, self._caller)).to_json()
+
+    async def entities(
+        self, prefix: str = "", *, after: str = "", limit: int = 100
+    ) -> tuple[list[str], bool]:
+        found = self._node.list_entities(prefix, after, limit + 1, self._caller)
+        return found[:limit], len(found) > limit
+
+    async def entity_show(self, entity: str) -> dict[str, Any]:
+        return self._node.admin_show(entity, self._caller)
+
+    async def entity_delete(self, entity: str) -> None:
+        await self._node.admin_delete(entity, self._caller)
+
+    async def state_get(self, entity: str, key: str) -> Any:
+        return self._node.admin_get_state(entity, key, self._caller)
+
+    async def state_put(self, entity: str, key: str, value: Any) -> None:
+        await self._node.admin_put_state(entity, key, value, self._caller)
+
+    async def state_delete(self, entity: str, key: str) -> None:
+        await self._node.admin_delete_state(entity, key, self._caller)
+
+    async def state_list(
+        self, entity: str, prefix: str = "", *, after: str = "", limit: int = 100
+    ) -> tuple[dict[str, Any], bool]:
+        page = self._node.admin_list_state(entity, prefix, after, limit, self._caller)
+        return page["items"], page["more"]
+
+    async def processes(self) -> list[dict[str, Any]]:
+        return self._node.processes(self._caller)
+
+    async def kill(self, pid: int) -> None:
+        self._node.kill(pid, self._caller)
+
+    async def node_info(self) -> dict[str, Any]:
+        return self._node.info()
+
+    async def audit(self, limit: int = 100) -> list[dict[str, Any]]:
+        return self._node.read_audit(limit, self._caller)
+
+
+@asynccontextmanager
+async def open_backend(target: Target, *, may_create: bool = False) -> AsyncGenerator[Backend]:
+    """Opens the node `target` names; a data directory is made only by a command that fills it.
+
+    Raises:
+        NotFound: no node was named and there is no data directory.
+        StoreInUse: a running node holds the data directory.
+        BadArguments: the node's URL is none.
+    """
+    if target.url is not None:
+        from lithox.client import Client
+
+        async with Client(target.url, target.token) as client:
+            yield client
+        return
+    if not may_create and not target.data.is_dir():
+        raise NotFound(
+            f"no data directory {target.data}; name a running node with --node, or a data "
+            "directory with --data"
+        )
+    from lithox.node.node import Node
+
+    async with Node(target.data) as node:
+        yield EmbeddedBackend(node)

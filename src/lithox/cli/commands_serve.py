@@ -1,0 +1,141 @@
+"""`lithox serve`: a node and its HTTP gateway until a signal says stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from lithox.cli.options import data_option, json_option
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from lithox.gateway.serve import Address
+    from lithox.gateway.settings import GatewaySettings
+    from lithox.node.config import NodeConfig
+
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+@click.command()
+@data_option
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    help="Address to listen on; port 0 takes a free one.  [default: 127.0.0.1:7070]",
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    envvar="LITHOX_CONFIG",
+    help="Configuration file (TOML).",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(("debug", "info", "warning", "error")),
+    default="info",
+    show_default=True,
+    help="Least level of log lines.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(("auto", "json", "human")),
+    default="auto",
+    show_default=True,
+    help="auto: words on a terminal, else JSON lines.",
+)
+@json_option
+def serve(
+    *,
+    data: Path,
+    listen: str | None,
+    config_path: Path | None,
+    as_json: bool,
+    **logs: str,
+) -> None:
+    """Run a node until SIGTERM or Ctrl-C.
+
+    What runs then is finished or aborted; nothing acknowledged is lost. Prints one line when it
+    is ready. A token is wanted from callers unless the node listens on loopback only.
+    """
+    import uvloop
+
+    from lithox.cli.logs import configure_logs
+    from lithox.errors import ConfigError
+    from lithox.gateway.settings import settings_from
+    from lithox.node.config import NodeConfig, read_config
+
+    config = NodeConfig() if config_path is None else read_config(config_path)
+    settings = settings_from(
+        allowed_hosts=config.allowed_hosts, body_bytes_max=config.body_bytes_max, listen=listen
+    )
+    if not settings.is_loopback and not config.identities:
+        raise ConfigError(
+            f"listening on {settings.host}, others can connect: configure at least one "
+            "[[identity]] with token_sha256, or listen on 127.0.0.1",
+            key="identity",
+        )
+    form = logs["log_format"]
+    is_human = form == "human" or (form == "auto" and sys.stderr.isatty())
+    configure_logs(level=logs["log_level"], is_human=is_human)
+    uvloop.run(_serve(data=data, config=config, settings=settings, as_json=as_json))
+
+
+async def _serve(
+    *, data: Path, config: NodeConfig, settings: GatewaySettings, as_json: bool
+) -> None:
+    """Opens the node, serves it, closes it."""
+    import asyncio
+    import logging
+
+    from lithox.gateway.serve import serve as serve_http
+    from lithox.node.node import Node
+
+    stop = asyncio.Event()
+    _take_signals(stop)
+    async with Node(data, config=config) as node:
+        await serve_http(
+            node,
+            settings,
+            stop=stop,
+            on_ready=lambda address: _say_ready(address, data, as_json=as_json),
+        )
+    logging.getLogger(__name__).info("stopped")
+
+
+def _take_signals(stop: asyncio.Event) -> None:
+    """The first signal stops gracefully; a second one has its usual meaning: at once."""
+    import asyncio
+    import logging
+
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        logging.getLogger(__name__).info("%s: stopping; once more ends at once", number.name)
+        stop.set()
+        for one in _STOP_SIGNALS:
+            loop.remove_signal_handler(one)
+            signal.signal(one, signal.SIG_DFL)
+
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, on_signal, number)
+
+
+def _say_ready(address: Address, data: Path, *, as_json: bool) -> None:
+    """Prints the one line that scripts wait for."""
+    from lithox.cli.console import print_json
+
+    if as_json:
+        print_json({"status": "ready", "url": address.url, "pid": os.getpid()})
+    else:
+        print(f"lithox is ready at {address.url} (data in {data})")
+    # A closed stdout must not end the node.
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()

@@ -1,0 +1,133 @@
+"""Printing: tables, values as JSON, progress for what takes longer than a second."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from lithox.cli.failures import is_terminal
+from lithox.model.quantities import format_duration, format_size
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Result = TypeVar("Result")
+PROGRESS_AFTER_SECONDS: Final = 1.0
+MILLISECOND_NS: Final = 1_000_000
+_COUNT_UNITS: Final = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
+
+Column = tuple[str, Callable[[dict[str, Any]], str]]
+PROCESS_COLUMNS: Final[tuple[Column, ...]] = (
+    ("PID", lambda row: str(row.get("pid", ""))),
+    ("ENTITY", lambda row: f"{row.get('entity', '')}:{row.get('handler', '')}"),
+    ("STATE", lambda row: str(row.get("state", ""))),
+    ("LEVEL", lambda row: f"{row.get('lane', '')}/{row.get('level', '')}"),
+    ("FUEL", lambda row: format_count(row.get("fuel", 0))),
+    ("CPU", lambda row: format_duration(row.get("cpu_us", 0) * 1000)),
+    ("MEMORY", lambda row: format_size(row.get("memory", 0))),
+    ("AGE", lambda row: format_duration(row.get("age_ms", 0) * MILLISECOND_NS)),
+)
+
+
+def _time_of(row: dict[str, Any]) -> str:
+    """Returns the time of an audit record in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(row.get("at_ms", 0) / 1000, UTC)
+    return moment.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+AUDIT_COLUMNS: Final[tuple[Column, ...]] = (
+    ("TIME", _time_of),
+    ("WHO", lambda row: str(row.get("identity", ""))),
+    ("ACT", lambda row: str(row.get("act", ""))),
+    ("ENTITY", lambda row: str(row.get("entity", ""))),
+    ("OUTCOME", lambda row: str(row.get("outcome", ""))),
+    ("DETAIL", lambda row: str(row.get("detail", ""))),
+)
+
+
+def run_async(work: Coroutine[Any, Any, Result]) -> Result:
+    """Runs a command's work on a loop of its own."""
+    return asyncio.run(work)
+
+
+def format_count(count: int) -> str:
+    """Returns three significant digits and a unit, such as `1.25M`."""
+    for size, unit in _COUNT_UNITS:
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
+
+
+def print_json(data: Any, *, is_indented: bool = False) -> None:
+    """Prints plain JSON, keys in their own order, text as it is."""
+    print(json.dumps(data, ensure_ascii=False, indent=2 if is_indented else None, default=str))
+
+
+def print_value(value: Any) -> None:
+    """Prints a value of the contract as JSON (bytes and `$` maps escaped)."""
+    from lithox.model.values import encode_json
+
+    print(encode_json(value).decode())
+
+
+def make_table(rows: Iterable[dict[str, Any]], columns: Iterable[Column]) -> Table:
+    """Returns rows as a table without lines, ready for rich."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    listed = tuple(columns)
+    for title, _ in listed:
+        table.add_column(title, overflow="fold", justify="left")
+    for row in rows:
+        table.add_row(*(_safe(read(row)) for _, read in listed))
+    return table
+
+
+def print_table(rows: Iterable[dict[str, Any]], columns: Iterable[Column]) -> None:
+    """Prints rows in columns; plain text with tabs where nobody looks, so that `cut` works."""
+    listed, found = tuple(columns), list(rows)
+    if not sys.stdout.isatty():
+        print("\t".join(title for title, _ in listed))
+        for row in found:
+            print("\t".join(_one_line(read(row)) for _, read in listed))
+        return
+    from rich.console import Console
+
+    Console().print(make_table(found, listed))
+
+
+def _one_line(text: str) -> str:
+    """Returns `text` without control characters: names and audit details may come from guests."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def _safe(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(_one_line(text))
+
+
+async def with_progress(work: Awaitable[Result], text: str) -> Result:
+    """Awaits `work`; after a second tells on stderr that it still runs, and for how long."""
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=PROGRESS_AFTER_SECONDS)
+        if done:
+            return task.result()
+        if not is_terminal():
+            print(f"lithox: {text} ...", file=sys.stderr)
+            return await task
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            progress.add_task(text, total=None)
+            return await task
+    finally:
+        if not task.done():
+            task.cancel()

@@ -1,0 +1,103 @@
+"""How a failure reads on a terminal: one line, and for a compile error the line of code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from lithox.errors import CompileFailed, LithoxError, StoreInUse
+from lithox.model.quantities import format_duration
+
+EXIT_USAGE: Final = 2
+EXIT_BUG: Final = 5
+REPORT: Final = "please report it, with the output of LITHOX_TRACE=1, as an issue of the project"
+_LINE_CHARACTERS_MAX: Final = 2000
+MILLISECOND_NS: Final = 1_000_000
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def show_usage(error: click.ClickException) -> None:
+    """Prints a wrong command line: what is wrong, and where help is."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "lithox"
+    _say(f"lithox: {error.format_message()} (see `{path} --help`)")
+
+
+def show_error(error: LithoxError, *, folder: Path | None = None) -> None:
+    """Prints an error as one line: message, code and when a retry may help.
+
+    Args:
+        folder: where the deployed files are, so that a compile error can show its line.
+    """
+    text = _first_line(error.message)
+    if isinstance(error, CompileFailed):
+        text = _with_place(error, text)
+    if isinstance(error, StoreInUse):
+        text += "; or speak to it with --node"
+    retry = error.retry_after_ms
+    if retry is not None:
+        text += f" (a retry may succeed in {format_duration(retry * MILLISECOND_NS)})"
+    _say(f"lithox: {text} [{error.code}]")
+    excerpt = _excerpt(error, folder)
+    if excerpt is not None:
+        _say(excerpt)
+
+
+def show_json_error(error: LithoxError) -> None:
+    """Prints an error as the HTTP contract shapes it, on stdout, for `--json`."""
+    from lithox.model.values import to_json
+
+    body = {"status": error.code, "error": to_json(error.to_fields())}
+    print(json.dumps(body, ensure_ascii=False, default=str))
+
+
+def show_bug(error: BaseException) -> None:
+    """Prints a fault of our own: one line, and how to report it."""
+    kind = type(error).__name__
+    _say(f"lithox: internal error: {kind}: {_first_line(str(error))}; {REPORT} [internal]")
+
+
+def _first_line(text: str) -> str:
+    return " ".join(text.split())[:_LINE_CHARACTERS_MAX]
+
+
+def _with_place(error: CompileFailed, text: str) -> str:
+    """Returns `text` with `file:line:` before it, unless it says so already."""
+    file, line = error.fields.get("file"), error.fields.get("line")
+    if not isinstance(file, str):
+        return text
+    place = f"{file}:{line}" if line is not None else file
+    return text if place in text else f"{place}: {text}"
+
+
+def _excerpt(error: LithoxError, folder: Path | None) -> str | None:
+    """Returns the line of code an error names, with its number, or None."""
+    file, line = error.fields.get("file"), error.fields.get("line")
+    code = error.fields.get("excerpt")
+    if isinstance(code, str):
+        return f"  {line} | {code}" if line is not None else f"  | {code}"
+    if folder is None or not isinstance(file, str) or not isinstance(line, int):
+        return None
+    base = folder if folder.is_dir() else folder.parent
+    candidates = (base / file, Path(file))
+    for candidate in candidates:
+        try:
+            lines = candidate.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        if 1 <= line <= len(lines):
+            return f"  {line} | {lines[line - 1]}"
+    return None
+
+
+def is_terminal() -> bool:
+    """Returns whether a person is looking at stderr."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
