@@ -20,7 +20,7 @@ from lithox.dispatch.records import (
     decode_module,
 )
 from lithox.errors import ConfigError, NotAvailable, NotFound
-from lithox.kernel.limits import smallest
+from lithox.kernel.limits import check_not_above, smallest
 from lithox.model.ids import HandlerName
 from lithox.model.limits import HANDLER_DEFAULT_LIMITS, LIMIT_FIELDS, PRIORITY_DEFAULT, Limits
 from lithox.model.patterns import is_match, is_overlap, rank
@@ -102,6 +102,22 @@ class Catalog:
             if is_match(template.match, entity):
                 return template
         return None
+
+    def find_resolution(self, entity: str) -> Resolution | None:
+        """Returns what the entity was when it was last resolved; perhaps stale, checked later."""
+        return self._resolutions.get(entity)
+
+    @staticmethod
+    def limits_of(handler: ResolvedHandler, asked: Limits | None) -> Limits:
+        """Returns the limits of one request.
+
+        Raises:
+            LimitTooHigh: the request asks for more than the handler may use.
+        """
+        if asked is None:
+            return handler.limits
+        check_not_above(asked, handler.limits)
+        return smallest(handler.limits, asked)
 
     def resolve(self, entity: str, item: Item | None) -> Resolution:
         """Returns what `entity` is, given the item under its `ENTITY_KEY`.

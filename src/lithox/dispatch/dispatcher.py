@@ -27,10 +27,8 @@ from lithox.errors import (
     StoreUnavailable,
 )
 from lithox.kernel.kernel import Kernel
-from lithox.kernel.limits import check_not_above, smallest
 from lithox.kernel.process import ProcessView
 from lithox.model.ids import Pid, is_system_entity
-from lithox.model.limits import Limits
 from lithox.model.request import Answer, Request
 from lithox.model.values import decode_value, encode_value
 from lithox.security.access import RIGHT_CALL, actor_of, is_allowed
@@ -135,16 +133,24 @@ class Dispatcher:
         if is_system_entity(request.entity):
             raise NotPermitted(f"{request.entity} belongs to the node")
         job.args = encode_value(request.args)
-        resolution = self._resolve(request.entity)
-        if not is_allowed(
-            actor=job.actor, right=RIGHT_CALL, owner=resolution.owner, access=resolution.access
-        ):
+        # What was resolved before serves for admission: a run that finds the entity's record
+        # changed decides anew when it begins. Only a refusal must not rest on a stale one.
+        resolution = self.catalog.find_resolution(request.entity)
+        if resolution is None or not self._may_call(job, resolution):
+            resolution = self._resolve(request.entity)
+        if not self._may_call(job, resolution):
             raise NotPermitted(f"{job.actor.identity} may not call {request.entity}")
         if request.deadline_ns is not None and request.deadline_ns <= job.started_ns:
             raise DeadlinePassed("the caller's deadline has passed before the request was taken")
         if request.request_id is not None and not self._enter(job):
             return
         self._start(job, resolution)
+
+    @staticmethod
+    def _may_call(job: Job, resolution: Resolution) -> bool:
+        return is_allowed(
+            actor=job.actor, right=RIGHT_CALL, owner=resolution.owner, access=resolution.access
+        )
 
     def _resolve(self, entity: str) -> Resolution:
         snapshot = self._store.open_snapshot()
@@ -155,11 +161,16 @@ class Dispatcher:
 
     def _start(self, job: Job, resolution: Resolution) -> None:
         request = job.request
-        resolved = self.catalog.handler(resolution, request.handler)
-        limits: Limits = resolved.limits
-        if request.limits is not None:
-            check_not_above(request.limits, limits)
-            limits = smallest(limits, request.limits)
+        try:
+            resolved = self.catalog.handler(resolution, request.handler)
+            limits = self.catalog.limits_of(resolved, request.limits)
+        except LithoxError:
+            fresh = self._resolve(request.entity)
+            if fresh is resolution:
+                raise
+            resolution = fresh
+            resolved = self.catalog.handler(resolution, request.handler)
+            limits = self.catalog.limits_of(resolved, request.limits)
         self.runs.admit(job, resolution, resolved, limits)
         self.lanes.wake()
 

@@ -219,7 +219,7 @@ class Runs:
         frame.resolution = self.catalog.resolve(frame.entity, item)
         self._check_access(frame.actor, frame.resolution)
         frame.resolved = self.catalog.handler(frame.resolution, frame.handler)
-        frame.limits = smallest(frame.limits, frame.resolved.limits)
+        frame.limits = self.catalog.limits_of(frame.resolved, frame.job.request.limits)
 
     @staticmethod
     def _check_access(actor: Actor, resolution: Resolution) -> None:
@@ -417,6 +417,8 @@ class Runs:
                 if is_durable:
                     leave(None)
                 return SliceEnd.FINISHED
+            # Released first: the store need not keep what this commit replaces for ourselves.
+            transaction.release()
             version = self.store.submit(transaction.to_commit(result), leave)
         except TransactionError as error:
             self._close_job(job)
