@@ -137,7 +137,9 @@ class EmbeddedWorld(World):
         self.store = EmbeddedStore.open(
             self.path,
             post=self.posted.put,
-            options=EmbeddedOptions(core=options or Options(), vfs=self.disk.name),
+            options=EmbeddedOptions(
+                core=options or Options(), vfs=self.disk.name, probe_first_s=0.001
+            ),
         )
         return self.store
 

@@ -17,7 +17,7 @@ from lithox.store.embedded.failures import meaning_of_failure
 from lithox.store.embedded.lock import StoreLock
 from lithox.store.embedded.mailbox import Mailbox
 from lithox.store.embedded.reader import DurableReader
-from lithox.store.embedded.writer import Writer
+from lithox.store.embedded.writer import PROBE_FIRST_S, Writer
 from lithox.store.engine import AuditPart, Listener, Part
 from lithox.store.visible import Options, VisibleStore
 
@@ -31,6 +31,7 @@ class EmbeddedOptions:
         is_checked: read and check every page at opening.
         reach: called with the name of every crash point that is passed; for tests.
         vfs: name of a registered apsw VFS to use in place of the system's; for tests.
+        probe_first_s: seconds until a failed disk is tried again, doubled each time.
         synchronous: SQLite's setting; anything but FULL loses answers at a power cut: for tests.
     """
 
@@ -38,6 +39,7 @@ class EmbeddedOptions:
     is_checked: bool = False
     reach: Reach = reach_nothing
     vfs: str | None = None
+    probe_first_s: float = PROBE_FIRST_S
     synchronous: str = opening.SYNCHRONOUS_DEFAULT
 
 
@@ -138,6 +140,7 @@ class _EmbeddedEngine(DurableReader):
             mailbox=self._mailbox,
             checkpoints=self._checkpoints,
             reach=options.reach,
+            probe_first_s=options.probe_first_s,
         )
 
     @property

@@ -63,6 +63,7 @@ class Writer:
         mailbox: Mailbox,
         checkpoints: Checkpoints,
         reach: Reach = reach_nothing,
+        probe_first_s: float = PROBE_FIRST_S,
     ) -> None:
         self._connection = connection
         self._mailbox = mailbox
@@ -73,6 +74,7 @@ class Writer:
         self._is_stepwise = reach is not reach_nothing
         self._queue: SimpleQueue[Queued] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="lithox-store-writer", daemon=True)
+        self._probe_first_s = probe_first_s
         self._probe_wait_s: float | None = None
         self._is_failed = False
         self._is_damaged = False
@@ -87,7 +89,7 @@ class Writer:
         self._listener = listener
         if is_failed:
             self._is_failed = True
-            self._probe_wait_s = PROBE_FIRST_S
+            self._probe_wait_s = self._probe_first_s
         self._thread.start()
 
     def put(self, part: Part | AuditPart) -> None:
@@ -234,7 +236,7 @@ class Writer:
         if part is None:
             self._is_ended = True
         elif isinstance(part, _Confirmed) and not self._is_damaged:
-            self._probe_wait_s = PROBE_FIRST_S
+            self._probe_wait_s = self._probe_first_s
 
     def _probe(self) -> None:
         self.probes += 1
