@@ -4,8 +4,9 @@ One file per (module, engine version, engine configuration, machine), so that a 
 milliseconds where compiling takes a second. A cache and nothing more: safe to delete at any time.
 
 What is in a file becomes machine code of this process. So a file is only used when the digest it
-begins with fits its content (a torn or changed one is removed and rebuilt), and the directory is
-made readable and writable by its owner alone: who may write there is trusted as the node is.
+begins with fits its content (a torn or changed one is removed and rebuilt), and only in a directory
+that is ours and that nobody else may write to: who may write there is trusted as the node is. In
+any other directory the cache is simply off.
 
 File: 8 bytes magic, 32 bytes SHA-256 of (key, payload), payload.
 """
@@ -27,6 +28,7 @@ ENTRY_BYTES_MAX: Final = 64 << 20
 ENTRIES_MAX: Final = 32
 """A compiled Lua module is 1.5 MB, so the directory stays below about 50 MB in practice."""
 _SUFFIX: Final = ".lxmod"
+_WRITE_BY_OTHERS: Final = 0o022
 
 
 def make_key(wasm: bytes, *, version: str, configuration: str) -> str:
@@ -56,9 +58,20 @@ class ModuleCache:
     def _path(self, key: str) -> Path:
         return self._directory / f"{key}{_SUFFIX}"
 
+    def _is_safe(self) -> bool:
+        """Says whether the directory is there and nobody but us may write to it."""
+        try:
+            status = self._directory.stat()
+        except OSError:
+            return False
+        return status.st_uid == os.geteuid() and not status.st_mode & _WRITE_BY_OTHERS
+
     def find(self, key: str) -> bytes | None:
         """Returns the payload kept under `key`, or None. Blocks: reads a file."""
         path = self._path(key)
+        if not self._is_safe():
+            self.misses += 1
+            return None
         try:
             if path.stat().st_size > ENTRY_BYTES_MAX + HEADER_BYTES:
                 raise ValueError
@@ -93,6 +106,8 @@ class ModuleCache:
             return
         with contextlib.suppress(OSError):
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._is_safe():
+                return
             descriptor, temporary = tempfile.mkstemp(dir=self._directory, suffix=".part")
             try:
                 with os.fdopen(descriptor, "wb") as file:

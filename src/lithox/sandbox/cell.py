@@ -57,8 +57,9 @@ class Cell:
         future: `wasmtime_call_future_t*` of the call in progress, or 0.
         interval_fuel: the yield interval set last.
         memory_bytes_max: the limit set last.
-        base: address of the memory, as read last; no guest code ran since.
-        memory_bytes: size of the memory, as read last.
+        base: address of the memory, as read after the last poll. Only guest code can move a
+            memory or grow it, and that runs inside a poll alone.
+        memory_bytes: size of the memory, as read after the last poll.
         context: `wasmtime_context_t*`.
     """
 
@@ -134,12 +135,7 @@ class Cell:
             self._word_address(self.WORD_TRAP),
             self._word_address(self.WORD_ERROR),
         )
-        while not self._library.poll_short(self.future):
-            pass
-        self.end_call()
-        problem = self.take_problem()
-        if problem is not None:
-            raise InternalError(f"no instance of the guest module: {problem[1]}")
+        self._run("instantiation")
         self._fetch_export(b"memory", EXTERN_MEMORY, _WORD_MEMORY, 3)
         for index, name in enumerate(FUNCTION_NAMES):
             self._fetch_export(name, EXTERN_FUNC, _WORD_FUNCTIONS + 2 * index, 2)
@@ -213,14 +209,7 @@ class Cell:
             InternalError: it trapped or made a system call. The cell is to be closed.
         """
         self.begin(self.function_address(function), argument or 0, 0 if argument is None else 1, 1)
-        enter(self)
-        while not self._library.poll_short(self.future):
-            if self.asked is not None:
-                raise InternalError(f"{function.decode()} made a system call")
-        self.end_call()
-        problem = self.take_problem()
-        if problem is not None:
-            raise InternalError(f"{function.decode()}: {problem[1]}")
+        self._run(function.decode())
         self.read_memory()
         return self.words[self.WORD_RESULT]
 
@@ -230,13 +219,22 @@ class Cell:
         instance = self._word_address(_WORD_INSTANCE)
         if self._library.export_get(self.context, instance, _INITIALIZE, len(_INITIALIZE), word):
             self.begin(word + 8, 0, 0, 0)
-            enter(self)
-            while not self._library.poll_short(self.future):
-                pass
-            self.end_call()
-            problem = self.take_problem()
-            if problem is not None:
-                raise InternalError(f"_initialize: {problem[1]}")
+            self._run("_initialize")
+
+    def _run(self, name: str) -> None:
+        """Polls a call that may not ask to its end.
+
+        Raises:
+            InternalError: it trapped or made a system call.
+        """
+        enter(self)
+        while not self._library.poll_short(self.future):
+            if self.asked is not None:
+                raise InternalError(f"{name} made a system call")
+        self.end_call()
+        problem = self.take_problem()
+        if problem is not None:
+            raise InternalError(f"{name}: {problem[1]}")
 
     def end_call(self) -> None:
         """Frees the call's future, finished or not. Not finished: its frames are unwound."""

@@ -97,7 +97,11 @@ class WasmProgram:
             Overloaded: the node holds as many guests as it can.
         """
         guest = WasmGuest(self._pool, self._image, limits)
-        guest.begin(b"lx_run", message, self._inbox)
+        try:
+            guest.begin(b"lx_run", message, self._inbox)
+        except BaseException:
+            guest.close()
+            raise
         return guest
 
 
@@ -275,11 +279,12 @@ def _raise_ended(step: Step, guest: WasmGuest, source: Source, limits: Limits) -
     if step.code == "guest.trapped":
         raise GuestTrapped(message, file=source.name)
     limit = step.code.removeprefix("guest.out_of_")
-    used, allowed = {
-        "fuel": (guest.fuel_used, fuel_of(limits)),
-        "memory": (guest.memory_bytes, memory_bytes_of(limits)),
-    }.get(limit, (guest.calls, guest.calls))
-    raise LimitExceeded(message, limit=limit, used=used, allowed=allowed, file=source.name)
+    fields: dict[str, Any] = {"file": source.name}
+    if limit == "fuel":
+        fields |= {"used": guest.fuel_used, "allowed": fuel_of(limits)}
+    elif limit == "memory":
+        fields |= {"used": guest.memory_bytes, "allowed": memory_bytes_of(limits)}
+    raise LimitExceeded(message, limit=limit, **fields)
 
 
 def _read_loaded(data: bytes, source: Source) -> tuple[str, ...]:

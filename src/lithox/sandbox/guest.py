@@ -178,6 +178,7 @@ class WasmGuest:
         library = self._library
         if quantum_fuel != cell.interval_fuel:
             self._set_interval(cell, max(1, min(quantum_fuel, INTERVAL_NONE)))
+        until_fuel = self.fuel_used + cell.interval_fuel
         self._is_stepping = True
         try:
             enter(cell)
@@ -187,11 +188,14 @@ class WasmGuest:
                 self._read_meters(cell)
                 if is_done:
                     return self._finish(cell)
-                if cell.asked is None:
+                if cell.asked is not None:
+                    step = self._receive(cell, cell.asked)
+                    if step is not None:
+                        return step
+                elif self.fuel_used >= until_fuel:
                     return _YIELDED
-                step = self._receive(cell, cell.asked)
-                if step is not None:
-                    return step
+                # Else wasmtime has collected the garbage of caught exceptions and offers a pause
+                # which is not due: the quantum goes on.
         finally:
             self._is_stepping = False
 

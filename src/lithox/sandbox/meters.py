@@ -14,9 +14,9 @@ from lithox.sandbox.contract import Step, StepKind
 
 WASM_PAGE_BYTES: Final = 65536
 MEMORY_NEAR_LIMIT_BYTES: Final = 4 * WASM_PAGE_BYTES
-"""An abort with less room than this left below the memory limit counts as out of memory: the C
-interface tells nobody of a refused growth, and the guests' allocators grow by at most this much
-for an ordinary allocation."""
+"""An abort with less room than this left below the memory limit, or with more than half of the
+limit in use, counts as out of memory. The C interface tells nobody of a refused growth; tables and
+strings double when they grow, and an interpreter has no other reason to abort."""
 REQUEST_BYTES_MAX: Final = 8 << 20
 """Size of one system-call message; the same as a node's default `output_bytes`."""
 OUTCOME_BYTES_MAX: Final = 32 << 20
@@ -66,7 +66,8 @@ def step_of_trap(trap_code: int, name: str, *, memory_bytes: int, memory_bytes_m
     """
     if trap_code == TRAP_OUT_OF_FUEL:
         return Step(StepKind.ENDED, b"", CODE_OUT_OF_FUEL, "the fuel allowance is used up")
-    is_full = memory_bytes + MEMORY_NEAR_LIMIT_BYTES > memory_bytes_max
+    room_bytes = memory_bytes_max - memory_bytes
+    is_full = room_bytes < max(MEMORY_NEAR_LIMIT_BYTES, memory_bytes)
     if trap_code == TRAP_UNREACHABLE and is_full:
         return Step(
             StepKind.ENDED,

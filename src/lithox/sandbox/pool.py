@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from lithox.errors import Overloaded
+from lithox.errors import InternalError, Overloaded
 from lithox.sandbox.cell import Cell
 from lithox.sandbox.image import Image
-from lithox.sandbox.mappings import MappingBudget
+from lithox.sandbox.mappings import RETRY_AFTER_MS, MappingBudget
 from lithox.sandbox.wasm import WasmHost
 
 IDLE_MAX: Final = 256
@@ -103,10 +103,20 @@ class CellPool:
             return cell
         if self._idle_count >= self._idle_max:
             self._close_one_idle()
-        cell = self.make(memory_bytes_max)
-        if cell.memory_bytes < image.size_bytes:
-            cell.grow_memory(image.size_bytes)
-        image.restore_blank(self.library.memmove, cell.base)
+        try:
+            cell = self.make(memory_bytes_max)
+        except InternalError as error:
+            # The module has had instances before, so it is the machine that has no room.
+            raise Overloaded(
+                f"no room for another guest: {error}", retry_after_ms=RETRY_AFTER_MS
+            ) from None
+        try:
+            if cell.memory_bytes < image.size_bytes:
+                cell.grow_memory(image.size_bytes)
+            image.restore_blank(self.library.memmove, cell.base)
+        except BaseException:
+            self.drop(cell)
+            raise
         return cell
 
     def give(self, cell: Cell) -> None:

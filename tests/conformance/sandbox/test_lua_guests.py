@@ -214,6 +214,13 @@ def test_lua_guest_system_calls_are_counted(run: Run) -> None:
     assert (ran.step.code, ran.asked) == ("guest.out_of_calls", 1234)
 
 
+def test_lua_guest_that_throws_uses_up_its_quanta(run: Run) -> None:
+    """Collecting the exceptions a guest has caught is no reason to yield before its time."""
+    limits = replace(LIMITS, fuel=60_000_000)
+    ran = run("while true do pcall(error) end", limits=limits, quantum_fuel=10_000_000)
+    assert (ran.step.code, ran.yields) == ("guest.out_of_fuel", 5)
+
+
 def drive(guest: Guest) -> tuple[bytes, int]:
     """Steps a guest that asks nothing to its end; returns (outcome, fuel)."""
     while True:

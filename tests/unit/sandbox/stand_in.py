@@ -32,7 +32,7 @@ INBOX: Final = 1024
 SCRATCH: Final = 20480
 PAGES: Final = 2
 
-_WAT: Final = r"""
+WAT: Final = r"""
 (module
   (import "lithox" "syscall" (func $sys (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 2)
@@ -146,7 +146,7 @@ _WAT: Final = r"""
 """
 
 
-def write_wasm(directory: Path, *, wat: str = _WAT) -> Path:
+def write_wasm(directory: Path, *, wat: str = WAT) -> Path:
     """Returns the path of the binary module, written into `directory`."""
     path = directory / "stand_in.wasm"
     path.write_bytes(bytes(wasmtime.wat2wasm(wat)))

@@ -94,6 +94,17 @@ def test_cache_directory_is_its_owners_alone(tmp_path: Path) -> None:
     assert (tmp_path / "c").stat().st_mode & 0o777 == 0o700
 
 
+def test_cache_is_off_where_others_may_write(tmp_path: Path) -> None:
+    """Nothing is read from, or put into, a directory that a stranger could have filled."""
+    cache = ModuleCache(tmp_path)
+    cache.save("k", b"payload")
+    tmp_path.chmod(0o777)
+    assert cache.find("k") is None
+    cache.save("l", b"payload")
+    tmp_path.chmod(0o700)
+    assert (cache.find("k"), cache.find("l")) == (b"payload", None)
+
+
 def _open(wasm_path: Path, directory: Path) -> dict[str, int]:
     engine = WasmEngine(language="x", wasm_path=wasm_path, cache_dir=directory)
     statistics = engine.statistics()

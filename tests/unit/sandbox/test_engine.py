@@ -14,9 +14,12 @@ from lithox.errors import (
     ConfigError,
     GuestProtocolError,
     GuestTrapped,
+    InternalError,
     LimitExceeded,
+    Overloaded,
 )
 from lithox.sandbox import lua
+from lithox.sandbox.cell import Cell
 from lithox.sandbox.contract import StepKind
 from lithox.sandbox.engine import EngineOptions, WasmEngine
 from tests.unit.sandbox import stand_in
@@ -155,6 +158,43 @@ def test_engine_keeps_a_bounded_number_of_idle_cells(
         guest.close()
     statistics = engine.statistics()
     assert (statistics["idle_guests"], statistics["live_guests"]) == (3, 0)
+
+
+def test_engine_calls_it_overload_when_the_machine_has_no_room(
+    engine: WasmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instance the machine cannot make is an answer a caller can wait on, and leaks nothing."""
+    program = engine.load(make_source(), LIMITS)
+    held = program.start(b"l", LIMITS)
+
+    def refuse(*_args: object) -> None:
+        raise InternalError("instantiation: mmap failed")
+
+    monkeypatch.setattr(Cell, "_run", refuse)
+    with pytest.raises(Overloaded) as caught:
+        program.start(b"e", LIMITS)
+    assert caught.value.message == "no room for another guest: instantiation: mmap failed"
+    assert engine.statistics()["live_guests"] == 1
+    held.close()
+
+
+@pytest.mark.parametrize(
+    ("export", "name"), [("_initialize", "_initialize"), ("lx_boot", "lx_boot")]
+)
+def test_engine_refuses_an_interpreter_that_asks_at_its_start(
+    tmp_path: Path, export: str, name: str
+) -> None:
+    """A system call before there is a run to answer it ends the start, instead of waiting."""
+    result = "(result i32)" if export == "lx_boot" else ""
+    drop = "" if result else "drop"
+    wat = stand_in.WAT.replace(
+        f'(func (export "{export}")',
+        f'(func (export "{export}") {result} (i32.const 1024) (i32.const 1) (i32.const 0)'
+        f' (i32.const 0) (call $sys) {drop}) (func (export "{export}_unused")',
+    )
+    path = stand_in.write_wasm(tmp_path, wat=wat)
+    with pytest.raises(InternalError, match=f"^{name} made a system call$"):
+        WasmEngine(language="x", wasm_path=path, cache_dir=tmp_path)
 
 
 def test_engine_refuses_to_close_over_open_guests(engine: WasmEngine) -> None:

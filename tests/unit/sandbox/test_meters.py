@@ -34,6 +34,8 @@ def test_meters_bound_what_cannot_be_counted() -> None:
         (TRAP_OUT_OF_FUEL, MIB, "guest.out_of_fuel"),
         (TRAP_OUT_OF_FUEL, 8 * MIB, "guest.out_of_fuel"),
         (TRAP_UNREACHABLE, MIB, "guest.trapped"),
+        (TRAP_UNREACHABLE, 4 * MIB, "guest.trapped"),
+        (TRAP_UNREACHABLE, 5 * MIB, "guest.out_of_memory"),
         (TRAP_UNREACHABLE, 8 * MIB, "guest.out_of_memory"),
         (0, 8 * MIB, "guest.trapped"),
         (-1, MIB, "guest.trapped"),
