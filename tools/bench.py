@@ -1,8 +1,9 @@
 """Runs every benchmark of bench/ one after another and keeps what they print.
 
 A benchmark prints JSON lines {"name" or "what", "figure", "yardstick", "reach"?, ...}, where figure
-and yardstick are numbers or series {"name", "unit", "median", "low", "high"}; the yardstick is measured in the same run on the same machine, so figures from different machines
-can be compared by their ratio. Nothing here is a test: no figure fails the target.
+and yardstick are numbers or series {"name", "unit", "median", "low", "high"}. The yardstick is
+measured in the same run on the same machine, so figures from different machines can be compared by
+their ratio. Nothing here is a test: no figure fails the target.
 """
 
 from __future__ import annotations
