@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 from lithox.errors import TransactionError
 
-Post = Callable[[Callable[[], None]], None]
+Post = Callable[[Callable[[], None]], object]
 """Runs a function on the node's thread soon; safe to call from any thread."""
 OnDone = Callable[[TransactionError | None], None]
 """Told None when durable, the error when withdrawn. Called exactly once, on the node's thread."""

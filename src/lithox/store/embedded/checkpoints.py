@@ -19,8 +19,9 @@ LOG_PAGES_MAX: Final = 16_384
 """64 MiB of pages of 4 KiB. See docs/decisions/0003-store-writer.md for other figures."""
 LOG_PAGES_HARD_MAX: Final = 4 * LOG_PAGES_MAX
 """Where SQLite itself copies inside a commit, should we not have come to it."""
-LOOK_ROWS: Final = LOG_PAGES_MAX // 4
-"""Rows after which the log's length is asked for: a row changes at most about one page."""
+LOOK_SHARE: Final = 4
+"""The log's length is asked for each time so many times fewer rows than pages allowed were
+written: a row changes at most about one page."""
 IDLE_S: Final = 0.5
 """Seconds without work after which the log is copied."""
 
@@ -28,10 +29,23 @@ IDLE_S: Final = 0.5
 class Checkpoints:
     """The policy and its counters; used on the writer's thread only."""
 
-    __slots__ = ("_connection", "_reach", "_rows", "checkpoints", "failures", "log_pages")
+    __slots__ = (
+        "_connection",
+        "_log_pages_max",
+        "_look_rows",
+        "_reach",
+        "_rows",
+        "checkpoints",
+        "failures",
+        "log_pages",
+    )
 
-    def __init__(self, connection: apsw.Connection, *, reach: Reach) -> None:
+    def __init__(
+        self, connection: apsw.Connection, *, reach: Reach, log_pages_max: int = LOG_PAGES_MAX
+    ) -> None:
         self._connection = connection
+        self._log_pages_max = log_pages_max
+        self._look_rows = max(1, log_pages_max // LOOK_SHARE)
         self._reach = reach
         self._rows = 0
         self.checkpoints = self.failures = self.log_pages = 0
@@ -39,10 +53,10 @@ class Checkpoints:
     def count_rows(self, rows: int) -> None:
         """Notes that `rows` were written; copies the log when it has grown long."""
         self._rows += rows
-        if self._rows % LOOK_ROWS >= rows:
+        if self._rows % self._look_rows >= rows:
             return
         self.log_pages, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        if self.log_pages >= LOG_PAGES_MAX:
+        if self.log_pages >= self._log_pages_max:
             self._copy()
 
     def idle_wait_s(self) -> float | None:

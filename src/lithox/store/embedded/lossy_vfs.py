@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -73,6 +74,7 @@ class LossyDisk(apsw.VFS):
         sync_refusal: raised by every sync while it is not None.
         syncs: number of syncs by the end of the file's name: "" or "-wal".
         writes: number of writes, likewise.
+        on_write: called with the end of the file's name after every write.
     """
 
     def __init__(self, name: str) -> None:
@@ -82,6 +84,7 @@ class LossyDisk(apsw.VFS):
         self.sync_refusal: Exception | None = None
         self.syncs: Counter[str] = Counter()
         self.writes: Counter[str] = Counter()
+        self.on_write: Callable[[str], None] | None = None
         self._may_write = threading.Event()
         self._may_write.set()
         super().__init__(name, "")
@@ -141,6 +144,8 @@ class LossyFile(apsw.VFSFile):
         super().xWrite(data, offset)
         disk.writes[self._kind] += 1
         disk.files[self._path].unsynced.append((offset, bytes(data)))
+        if disk.on_write is not None:
+            disk.on_write(self._kind)
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802 - SQLite's name
         super().xTruncate(newsize)

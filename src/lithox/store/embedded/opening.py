@@ -3,15 +3,14 @@
 Nothing is ever repaired. What is checked, in this order, and what it costs: the file's first 100
 bytes (not SQLite: refused); that SQLite can read its schema (damaged head: refused); the
 application id and schema version (foreign or newer: refused); that the tables are those of the
-version; that the file is as long as its head says (cut off: refused). All of that is independent
-of size. `PRAGMA quick_check`, which reads everything, runs only for files up to
+version; that a file without a log is as long as its head says (cut off: refused). All of that is
+independent of size. `PRAGMA quick_check`, which reads everything, runs only for files up to
 QUICK_CHECK_BYTES_MAX or when asked. Unclean ends are no reason for it: the log covers those.
 Damage inside a page shows when the page is read, as StoreCorrupt.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -72,6 +71,15 @@ def check_head(path: Path) -> bool:
         )
     if len(head) < _HEADER_BYTES:
         raise _corrupt(path, f"it ends after {len(head)} bytes")
+    # Bytes 16-17 and 28-31 of the head: page size, and pages in the file; see
+    # sqlite.org/fileformat.html. With a log beside it the file may be shorter than its head says:
+    # the rest is in the log, whose copying a crash has cut short.
+    log = path.with_name(path.name + "-wal")
+    if not log.exists() or log.stat().st_size == 0:
+        needed = int.from_bytes(head[16:18], "big") * int.from_bytes(head[28:32], "big")
+        size = path.stat().st_size
+        if size < needed:
+            raise _corrupt(path, f"it has {size} bytes and needs {needed}")
     return True
 
 
@@ -156,15 +164,7 @@ def _check_schema(connection: apsw.Connection, path: Path) -> None:
 
 
 def _check_whole(connection: apsw.Connection, path: Path, *, is_checked: bool) -> None:
-    size = os.stat(path).st_size
-    with path.open("rb") as file:
-        head = file.read(_HEADER_BYTES)
-    # Bytes 28-31 of the head: pages in the file when it was last copied into; see
-    # sqlite.org/fileformat.html. The file is at least that long, or its end was cut off.
-    pages = int.from_bytes(head[28:32], "big")
-    if len(head) == _HEADER_BYTES and size < pages * PAGE_BYTES:
-        raise _corrupt(path, f"it has {size} bytes and needs {pages * PAGE_BYTES}")
-    if is_checked or size <= QUICK_CHECK_BYTES_MAX:
+    if is_checked or path.stat().st_size <= QUICK_CHECK_BYTES_MAX:
         problem = _single(connection, "PRAGMA quick_check(1)")
         if problem != "ok":
             raise _corrupt(path, str(problem))

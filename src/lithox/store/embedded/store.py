@@ -12,7 +12,7 @@ from lithox.errors import StoreCorrupt
 from lithox.store.contract import Post
 from lithox.store.crash_points import Reach, reach_nothing
 from lithox.store.embedded import opening
-from lithox.store.embedded.checkpoints import Checkpoints
+from lithox.store.embedded.checkpoints import LOG_PAGES_MAX, Checkpoints
 from lithox.store.embedded.failures import meaning_of_failure
 from lithox.store.embedded.lock import StoreLock
 from lithox.store.embedded.mailbox import Mailbox
@@ -31,6 +31,7 @@ class EmbeddedOptions:
         is_checked: read and check every page at opening.
         reach: called with the name of every crash point that is passed; for tests.
         vfs: name of a registered apsw VFS to use in place of the system's; for tests.
+        log_pages_max: pages of 4 KiB the log may have before it is copied into the database.
         probe_first_s: seconds until a failed disk is tried again, doubled each time.
         synchronous: SQLite's setting; anything but FULL loses answers at a power cut: for tests.
     """
@@ -39,6 +40,7 @@ class EmbeddedOptions:
     is_checked: bool = False
     reach: Reach = reach_nothing
     vfs: str | None = None
+    log_pages_max: int = LOG_PAGES_MAX
     probe_first_s: float = PROBE_FIRST_S
     synchronous: str = opening.SYNCHRONOUS_DEFAULT
 
@@ -134,7 +136,9 @@ class _EmbeddedEngine(DurableReader):
             self._writing.close(force=True)
             raise
         super().__init__(reading)
-        self._checkpoints = Checkpoints(self._writing, reach=options.reach)
+        self._checkpoints = Checkpoints(
+            self._writing, reach=options.reach, log_pages_max=options.log_pages_max
+        )
         self._writer: Writer = Writer(
             self._writing,
             mailbox=self._mailbox,
