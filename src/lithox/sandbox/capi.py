@@ -41,7 +41,6 @@ VAL_WORDS: Final = 4
 """A `wasmtime_val_t` is 32 bytes: one byte of kind, then at byte 8 a union of 24 bytes."""
 FUNC_WORDS: Final = 2
 MEMORY_WORDS: Final = 3
-GLOBAL_WORDS: Final = 3
 INSTANCE_WORDS: Final = 2
 EXTERN_WORDS: Final = 4
 """A `wasmtime_extern_t` is 32 bytes: one byte of kind, then at byte 8 the handle itself."""

@@ -24,20 +24,35 @@ import ctypes
 from typing import Final
 
 from lithox.errors import ConfigError, InternalError
-from lithox.sandbox.capi import EXTERN_FUNC, EXTERN_MEMORY, Library
-from lithox.sandbox.wasm import WasmHost, enter
+from lithox.sandbox.capi import (
+    EXTERN_FUNC,
+    EXTERN_MEMORY,
+    EXTERN_WORDS,
+    FUNC_WORDS,
+    INSTANCE_WORDS,
+    MEMORY_WORDS,
+    Library,
+)
+from lithox.sandbox.wasm import WORD_READY, WasmHost, enter
 
 FUNCTION_NAMES: Final = (b"lx_run", b"lx_reserve", b"lx_load", b"lx_boot", b"lx_inbox")
 _INITIALIZE: Final = b"_initialize"
 
+WORD_ARGUMENT: Final = 1
+WORD_RESULT: Final = 5
+WORD_TRAP: Final = 8
+WORD_ERROR: Final = 9
+WORD_FUEL: Final = 10
+WORD_CONTINUATION: Final = 11
+WORD_LENGTH: Final = 15
 _WORD_INSTANCE: Final = 16
-_WORD_MEMORY: Final = 18
-_WORD_FUNCTIONS: Final = 21
-_WORD_EXTERN: Final = _WORD_FUNCTIONS + 2 * len(FUNCTION_NAMES)
-_WORDS: Final = _WORD_EXTERN + 4
+_WORD_MEMORY: Final = _WORD_INSTANCE + INSTANCE_WORDS
+_WORD_FUNCTIONS: Final = _WORD_MEMORY + MEMORY_WORDS
+_WORD_EXTERN: Final = _WORD_FUNCTIONS + FUNC_WORDS * len(FUNCTION_NAMES)
+_WORDS: Final = _WORD_EXTERN + EXTERN_WORDS
 
-_FUNCTION_OFFSETS: Final = {
-    name: 8 * (_WORD_FUNCTIONS + 2 * index) for index, name in enumerate(FUNCTION_NAMES)
+_FUNCTION_WORDS: Final = {
+    name: _WORD_FUNCTIONS + FUNC_WORDS * index for index, name in enumerate(FUNCTION_NAMES)
 }
 
 TABLE_ELEMENTS_MAX: Final = 20_000
@@ -62,12 +77,6 @@ class Cell:
         memory_bytes: size of the memory, as read after the last poll.
         context: `wasmtime_context_t*`.
     """
-
-    WORD_RESULT: Final = 5
-    WORD_TRAP: Final = 8
-    WORD_ERROR: Final = 9
-    WORD_FUEL: Final = 10
-    WORD_READY: Final = 14
 
     __slots__ = (
         "_address",
@@ -100,11 +109,11 @@ class Cell:
         self.words = (ctypes.c_uint64 * _WORDS)()
         self._address = ctypes.addressof(self.words)
         self.memory_address = self._word_address(_WORD_MEMORY)
-        self.fuel_address = self._word_address(self.WORD_FUEL)
-        self.continuation_address = self._word_address(11)
-        self.length_address = self._word_address(15)
-        self.words[11] = library.strlen_address
-        self.words[12] = self._word_address(self.WORD_READY)
+        self.fuel_address = self._word_address(WORD_FUEL)
+        self.continuation_address = self._word_address(WORD_CONTINUATION)
+        self.length_address = self._word_address(WORD_LENGTH)
+        self.words[WORD_CONTINUATION] = library.strlen_address
+        self.words[WORD_CONTINUATION + 1] = self._word_address(WORD_READY)
         self.asked: tuple[int, int, int, int] | None = None
         self.result_address = 0
         self.future = 0
@@ -132,13 +141,11 @@ class Cell:
             host.instance_pre,
             self.context,
             self._word_address(_WORD_INSTANCE),
-            self._word_address(self.WORD_TRAP),
-            self._word_address(self.WORD_ERROR),
+            self._word_address(WORD_TRAP),
+            self._word_address(WORD_ERROR),
         )
         self._run("instantiation")
-        self._fetch_export(b"memory", EXTERN_MEMORY, _WORD_MEMORY, 3)
-        for index, name in enumerate(FUNCTION_NAMES):
-            self._fetch_export(name, EXTERN_FUNC, _WORD_FUNCTIONS + 2 * index, 2)
+        self._fetch_export(b"memory", EXTERN_MEMORY, _WORD_MEMORY, MEMORY_WORDS)
 
     def _fetch_export(self, name: bytes, kind: int, word: int, words: int) -> None:
         found = self._library.export_get(
@@ -178,9 +185,9 @@ class Cell:
         """Prepares a call of the function handle at address `function`."""
         assert not self.future
         words = self.words
-        words[1] = argument
-        words[8] = 0
-        words[9] = 0
+        words[WORD_ARGUMENT] = argument
+        words[WORD_TRAP] = 0
+        words[WORD_ERROR] = 0
         address = self._address
         self.future = self._library.func_call_async(
             self.context,
@@ -199,8 +206,15 @@ class Cell:
         return ctypes.string_at(self.base, self.memory_bytes)
 
     def function_address(self, name: bytes) -> int:
-        """Returns the address of the handle of one of `FUNCTION_NAMES`."""
-        return self._address + _FUNCTION_OFFSETS[name]
+        """Returns the address of the handle of one of `FUNCTION_NAMES`, fetched when first asked.
+
+        Raises:
+            ConfigError: the module does not export it.
+        """
+        word = _FUNCTION_WORDS[name]
+        if not self.words[word]:
+            self._fetch_export(name, EXTERN_FUNC, word, FUNC_WORDS)
+        return self._address + 8 * word
 
     def call(self, function: bytes, argument: int | None = None) -> int:
         """Runs an export that makes no system call, to its end; returns its result, unsigned.
@@ -211,7 +225,7 @@ class Cell:
         self.begin(self.function_address(function), argument or 0, 0 if argument is None else 1, 1)
         self._run(function.decode())
         self.read_memory()
-        return self.words[self.WORD_RESULT]
+        return self.words[WORD_RESULT]
 
     def initialize(self) -> None:
         """Runs the module's start code, where it has such."""
@@ -245,13 +259,13 @@ class Cell:
     def take_problem(self) -> tuple[int, str] | None:
         """Returns (trap code, name) of the call that ended, or None when it returned."""
         words = self.words
-        if words[8]:
-            problem = self._library.take_trap(words[8])
-            words[8] = 0
+        if words[WORD_TRAP]:
+            problem = self._library.take_trap(words[WORD_TRAP])
+            words[WORD_TRAP] = 0
             return problem
-        if words[9]:
-            text = self._library.take_error(words[9])
-            words[9] = 0
+        if words[WORD_ERROR]:
+            text = self._library.take_error(words[WORD_ERROR])
+            words[WORD_ERROR] = 0
             return -1, text or "unknown error"
         return None
 

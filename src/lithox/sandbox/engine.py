@@ -30,7 +30,7 @@ from lithox.errors import (
 from lithox.model.limits import Limits
 from lithox.sandbox.cache import ModuleCache
 from lithox.sandbox.capi import open_library
-from lithox.sandbox.cell import MASK_32
+from lithox.sandbox.cell import FUNCTION_NAMES, MASK_32
 from lithox.sandbox.contract import Source, Step, StepKind
 from lithox.sandbox.guest import INBOX_BYTES, WasmGuest
 from lithox.sandbox.image import Image
@@ -170,6 +170,8 @@ class WasmEngine:
         cell = self._pool.make(MEMORY_BYTES_MAX)
         try:
             self._blank = cell.copy_memory()
+            for name in FUNCTION_NAMES:
+                cell.function_address(name)
             cell.initialize()
             if cell.call(b"lx_boot") & MASK_32 != 0:
                 raise ConfigError(f"{file} does not start", file=file)

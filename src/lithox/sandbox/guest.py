@@ -21,7 +21,16 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from lithox.model.limits import Limits
-from lithox.sandbox.cell import INTERVAL_NONE, MASK_32, Cell
+from lithox.sandbox.cell import (
+    INTERVAL_NONE,
+    MASK_32,
+    WORD_ERROR,
+    WORD_FUEL,
+    WORD_LENGTH,
+    WORD_RESULT,
+    WORD_TRAP,
+    Cell,
+)
 from lithox.sandbox.contract import Step, StepKind
 from lithox.sandbox.meters import (
     CODE_OUT_OF_CALLS,
@@ -35,7 +44,7 @@ from lithox.sandbox.meters import (
     memory_bytes_of,
     step_of_trap,
 )
-from lithox.sandbox.wasm import enter
+from lithox.sandbox.wasm import WORD_READY, enter
 
 if TYPE_CHECKING:
     from lithox.sandbox.image import Image
@@ -154,7 +163,7 @@ class WasmGuest:
         self._read_meters(cell)
         if self._ended_by_trap(cell) is not None:
             return None
-        pointer = cell.words[cell.WORD_RESULT] & MASK_32
+        pointer = cell.words[WORD_RESULT] & MASK_32
         if pointer == 0:
             self._refuse(CODE_OUT_OF_MEMORY, f"no memory for a message of {length} bytes")
             return None
@@ -204,14 +213,14 @@ class WasmGuest:
         cell.base = library.memory_data(context, cell.memory_address)
         cell.memory_bytes = self.memory_bytes = library.memory_size(context, cell.memory_address)
         library.get_fuel(context, cell.fuel_address)
-        self.fuel_used = self._fuel_max - cell.words[10]
+        self.fuel_used = self._fuel_max - cell.words[WORD_FUEL]
 
     def _finish(self, cell: Cell) -> Step:
         """Returns what the call that is over came to."""
         ended = self._ended_by_trap(cell)
         if ended is not None:
             return ended
-        result = cell.words[5]
+        result = cell.words[WORD_RESULT]
         pointer, length = result >> 32, result & MASK_32
         if pointer + length > cell.memory_bytes:
             return self._refuse(CODE_PROTOCOL, "the outcome lies outside the guest's memory")
@@ -226,7 +235,7 @@ class WasmGuest:
     def _ended_by_trap(self, cell: Cell) -> Step | None:
         """Frees the future of a call that is over; returns its end if it trapped."""
         cell.end_call()
-        if not (cell.words[8] or cell.words[9]):
+        if not (cell.words[WORD_TRAP] or cell.words[WORD_ERROR]):
             return None
         problem = cell.take_problem()
         assert problem is not None
@@ -283,13 +292,13 @@ class WasmGuest:
         if length <= capacity:
             self._kept_answer = None
             self._library.memmove(cell.base + out, message, length)
-            cell.words[15] = length
+            cell.words[WORD_LENGTH] = length
         else:
             self._kept_answer = message
-            cell.words[15] = _SIGN_32 - length
+            cell.words[WORD_LENGTH] = _SIGN_32 - length
         self._library.memmove(cell.result_address, cell.length_address, 4)
         cell.asked = None
-        cell.words[14] = 1
+        cell.words[WORD_READY] = 1
 
     def charge(self, fuel: int) -> None:
         """Burns `fuel` of its allowance on behalf of a callee, while it waits for an answer."""

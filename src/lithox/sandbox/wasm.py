@@ -68,6 +68,8 @@ _ARGUMENTS: Final = struct.Struct("<8xI28xI28xI28xI")
 """The four i32 arguments inside four `wasmtime_val_t` of 32 bytes."""
 _ARGUMENT_BYTES: Final = _ARGUMENTS.size
 _CONTINUATION_BYTES: Final = 24
+WORD_READY: Final = 14
+"""Which word of a cell says that the answer is there."""
 
 _current: Final[dict[int, Cell]] = {}
 """Thread id -> the cell it steps, or stepped last."""
@@ -182,7 +184,7 @@ class WasmHost:
             continuation: int,
         ) -> None:
             cell = current[thread_id()]
-            cell.words[cell.WORD_READY] = 0
+            cell.words[WORD_READY] = 0
             cell.asked = unpack(string_at(arguments, _ARGUMENT_BYTES))
             cell.result_address = results + 8
             memmove(continuation, cell.continuation_address, _CONTINUATION_BYTES)
