@@ -169,13 +169,17 @@ class StarvationChecker(Observer):
 
 
 class FloorChecker(Observer):
-    """While both lanes have work on shared processors, the LONG lane gets its floor."""
+    """While both lanes have work on one shared processor, the LONG lane gets its floor.
+
+    It may be behind by twice the quantum to which the kernel bounds its claims, and by the slice
+    that is being charged.
+    """
 
     def __init__(self, node: SimulatedNode) -> None:
         self._node = node
         policy = node.policy
         self._share = policy.long_floor_share
-        self._slack_fuel = policy.quanta_fuel[1] + 2 * slice_fuel_max(policy, Lane.LONG)
+        self._slack_fuel = 2 * policy.quanta_fuel[1] + slice_fuel_max(policy, Lane.FAST)
         self._fuel = {Lane.FAST: 0, Lane.LONG: 0}
         node.observers.append(self)
 

@@ -165,7 +165,7 @@ class Simulator:
             processes_per_account_max=draw.randrange(2, 20),
             children_reserve=draw.randrange(4),
             starvation_ns=draw.randrange(20_000, 300_000),
-            long_floor_share=draw.choice((0.05, 0.2)),
+            long_floor_share=draw.choice((0.05, 0.5)),
             accounts_idle_max=draw.randrange(1, 4),
         )
 
