@@ -37,7 +37,7 @@ class AsgiClient:
         self.reads = 0
         """How often the application asked for a part of the body."""
 
-    async def send(
+    async def send(  # noqa: PLR0913 - one request, described whole
         self,
         method: str,
         target: str | bytes,

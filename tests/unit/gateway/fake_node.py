@@ -51,6 +51,7 @@ class FakeNode:
     deployed: list[Bundle] = field(default_factory=list)
     gates: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     clock_ns: int = 0
+    arrivals: dict[str, asyncio.Event] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._identities = Identities(
@@ -78,10 +79,15 @@ class FakeNode:
             answer.error = error
         if request.handler == "wait":
             gate = self.gates.setdefault(request.entity, asyncio.get_running_loop().create_future())
+            self.arrival(request.entity).set()
             gate.add_done_callback(lambda _gate: future.done() or future.set_result(answer))
         else:
             future.set_result(answer)
         return future
+
+    def arrival(self, entity: str) -> asyncio.Event:
+        """Is set once a `wait` of `entity` has arrived."""
+        return self.arrivals.setdefault(entity, asyncio.Event())
 
     def _run(self, request: Request) -> Any:
         match request.handler:

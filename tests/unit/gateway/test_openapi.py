@@ -1,0 +1,94 @@
+"""The document describes what is really there: valid, complete, and walked against the app."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from lithox.errors import TABLE
+from lithox.gateway.app import Gateway
+from lithox.gateway.openapi import describe
+from lithox.gateway.settings import GatewaySettings
+from tests.unit.gateway.asgi_client import AsgiClient
+from tests.unit.gateway.fake_node import FakeNode
+
+GATEWAY = Gateway(FakeNode(), GatewaySettings())
+DOCUMENT = describe(GATEWAY.routes)
+OPERATIONS = [
+    (method, path, operation)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+]
+EXAMPLES = {"entity": "a/b", "handler": "echo", "key": "k", "pid": "7", "id": "r-1"}
+BODIES: dict[str, Any] = {
+    "call": {"args": [1]},
+    "put_state": {"value": 1},
+    "put_handlers": {"handlers": {}},
+    "deploy": {
+        "manifest": '[[template]]\nmatch = "a"\nlanguage = "lua"\nsource = "a.lua"\n',
+        "files": {"a.lua": "return {}"},
+    },
+}
+
+
+def test_the_document_is_valid_openapi():
+    """A kept validator finds no fault in it."""
+    validate(DOCUMENT)
+
+
+def test_the_served_document_is_the_generated_one():
+    """What /v1/openapi.json says is what the table says."""
+    got = asyncio.run(AsgiClient(GATEWAY).send("GET", "/v1/openapi.json"))
+    assert got.json == DOCUMENT
+
+
+def test_every_route_is_described_exactly_once():
+    """No route without a description, no description without a route."""
+    described = sorted(operation["operationId"] for _, _, operation in OPERATIONS)
+    assert described == sorted(route.name for route in GATEWAY.routes)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation"),
+    OPERATIONS,
+    ids=[one["operationId"] for _, _, one in OPERATIONS],
+)
+def test_every_operation_answers_live_as_described(method, path, operation):
+    """Each operation, asked as its parameters say, gives the described status and media type."""
+    node = FakeNode(state={"a/b": {"k": 1}})
+    target = re.sub(r"\{([a-z]+)\}", lambda found: EXAMPLES[found[1]], path)
+    body = BODIES.get(operation["operationId"])
+    client = AsgiClient(Gateway(node, GatewaySettings()))
+    got = asyncio.run(client.send(method.upper(), target, body))
+    described = operation["responses"].get(str(got.status))
+    assert described is not None, (got.status, got.body)
+    for media_type in described.get("content", {}):
+        assert got.headers["content-type"] == media_type
+    schema = described.get("content", {}).get("application/json", {}).get("schema", {})
+    if "$ref" in schema:
+        named = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        assert set(got.json) <= set(named["properties"])
+        assert set(named.get("required", ())) <= set(got.json)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation"),
+    OPERATIONS,
+    ids=[one["operationId"] for _, _, one in OPERATIONS],
+)
+def test_only_public_operations_need_no_token(method, path, operation):
+    """Where the document says no security, none is asked; elsewhere a token is."""
+    target = re.sub(r"\{([a-z]+)\}", lambda found: EXAMPLES[found[1]], path)
+    client = AsgiClient(Gateway(FakeNode(has_tokens=True), GatewaySettings()))
+    got = asyncio.run(client.send(method.upper(), target))
+    assert (got.status != 401) == (operation.get("security") == [])
+
+
+def test_every_error_code_is_named():
+    """The default answer lists the codes of the one table."""
+    words = OPERATIONS[0][2]["responses"]["default"]["description"]
+    assert all(code in words for code in TABLE)
