@@ -107,7 +107,11 @@ class Commit:
 
 
 class Snapshot(Protocol):
-    """A stable view of everything at one version. Cheap; release it when the run ends."""
+    """A stable view of everything at one version. Cheap; release it when the run ends.
+
+    Reads raise Conflict when the snapshot is older than the history the store keeps (bounded by
+    the changes since, not by time): the run must be run again.
+    """
 
     version: int
 
@@ -155,7 +159,9 @@ class Store(Protocol):
         """
         ...
 
-    def is_current(self, snapshot_version: int, reads: Iterable[Cell], ranges: Iterable[Range]) -> bool:
+    def is_current(
+        self, snapshot_version: int, reads: Iterable[Cell], ranges: Iterable[Range]
+    ) -> bool:
         """Returns whether nothing of these was modified after `snapshot_version`."""
         ...
 
@@ -163,7 +169,8 @@ class Store(Protocol):
         self, reads: Iterable[Cell], ranges: Iterable[Range], on_done: OnDone
     ) -> bool:
         """Returns True when all that these read is durable now (`on_done` is not called); else
-        False, and `on_done` is called once it is, or was withdrawn."""
+        False, and `on_done` is called once it is, or was withdrawn.
+        """
         ...
 
     def find_result(self, identity: str, entity: str, request_id: str) -> ResultRecord | None:
@@ -175,7 +182,9 @@ class Store(Protocol):
         ...
 
     def drop_expired_results(self, now_ns: int, limit: int) -> int:
-        """Queues the removal of up to `limit` results with expires_ns <= now_ns; returns how many."""
+        """Queues the removal of up to `limit` results with expires_ns <= now_ns.
+
+        Returns how many; 0 while writes are stopped."""
         ...
 
     def record_audit(self, record: AuditRecord) -> None:

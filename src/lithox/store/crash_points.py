@@ -55,7 +55,9 @@ def parse_crash_at(text: str) -> Reach:
     else:
         count = int(count_text or 1)
     if count < 1:
-        raise ConfigError(f"{CRASH_VARIABLE} is name:count with a count from 1; found {text[:80]!r}")
+        raise ConfigError(
+            f"{CRASH_VARIABLE} is name:count with a count from 1; found {text[:80]!r}"
+        )
     return CountedCrash(name, count=count)
 
 

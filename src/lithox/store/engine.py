@@ -110,9 +110,7 @@ class Engine(Protocol):
         """Returns the recorded answer, or None."""
         ...
 
-    def count_results(
-        self, account: str, among: Iterable[ResultKey]
-    ) -> tuple[int, set[ResultKey]]:
+    def count_results(self, account: str, among: Iterable[ResultKey]) -> tuple[int, set[ResultKey]]:
         """Returns the number of results of `account` and those of `among` which it counted."""
         ...
 

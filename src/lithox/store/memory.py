@@ -132,9 +132,7 @@ class MemoryDisk:
     def find_result(self, key: ResultKey) -> ResultRecord | None:
         return self._results.get(key)
 
-    def count_results(
-        self, account: str, among: Iterable[ResultKey]
-    ) -> tuple[int, set[ResultKey]]:
+    def count_results(self, account: str, among: Iterable[ResultKey]) -> tuple[int, set[ResultKey]]:
         own = {key for key, record in self._results.items() if record.account == account}
         return len(own), own.intersection(among)
 

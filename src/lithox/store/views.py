@@ -2,8 +2,8 @@
 
 A complete view maps every key of an entity to its newest visible item; a partial one holds the
 cells of a large entity that were asked for singly (None: known to be absent). A view always shows
-the newest visible version, because every commit changes its entities' views; so any view may be dropped
-at any time, and none is ever stale.
+the newest visible version, because every commit changes its entities' views; so any view may be
+dropped at any time, and none is ever stale.
 
 A complete view that was handed out is copied before its next change, so that who holds it sees
 no change: copy on write of the dict only, items are immutable.

@@ -152,9 +152,7 @@ class VisibleStore:
     def when_read_durable(
         self, reads: Iterable[Cell], ranges: Iterable[Range], on_done: OnDone
     ) -> bool:
-        version = self._cells.recent.newest_read(
-            reads, ranges, above_version=self.durable_version
-        )
+        version = self._cells.recent.newest_read(reads, ranges, above_version=self.durable_version)
         if version <= self.durable_version:
             return True
         self._waiters.setdefault(version, []).append(on_done)
@@ -294,7 +292,7 @@ def _call_each(calls: Sequence[OnDone], error: TransactionError | None) -> None:
     for call in calls:
         try:
             call(error)
-        except Exception as problem:  # A waiter's bug must not leave the others waiting.
+        except Exception as problem:  # noqa: BLE001 - one waiter's bug must not stop the rest
             raised = raised or problem
     if raised is not None:
         raise raised

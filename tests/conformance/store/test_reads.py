@@ -84,7 +84,7 @@ def test_large_entity_is_read_exactly(world: World) -> None:
 def test_scan_orders_by_code_point(world: World) -> None:
     """Keys come in the order of their code points, astral ones last, NUL first."""
     keys = ["b", "a\x00", "\U0001f600", "\uffff", "ä", "a", "\x00sys", "Z"]
-    world.put("a", **{key: "v" for key in keys})
+    world.put("a", **dict.fromkeys(keys, "v"))
     world.put("b", other="v")
     page = world.store.open_snapshot().scan(Range("a", "", None), 100)
     assert [key for key, _ in page.items] == sorted(keys)

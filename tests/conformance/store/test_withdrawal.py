@@ -22,9 +22,7 @@ def test_failed_sync_withdraws_all_that_wait(world: World) -> None:
     world.hold()
     first, second = submit(world, "lost 1"), submit(world, "lost 2")
     reader = Answers()
-    world.store.submit(
-        Commit(world.store.visible_version, reads=[("a", "k")]), reader.add
-    )
+    world.store.submit(Commit(world.store.visible_version, reads=[("a", "k")]), reader.add)
     world.fail()
     world.release()
     world.settle()
@@ -114,9 +112,7 @@ def test_withdrawn_deletion_and_creation(world: World) -> None:
     """A withdrawn deletion shows the key again, a withdrawn creation hides it."""
     world.put("a", k="1")
     world.hold()
-    world.store.submit(
-        Commit(0, writes={("a", "k"): None, ("b", "k"): b"new"}), Answers().add
-    )
+    world.store.submit(Commit(0, writes={("a", "k"): None, ("b", "k"): b"new"}), Answers().add)
     assert world.store.list_entities("", "", 9) == ["b"]
     world.fail()
     world.release()

@@ -58,9 +58,7 @@ class World:
             for key, value in values.items()
         }
         answers = Answers()
-        version = self.store.submit(
-            Commit(self.store.visible_version, writes=writes), answers.add
-        )
+        version = self.store.submit(Commit(self.store.visible_version, writes=writes), answers.add)
         assert version is not None
         self.wait_until(lambda: bool(answers.errors))
         assert answers.errors == [None]

@@ -22,9 +22,7 @@ def main() -> None:
         options.reach = parse_crash_at(os.environ[CRASH_VARIABLE])
     store = EmbeddedStore.open(sys.argv[1], post=posted.put, options=options)
     # One write per line: what the pipe has is what was acknowledged.
-    workload.run(
-        store, posted, count=400, acknowledge=lambda n: os.write(1, b"%d\n" % n) and None
-    )
+    workload.run(store, posted, count=400, acknowledge=lambda n: os.write(1, b"%d\n" % n) and None)
     store.close()
     os.write(1, b"closed\n")
 

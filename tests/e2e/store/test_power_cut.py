@@ -56,9 +56,7 @@ def run_cuts(folder: Path, point: str, *, synchronous: str = "FULL", every: int 
     disk = LossyDisk(f"cuts-{next(_numbers)}")
     cuts = PowerCuts(point, disk, folder, every=every)
     posted: SimpleQueue[Callable[[], None]] = SimpleQueue()
-    options = EmbeddedOptions(
-        reach=cuts, vfs=disk.name, synchronous=synchronous, log_pages_max=40
-    )
+    options = EmbeddedOptions(reach=cuts, vfs=disk.name, synchronous=synchronous, log_pages_max=40)
     store = EmbeddedStore.open(folder / "state.db", post=posted.put, options=options)
     workload.run(store, posted, count=240, acknowledge=cuts.acknowledge)
     store.close()
@@ -68,7 +66,7 @@ def run_cuts(folder: Path, point: str, *, synchronous: str = "FULL", every: int 
     for image, acknowledged in cuts.images:
         try:
             problem = workload.find_problem(image / "state.db", acknowledged=acknowledged)
-        except Exception as error:  # Damaged, and seen to be: also a loss.
+        except Exception as error:  # noqa: BLE001 - damaged, and seen to be: also a loss
             problem = repr(error)
         if problem is not None:
             found.append(f"{image.name}: {problem}")

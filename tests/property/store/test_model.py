@@ -113,9 +113,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.settle()
         self.world.hold()
         lost = Answers()
-        self.world.store.submit(
-            Commit(0, writes={("a", "k"): b"lost", ("ü", "l"): None}), lost.add
-        )
+        self.world.store.submit(Commit(0, writes={("a", "k"): b"lost", ("ü", "l"): None}), lost.add)
         seen = self.world.store.open_snapshot()
         assert seen.find("a", "k").value == b"lost"
         self.world.fail()
@@ -156,9 +154,7 @@ class StoreMachine(RuleBasedStateMachine):
             if loaded.is_complete:
                 assert loaded.items == items
                 assert size <= bytes_max
-            found = [
-                (c[1], item) for c, item in sorted(cells.items()) if covers(area, c)
-            ]
+            found = [(c[1], item) for c, item in sorted(cells.items()) if covers(area, c)]
             page = snapshot.scan(area, limit)
             assert page == (found[:limit], len(found) > limit)
         newest.release()

@@ -18,34 +18,16 @@ import apsw
 
 from lithox.errors import ConfigError, StoreCorrupt, TransactionError
 from lithox.store import migrations
-from lithox.store.embedded import statements
 from lithox.store.embedded.checkpoints import LOG_PAGES_HARD_MAX, LOG_PAGES_MAX
+from lithox.store.embedded.connections import fetch_rows, fetch_single
 from lithox.store.embedded.failures import meaning_of_failure
 
 QUICK_CHECK_BYTES_MAX: Final = 8 << 20
 """quick_check reads about 1 GB/s from memory: some 10 ms for this size."""
 PAGE_BYTES: Final = 4096
-BUSY_MS: Final = 2_000
-"""How long another program's write transaction is waited for."""
-WRITER_CACHE_KIB: Final = 64 << 10
-READER_CACHE_KIB: Final = 32 << 10
 
 _HEADER_BYTES: Final = 100
 _MAGIC: Final = b"SQLite format 3\x00"
-SYNCHRONOUS_DEFAULT: Final = "FULL"
-
-
-def connect(path: Path, *, vfs: str | None, cache_kib: int, synchronous: str) -> apsw.Connection:
-    """Returns a connection set up for us, without having looked into the file."""
-    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
-    connection = apsw.Connection(
-        str(path), flags=flags, vfs=vfs, statementcachesize=statements.STATEMENTS_CACHED_MAX
-    )
-    connection.set_busy_timeout(BUSY_MS)
-    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    connection.execute("PRAGMA trusted_schema = OFF")
-    return connection
 
 
 def check_head(path: Path) -> bool:
@@ -101,7 +83,7 @@ def _prepare(connection: apsw.Connection, path: Path, *, is_checked: bool) -> No
     schema_version = _check_origin(connection, path)
     if schema_version == 0:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    mode = _single(connection, "PRAGMA journal_mode = WAL")
+    mode = fetch_single(connection, "PRAGMA journal_mode = WAL")
     if mode != "wal":
         raise TransactionError(
             f"{path} cannot be put into WAL mode (it stays {mode}); use a local disk",
@@ -137,9 +119,9 @@ def migrate(
 
 def _check_origin(connection: apsw.Connection, path: Path) -> int:
     """Returns the schema version of a database that is ours or empty."""
-    tables = _single(connection, "SELECT count(*) FROM sqlite_schema")
-    application_id = _single(connection, "PRAGMA application_id")
-    schema_version = _single(connection, "PRAGMA user_version")
+    tables: int = fetch_single(connection, "SELECT count(*) FROM sqlite_schema")
+    application_id: int = fetch_single(connection, "PRAGMA application_id")
+    schema_version: int = fetch_single(connection, "PRAGMA user_version")
     if tables == 0 and application_id in (0, migrations.APPLICATION_ID) and schema_version == 0:
         return 0
     if application_id != migrations.APPLICATION_ID:
@@ -157,7 +139,7 @@ def _check_origin(connection: apsw.Connection, path: Path) -> int:
 
 
 def _check_schema(connection: apsw.Connection, path: Path) -> None:
-    rows = connection.execute("SELECT name FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+    rows = fetch_rows(connection, "SELECT name FROM sqlite_schema WHERE sql IS NOT NULL")
     missing = migrations.EXPECTED_OBJECTS - {name for (name,) in rows}
     if missing:
         raise _corrupt(path, f"it lacks {', '.join(sorted(missing))}")
@@ -165,13 +147,9 @@ def _check_schema(connection: apsw.Connection, path: Path) -> None:
 
 def _check_whole(connection: apsw.Connection, path: Path, *, is_checked: bool) -> None:
     if is_checked or path.stat().st_size <= QUICK_CHECK_BYTES_MAX:
-        problem = _single(connection, "PRAGMA quick_check(1)")
+        problem = fetch_single(connection, "PRAGMA quick_check(1)")
         if problem != "ok":
             raise _corrupt(path, str(problem))
-
-
-def _single(connection: apsw.Connection, text: str) -> object:
-    return connection.execute(text).fetchall()[0][0]
 
 
 def _corrupt(path: Path, found: str) -> StoreCorrupt:

@@ -13,6 +13,7 @@ import apsw
 
 from lithox.errors import InternalError
 from lithox.store.contract import AuditRecord, Item, Range, ResultRecord
+from lithox.store.embedded.connections import fetch_rows
 from lithox.store.embedded.failures import meaning_of_failure
 from lithox.store.engine import ResultKey, prefix_end, text_bytes
 
@@ -39,13 +40,14 @@ WITH RECURSIVE found (path) AS (
 )
 SELECT path FROM found WHERE path IS NOT NULL AND (?3 IS NULL OR path < ?3) LIMIT ?4
 """
-_RESULT_COLUMNS: Final = "identity, entity, request_id, account, asked_digest, answer, expires_ns"
-_RESULT: Final = (
-    f"SELECT {_RESULT_COLUMNS} FROM results WHERE identity = ? AND entity = ? AND request_id = ?"
-)
-_EXPIRED: Final = (
-    f"SELECT {_RESULT_COLUMNS} FROM results WHERE expires_ns <= ? ORDER BY expires_ns LIMIT ?"
-)
+_RESULT: Final = """
+SELECT identity, entity, request_id, account, asked_digest, answer, expires_ns
+FROM results WHERE identity = ? AND entity = ? AND request_id = ?
+"""
+_EXPIRED: Final = """
+SELECT identity, entity, request_id, account, asked_digest, answer, expires_ns
+FROM results WHERE expires_ns <= ? ORDER BY expires_ns LIMIT ?
+"""
 _COUNT: Final = "SELECT count(*) FROM results WHERE account = ?"
 _AUDIT: Final = (
     "SELECT at_ns, identity, act, entity, outcome, detail FROM audit "
@@ -106,9 +108,7 @@ class DurableReader:
             return _record_of(row)
         return None
 
-    def count_results(
-        self, account: str, among: Iterable[ResultKey]
-    ) -> tuple[int, set[ResultKey]]:
+    def count_results(self, account: str, among: Iterable[ResultKey]) -> tuple[int, set[ResultKey]]:
         self._rows("BEGIN", ())
         try:
             ((count,),) = self._rows(_COUNT, (account,))
@@ -125,20 +125,13 @@ class DurableReader:
         return [_record_of(row) for row in self._rows(_EXPIRED, (now_ns, limit))]
 
     def read_audit(self, below_sequence: int, limit: int) -> list[AuditRecord]:
-        return [
-            AuditRecord(
-                at_ns=at_ns, identity=identity, act=act,
-                entity=entity, outcome=outcome, detail=detail,
-            )  # fmt: skip
-            for at_ns, identity, act, entity, outcome, detail in self._rows(
-                _AUDIT, (below_sequence, limit)
-            )
-        ]
+        rows = self._rows(_AUDIT, (below_sequence, limit))
+        return [_audit_of(row) for row in rows]
 
-    def _rows(self, text: str, bindings: tuple[Any, ...]) -> list[Any]:
+    def _rows(self, text: str, bindings: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         self.reads += 1
         try:
-            return self._connection.execute(text, bindings).fetchall()
+            return fetch_rows(self._connection, text, bindings)
         except Exception as error:
             raise self._meaning(error) from error
 
@@ -158,4 +151,11 @@ def _record_of(row: tuple[Any, ...]) -> ResultRecord:
         asked_digest=asked_digest,
         answer=answer,
         expires_ns=expires_ns,
+    )
+
+
+def _audit_of(row: tuple[Any, ...]) -> AuditRecord:
+    at_ns, identity, act, entity, outcome, detail = row
+    return AuditRecord(
+        at_ns=at_ns, identity=identity, act=act, entity=entity, outcome=outcome, detail=detail
     )

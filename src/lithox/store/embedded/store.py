@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import apsw
 from lithox.errors import StoreCorrupt
 from lithox.store.contract import Post
 from lithox.store.crash_points import Reach, reach_nothing
-from lithox.store.embedded import opening
+from lithox.store.embedded import connections, opening
 from lithox.store.embedded.checkpoints import LOG_PAGES_MAX, Checkpoints
 from lithox.store.embedded.failures import meaning_of_failure
 from lithox.store.embedded.lock import StoreLock
@@ -42,7 +43,7 @@ class EmbeddedOptions:
     vfs: str | None = None
     log_pages_max: int = LOG_PAGES_MAX
     probe_first_s: float = PROBE_FIRST_S
-    synchronous: str = opening.SYNCHRONOUS_DEFAULT
+    synchronous: str = connections.SYNCHRONOUS_DEFAULT
 
 
 class EmbeddedStore(VisibleStore):
@@ -80,9 +81,7 @@ class EmbeddedStore(VisibleStore):
             raise
 
     @classmethod
-    def _over(
-        cls, engine: _EmbeddedEngine, post: Post, options: EmbeddedOptions
-    ) -> EmbeddedStore:
+    def _over(cls, engine: _EmbeddedEngine, post: Post, options: EmbeddedOptions) -> EmbeddedStore:
         refusal = None
         try:
             version = engine.reserve_versions()
@@ -107,28 +106,26 @@ class EmbeddedStore(VisibleStore):
 class _EmbeddedEngine(DurableReader):
     """Reader and writer of one database as one engine."""
 
-    def __init__(
-        self, path: Path, lock: StoreLock, post: Post, options: EmbeddedOptions
-    ) -> None:
+    def __init__(self, path: Path, lock: StoreLock, post: Post, options: EmbeddedOptions) -> None:
         self._lock = lock
         self._reach = options.reach
         self._mailbox = Mailbox(post)
         opening.check_head(path)
         try:
-            self._writing = opening.connect(
+            self._writing = connections.connect(
                 path,
                 vfs=options.vfs,
-                cache_kib=opening.WRITER_CACHE_KIB,
+                cache_kib=connections.WRITER_CACHE_KIB,
                 synchronous=options.synchronous,
             )
         except apsw.Error as error:
             raise meaning_of_failure(error, act=f"opening {path}") from error
         try:
             opening.prepare(self._writing, path, is_checked=options.is_checked)
-            reading = opening.connect(
+            reading = connections.connect(
                 path,
                 vfs=options.vfs,
-                cache_kib=opening.READER_CACHE_KIB,
+                cache_kib=connections.READER_CACHE_KIB,
                 synchronous=options.synchronous,
             )
             reading.execute("PRAGMA query_only = ON")
@@ -186,20 +183,15 @@ class _EmbeddedEngine(DurableReader):
         self._writer.stop()
         self._mailbox.deliver()
         self._reach("close.before_checkpoint")
-        try:
+        # If this fails the log stays beside the database and is read at the next opening.
+        with suppress(apsw.Error):
             self._writing.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except apsw.Error:
-            # The log stays beside the database and is read at the next opening.
-            pass
         self.abandon()
         self._lock.release()
 
     def abandon(self) -> None:
         """Closes the connections and nothing else."""
         for connection in (self._connection, self._writing):
-            try:
+            # Closing may try to copy the log; on a failed disk that is not ours to solve.
+            with suppress(apsw.Error):
                 connection.close(force=True)
-            except apsw.Error:
-                # Closing may try to copy the log; on a failed disk that is not ours to solve.
-                continue
-

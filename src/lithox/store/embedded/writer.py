@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import apsw
 
@@ -29,6 +29,7 @@ from lithox.store.crash_points import Reach, reach_nothing
 from lithox.store.embedded import statements
 from lithox.store.embedded.batch import Batch
 from lithox.store.embedded.checkpoints import Checkpoints
+from lithox.store.embedded.connections import fetch_single
 from lithox.store.embedded.failures import meaning_of_failure
 from lithox.store.embedded.mailbox import Mailbox
 from lithox.store.engine import AuditPart, Listener, Part
@@ -110,7 +111,7 @@ class Writer:
             apsw.Error: the database cannot be read, or (as FullError ...) not written; then
                 `version_limit` is what it was and the thread's first probe reserves.
         """
-        ((used,),) = self._connection.execute(statements.SELECT_LIMIT).fetchall()
+        used: int = fetch_single(self._connection, statements.SELECT_LIMIT)
         self.version_limit = used
         self._reserve(used + VERSION_STEP)
         return used
@@ -126,7 +127,7 @@ class Writer:
                     batch = self._collect()
                     if batch.parts_count:
                         self._write(batch)
-            except Exception as error:  # Whatever it is, who waits must hear of it.
+            except Exception as error:  # noqa: BLE001 - who waits must hear of any
                 self._fail(error)
 
     def _collect(self) -> Batch:
@@ -192,7 +193,7 @@ class Writer:
 
     def _execute(self, chunks: Sequence[tuple[str, Sequence[Any]]]) -> None:
         """Runs the statements in one transaction, durable when this returns."""
-        execute = self._connection.execute
+        execute = cast("Callable[..., object]", self._connection.execute)
         if len(chunks) == 1 and not self._is_stepwise:
             # A single statement is its own transaction: one step does it all, the sync included.
             execute(*chunks[0])
