@@ -69,7 +69,9 @@ def _short(value: Any) -> str:
         return " ".join(str(part) for part in (name, _short(value["median"]), unit, spread) if part)
     if isinstance(value, list):
         return ", ".join(_short(item) for item in value)
-    return f"{value:,.4g}" if isinstance(value, float) else f"{value}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value}"
 
 
 def main(arguments: list[str]) -> int:
