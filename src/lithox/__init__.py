@@ -83,15 +83,15 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Loads `Node`, `NodeConfig` and `Client` when they are first asked for (PEP 562)."""
     if name == "Node":
-        from lithox.node.node import Node  # noqa: PLC0415
+        from lithox.node.node import Node
 
         return Node
     if name == "NodeConfig":
-        from lithox.node.config import NodeConfig  # noqa: PLC0415
+        from lithox.node.config import NodeConfig
 
         return NodeConfig
     if name == "Client":
-        from lithox.client import Client  # noqa: PLC0415
+        from lithox.client import Client
 
         return Client
     raise AttributeError(f"module 'lithox' has no attribute {name!r}")

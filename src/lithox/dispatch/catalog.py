@@ -82,9 +82,7 @@ class Catalog:
     open_snapshot: Callable[[], Snapshot]
     default_limits: Limits = HANDLER_DEFAULT_LIMITS
     _templates: list[TemplateRecord] = field(default_factory=list[TemplateRecord])
-    _resolutions: OrderedDict[str, Resolution] = field(
-        default_factory=OrderedDict[str, Resolution]
-    )
+    _resolutions: OrderedDict[str, Resolution] = field(default_factory=OrderedDict[str, Resolution])
 
     def adopt(self, templates: Iterable[TemplateRecord]) -> None:
         """Replaces the deployment; every entity is resolved anew from now on."""
@@ -257,4 +255,3 @@ def check_no_tie(templates: Iterable[TemplateRecord]) -> None:
                     "the same entity; make one more literal"
                 )
         equals.append(template.match)
-

@@ -190,9 +190,7 @@ class Dispatcher:
         if not self._in_flight.enter(job):
             return False
         job.holds_id = True
-        found = self._store.find_result(
-            request.caller.identity, request.entity, request.request_id
-        )
+        found = self._store.find_result(request.caller.identity, request.entity, request.request_id)
         if found is not None and found.expires_ns > self._clock.wall_ns():
             if found.asked_digest != job.asked_digest:
                 raise id_reused(job)

@@ -84,7 +84,9 @@ def _check_plain(value: bytes) -> None:
     try:
         decode_value(value)
     except BadArguments as error:
-        raise GuestProtocolError(f"the guest wrote a value that is not plain: {error.message}") from None
+        raise GuestProtocolError(
+            f"the guest wrote a value that is not plain: {error.message}"
+        ) from None
 
 
 class Endpoints:
@@ -149,15 +151,11 @@ class Endpoints:
         if after:
             area = Range(area.entity, max(area.start, after + "\x00"), area.end)
         found, more = transaction.scan(frame.entity, area, limit)
-        return messages.encode_answer(
-            [(key, msgspec.Raw(value)) for key, value in found], more
-        )
+        return messages.encode_answer([(key, msgspec.Raw(value)) for key, value in found], more)
 
     def _call(self, frame: Frame, call: Raws) -> bytes | None:
         entity, handler = _text.decode(call[2]), _text.decode(call[3])
-        merge_state(
-            frame, _texts.decode(call[5]), _texts.decode(call[6]), _writes.decode(call[7])
-        )
+        merge_state(frame, _texts.decode(call[5]), _texts.decode(call[6]), _writes.decode(call[7]))
         self._start_call(frame, entity, handler, bytes(call[4]))
         return None
 
@@ -165,7 +163,7 @@ class Endpoints:
         level, text = _text.decode(call[2]), _text.decode(call[3])
         if level not in LEVELS:
             raise BadArguments(f"a log level is one of {', '.join(LEVELS)}; found {level[:40]!r}")
-        fields = _fields.decode(call[4]) if len(call) > 4 and call[4] != messages.NIL else {}  # noqa: PLR2004
+        fields = _fields.decode(call[4]) if len(call) > 4 and call[4] != messages.NIL else {}
         add_output(frame, sum(map(len, call)))
         self._log(frame, level, text[:LOG_TEXT_CHARACTERS_MAX], fields)
         return messages.encode_answer()
@@ -199,8 +197,6 @@ class Endpoints:
         raise NotAvailable(f"self:{name} is not there yet; use self:call")
 
 
-
-
 def add_output(frame: Frame, size_bytes: int) -> None:
     """Charges output to a frame; raises LimitExceeded past its bound."""
     frame.output_bytes += size_bytes
@@ -218,6 +214,4 @@ def refuse(error: LithoxError) -> bytes:
     """Returns an error as the answer to a system call."""
     fields = error.to_fields()
     message = str(fields.pop("message"))
-    return messages.encode_refusal(
-        meaning_of(error.code).guest_status, error.code, message, fields
-    )
+    return messages.encode_refusal(meaning_of(error.code).guest_status, error.code, message, fields)

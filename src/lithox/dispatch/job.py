@@ -1,4 +1,4 @@
-"""The records of a request on its way: a job, its attempts' transaction, its frames. No behaviour."""
+"""The records of a request on its way: a job, its transaction, its frames. No behaviour."""
 
 from __future__ import annotations
 

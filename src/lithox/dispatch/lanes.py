@@ -133,10 +133,15 @@ class Lanes:
         end_ns = now_ns + PUMP_NS
         kernel.notify_time(now_ns)
         self._perform()
+        # One reading of each clock serves as the end of a slice and the start of the next.
+        cpu_ns = clock.thread_cpu_ns()
         while (chosen := kernel.next_slice(Lane.FAST, now_ns)) is not None:
             frame = self._runs.frames[chosen.pid]
-            self._run_fast(frame, chosen.quantum_fuel)
+            end, fuel = self._run_fast(frame, chosen.quantum_fuel)
+            cpu_before, cpu_ns = cpu_ns, clock.thread_cpu_ns()
             now_ns = clock.monotonic_ns()
+            frame.job.usage.cpu_ns += cpu_ns - cpu_before
+            kernel.notify_sliced(chosen.pid, end, fuel, cpu_ns - cpu_before, now_ns)
             if now_ns >= end_ns:
                 break
         self._feed_long(now_ns)
@@ -146,10 +151,9 @@ class Lanes:
         if self.on_deadline is not None and (due_ns := kernel.next_deadline_ns()) is not None:
             self.on_deadline(due_ns)
 
-    def _run_fast(self, frame: Frame, quantum_fuel: int) -> None:
-        clock, runs, pid = self._clock, self._runs, frame.pid
-        cpu_before = clock.thread_cpu_ns()
-        fuel = 0
+    def _run_fast(self, frame: Frame, quantum_fuel: int) -> tuple[SliceEnd, int]:
+        """Steps a frame for one quantum; returns why it came back and the fuel it burned."""
+        runs, fuel = self._runs, 0
         try:
             end = runs.begin(frame) if frame.guest is None else None
             guest = frame.guest
@@ -165,9 +169,7 @@ class Lanes:
         except Exception as bug:  # noqa: BLE001 - our bug ends its run, not the node
             end = runs.break_off(frame, bug)
         assert end is not None
-        cpu_ns = clock.thread_cpu_ns() - cpu_before
-        frame.job.usage.cpu_ns += cpu_ns
-        self._kernel.notify_sliced(pid, end, fuel, cpu_ns, clock.monotonic_ns())
+        return end, fuel
 
     def _feed_long(self, now_ns: int) -> None:
         kernel, runs = self._kernel, self._runs

@@ -36,18 +36,24 @@ def error_of_step(frame: Frame, step: Step) -> LithoxError:
         used = 0 if frame.guest is None else frame.guest.fuel_used
         return LimitExceeded(
             f"{where} used up its fuel of {limits.fuel}",
-            limit="fuel", used=used, allowed=limits.fuel,
+            limit="fuel",
+            used=used,
+            allowed=limits.fuel,
         )
     if code == "guest.out_of_memory":
         allowed = limits.memory_bytes or 0
         return LimitExceeded(
             f"{where} needs more than its memory of {format_size(allowed)}",
-            limit="memory", used=allowed, allowed=allowed,
+            limit="memory",
+            used=allowed,
+            allowed=allowed,
         )
     if code == "guest.out_of_calls":
         return LimitExceeded(
             f"{where} made more than its {limits.calls} system calls",
-            limit="calls", used=limits.calls, allowed=limits.calls,
+            limit="calls",
+            used=limits.calls,
+            allowed=limits.calls,
         )
     if code == "guest.protocol":
         return GuestProtocolError(f"{where}: {step.detail}")
@@ -61,7 +67,9 @@ def error_of_end(frame: Frame, code: str) -> LithoxError:
         wall_ns = frame.limits.wall_ns or 0
         return LimitExceeded(
             f"{where} took longer than its {format_duration(wall_ns)}",
-            limit="wall", used=wall_ns // 1_000_000, allowed=wall_ns // 1_000_000,
+            limit="wall",
+            used=wall_ns // 1_000_000,
+            allowed=wall_ns // 1_000_000,
         )
     if code == "request.deadline_passed":
         return DeadlinePassed(f"the caller's deadline passed before {where} had ended")

@@ -113,9 +113,9 @@ class Runs:
             limits=limits,
         )
         job.seed = self.seeds()
-        self._spawn(frame, job.started_ns + (limits.wall_ns or 0))
+        self._spawn(frame, job.started_ns)
 
-    def _spawn(self, frame: Frame, wall_end_ns: int) -> None:
+    def _spawn(self, frame: Frame, now_ns: int) -> None:
         job, parent = frame.job, frame.parent
         pid = self.kernel.notify_spawned(
             Spawn(
@@ -123,10 +123,10 @@ class Runs:
                 name=f"{frame.entity}:{frame.handler}",
                 priority=frame.resolved.priority,
                 deadline_ns=job.request.deadline_ns,
-                wall_end_ns=wall_end_ns,
+                wall_end_ns=now_ns + (frame.limits.wall_ns or 0),
                 parent=None if parent is None else parent.pid,
             ),
-            self.clock.monotonic_ns(),
+            now_ns,
         )
         if pid is None:
             raise Overloaded(
@@ -311,12 +311,16 @@ class Runs:
         if caller.depth + 1 >= CALL_DEPTH_MAX:
             raise GuestError(
                 f"calls nest at most {CALL_DEPTH_MAX} deep",
-                code="guest.out_of_depth", limit="depth", allowed=CALL_DEPTH_MAX,
+                code="guest.out_of_depth",
+                limit="depth",
+                allowed=CALL_DEPTH_MAX,
             )
         if len(transaction.participants | {entity}) > PARTICIPANTS_MAX:
             raise GuestError(
                 f"at most {PARTICIPANTS_MAX} entities take part in one transaction",
-                code="guest.out_of_participants", limit="participants", allowed=PARTICIPANTS_MAX,
+                code="guest.out_of_participants",
+                limit="participants",
+                allowed=PARTICIPANTS_MAX,
             )
         self._keep_record(caller)
         resolution = self._resolve_callee(transaction, entity)
@@ -335,7 +339,7 @@ class Runs:
             limits=smallest(resolved.limits, self._left_of(caller)),
         )
         frame.savepoint = transaction.savepoint()
-        self._spawn(frame, self.clock.monotonic_ns() + (frame.limits.wall_ns or 0))
+        self._spawn(frame, self.clock.monotonic_ns())
 
     def _resolve_callee(self, transaction: Transaction, entity: EntityPath) -> Resolution:
         own = transaction.writes.get((entity, ENTITY_KEY))

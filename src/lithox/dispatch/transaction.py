@@ -42,7 +42,7 @@ class Transaction:
         self.writes: dict[Cell, bytes | None] = {}
         self.participants: set[str] = set()
         self.writes_bytes = 0
-        self._undo: list[tuple[Cell, bytes | None | object]] = []
+        self._undo: list[tuple[Cell, bytes | object | None]] = []
 
     def find(self, entity: EntityPath, key: str) -> bytes | None:
         """Returns the value the run sees under `key`, and puts the cell into the read set."""
@@ -94,7 +94,8 @@ class Transaction:
         self, entity: EntityPath, area: Range, limit: int
     ) -> tuple[list[tuple[str, bytes]], bool]:
         """Returns up to `limit` (key, value) pairs in key order as the run sees them, and whether
-        there are more. What was scanned goes into the read set."""
+        there are more. What was scanned goes into the read set.
+        """
         own = {
             key: value
             for key, value in self.writes_of(entity).items()
@@ -118,9 +119,7 @@ class Transaction:
 
     def to_commit(self, result: ResultRecord | None) -> Commit:
         """Returns what the store is given."""
-        return Commit(
-            self.snapshot.version, self.reads, self.ranges, self.writes, result
-        )
+        return Commit(self.snapshot.version, self.reads, self.ranges, self.writes, result)
 
     def newest_item(self, entity: EntityPath, key: str) -> Item | None:
         """Returns the stored item, unseen by the read set and the run's own writes."""

@@ -1,4 +1,4 @@
-"""What one deploy carries: a manifest and the files it names, read from a folder or sent over HTTP."""
+"""What one deploy carries: a manifest and the files it names, from a folder or over HTTP."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Bundle:
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Returns the bundle in folder `path` (or beside the manifest file `path`). Blocks for the disk.
+    """Returns the bundle in folder `path`, or beside the manifest `path`. Blocks for the disk.
 
     Raises:
         NotFound: no `lithox.toml` there.

@@ -68,7 +68,9 @@ def parse_manifest(text: str, *, file_name: str = MANIFEST_NAME) -> Manifest:
     except tomllib.TOMLDecodeError as error:
         found = _LINE_OF_TOML_ERROR.search(str(error))
         line = int(found[1]) if found else None
-        raise ConfigError(f"{file_name}: malformed TOML: {error}", file=file_name, line=line) from None
+        raise ConfigError(
+            f"{file_name}: malformed TOML: {error}", file=file_name, line=line
+        ) from None
     _refuse_unknown(data, {"template"}, f"{file_name}")
     templates = data.get("template", [])
     if not isinstance(templates, list) or not templates:
@@ -100,9 +102,11 @@ def _parse_template(item: Any, where: str, file_name: str) -> TemplateSpec:
     _refuse_unknown(table, known, where)
     for key in ("match", "language", "source"):
         if not isinstance(table.get(key), str):
-            raise ConfigError(f"{where}: needs {key} = \"...\"", file=file_name, key=key)
+            raise ConfigError(f'{where}: needs {key} = "..."', file=file_name, key=key)
     if table["language"] not in LANGUAGES:
-        raise ConfigError(f"{where}: language is one of {', '.join(LANGUAGES)}; found {table['language']!r}")
+        raise ConfigError(
+            f"{where}: language is one of {', '.join(LANGUAGES)}; found {table['language']!r}"
+        )
     if _SOURCE_NAME.match(table["source"]) is None or ".." in table["source"].split("/"):
         raise ConfigError(f"{where}: source is a relative file name; found {table['source']!r}")
     if table.get("owner", "deployer") not in ("deployer", "caller"):
@@ -145,7 +149,9 @@ def _parse_handler(name: str, data: Any, where: str) -> HandlerSpec:
 def parse_priority(data: Any, where: str) -> int:
     """Returns `data` as a priority; raises ConfigError unless it is an integer of 0-9."""
     if type(data) is not int or not PRIORITY_LOWEST <= data <= PRIORITY_HIGHEST:
-        raise ConfigError(f"{where}: priority is {PRIORITY_LOWEST} to {PRIORITY_HIGHEST}; found {data!r}")
+        raise ConfigError(
+            f"{where}: priority is {PRIORITY_LOWEST} to {PRIORITY_HIGHEST}; found {data!r}"
+        )
     return data
 
 

@@ -81,7 +81,7 @@ def prepare(
     fresh: list[TemplateRecord] = []
     for spec in manifest.templates:
         if spec.match.startswith(SYSTEM_ENTITY_PREFIX):
-            raise ConfigError(f"{MANIFEST_NAME}: {spec.match!r} would match the node's own entities")
+            raise ConfigError(f"{MANIFEST_NAME}: {spec.match!r} names the node's own entities")
         source = Source(
             language=spec.language,
             name=spec.source,

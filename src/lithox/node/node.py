@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from lithox.dispatch.catalog import Catalog
 from lithox.dispatch.dispatcher import Dispatcher
@@ -85,7 +85,7 @@ class Node:
 
     # -- life -------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Node:
+    async def __aenter__(self) -> Self:
         await self.open()
         return self
 
@@ -398,7 +398,7 @@ class Node:
 
     def info(self) -> dict[str, Any]:
         """Returns what this node is."""
-        from lithox import __version__  # noqa: PLC0415 - the package imports this module lazily
+        from lithox import __version__
 
         return {
             "version": __version__,

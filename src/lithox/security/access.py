@@ -41,9 +41,9 @@ class Grant:
 AccessList = tuple[Grant, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Actor:
-    """Who asks, as the decision needs it.
+    """Who asks, as the decision needs it. Unfrozen for speed; nobody changes one.
 
     Attributes:
         identity: the caller's own name, or `entity:PATH`.
@@ -97,8 +97,8 @@ def _parse_grant(item: Any) -> Grant:
     if isinstance(item, str):
         return Grant(_check_who(item), frozenset((RIGHT_CALL,)))
     if isinstance(item, dict) and set(item) == {"who", "rights"}:  # pyright: ignore[reportUnknownArgumentType]
-        who: Any = item["who"]
-        rights: Any = item["rights"]
+        table: dict[str, Any] = item  # pyright: ignore[reportUnknownVariableType]
+        who, rights = table["who"], table["rights"]
         if isinstance(who, str) and isinstance(rights, list) and rights:
             unknown = [right for right in rights if right not in RIGHTS]  # pyright: ignore[reportUnknownVariableType]
             if not unknown:

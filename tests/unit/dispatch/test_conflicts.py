@@ -216,7 +216,7 @@ def test_error_that_read_undurable_state_waits_for_it_too() -> None:
 
 
 def test_failed_sync_withdraws_all_that_read_it() -> None:
-    """When a sync fails, writers and readers of that version are told, and the old state is back."""
+    """When a sync fails, writers and readers of it are told, and the old state is back."""
     house = crowd()
     house.call("hot/a", "add", 1)
     house.disk.hold()
