@@ -319,7 +319,7 @@ class Dispatcher:
 
     def kill(self, pid: Pid) -> bool:
         """Ends a process and the request it belongs to; False when there is no such process."""
-        frame = self.runs.frames.get(pid)
+        frame = self.runs.table.by_pid.get(pid)
         if frame is None:
             return False
         root = frame.job.frames[0]

@@ -136,7 +136,7 @@ class Lanes:
         # One reading of each clock serves as the end of a slice and the start of the next.
         cpu_ns = clock.thread_cpu_ns()
         while (chosen := kernel.next_slice(Lane.FAST, now_ns)) is not None:
-            frame = self._runs.frames[chosen.pid]
+            frame = self._runs.table.by_pid[chosen.pid]
             end, fuel = self._run_fast(frame, chosen.quantum_fuel)
             cpu_before, cpu_ns = cpu_ns, clock.thread_cpu_ns()
             now_ns = clock.monotonic_ns()
@@ -177,7 +177,7 @@ class Lanes:
             chosen = kernel.next_slice(Lane.LONG, now_ns)
             if chosen is None:
                 return
-            frame = runs.frames[chosen.pid]
+            frame = runs.table.by_pid[chosen.pid]
             try:
                 end = runs.begin(frame) if frame.guest is None else None
             except Exception as bug:  # noqa: BLE001 - our bug ends its run, not the node
@@ -193,7 +193,7 @@ class Lanes:
     def _after_long(self, pid: Pid, step: Step, fuel: int, cpu_ns: int) -> None:
         """A slice has come back from the second thread."""
         self._long_out.discard(pid)
-        frame = self._runs.frames[pid]
+        frame = self._runs.table.by_pid[pid]
         if self.is_stopped:
             return
         kernel, now_ns = self._kernel, self._clock.monotonic_ns()

@@ -347,7 +347,7 @@ class Node:
         for view in self.dispatcher.processes():
             if not caller.is_admin and view.account != caller.account:
                 continue
-            frame = self.dispatcher.runs.frames.get(view.pid)
+            frame = self.dispatcher.runs.table.by_pid.get(view.pid)
             guest = None if frame is None else frame.guest
             entity, _, handler = view.name.rpartition(":")
             rows.append(

@@ -152,7 +152,7 @@ def test_crowd_on_one_key_ends_exact_and_bounded() -> None:
     house.run()
     assert sorted(answer[0].value for answer in answers) == list(range(1, 31))
     assert max(answer[0].usage.attempts for answer in answers) <= 4
-    assert not house.dispatcher.runs.turns
+    assert not house.dispatcher.runs.table.turns
 
 
 def test_run_that_holds_its_turn_cannot_lose() -> None:
@@ -184,7 +184,7 @@ def test_conflicts_end_at_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(answers[0].error, Conflict)
     assert answers[0].usage.attempts == DEFAULT_RETRY.runs_max
     assert house.dispatcher.processes() == []
-    assert not house.dispatcher.runs.turns
+    assert not house.dispatcher.runs.table.turns
 
 
 def test_answer_waits_until_its_commit_is_durable() -> None:

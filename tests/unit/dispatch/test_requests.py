@@ -460,7 +460,7 @@ def test_bug_of_ours_ends_only_its_run() -> None:
     """An exception inside the node is an internal error of that request, counted and told."""
     house = counter_house()
     first = house.send("counter/a", "increment")
-    house.dispatcher.runs.frames[house.dispatcher.processes()[0].pid].args = None  # type: ignore[assignment]
+    house.dispatcher.runs.table.by_pid[house.dispatcher.processes()[0].pid].args = None  # type: ignore[assignment]
     second = house.send("counter/b", "increment")
     house.run()
     assert getattr(first[0].error, "code", None) == "internal"

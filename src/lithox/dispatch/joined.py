@@ -1,0 +1,107 @@
+"""`self:call`: a callee joins its caller's transaction.
+
+The callee is a frame and a process of its own, acts as itself under what is left of its caller's
+limits, and sees and writes its own state only. Everything commits together or not at all; what a
+failed callee wrote is rolled back to a savepoint and its error is raised in the caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lithox.dispatch.catalog import Catalog, Resolution
+from lithox.dispatch.frames import FrameTable
+from lithox.dispatch.job import Clock, Frame
+from lithox.dispatch.records import ENTITY_KEY
+from lithox.dispatch.starting import Starter, check_access
+from lithox.dispatch.transaction import Transaction
+from lithox.errors import GuestError, NotPermitted
+from lithox.kernel.limits import smallest
+from lithox.model.ids import (
+    EntityPath,
+    check_entity_path,
+    check_handler_name,
+    identity_of_entity,
+    is_system_entity,
+)
+from lithox.model.limits import CALL_DEPTH_MAX, PARTICIPANTS_MAX, Limits
+from lithox.security.access import Actor
+from lithox.store.contract import Item
+
+
+@dataclass(slots=True, kw_only=True)
+class JoinedCalls:
+    """Begins and ends callees."""
+
+    table: FrameTable
+    catalog: Catalog
+    clock: Clock
+    starter: Starter
+
+    def start(self, caller: Frame, entity_text: str, handler_text: str, args: bytes) -> None:
+        """Starts a callee that joins the caller's transaction; raises LithoxError to refuse."""
+        entity, handler = check_entity_path(entity_text), check_handler_name(handler_text)
+        job, transaction = caller.job, caller.job.transaction
+        assert transaction is not None
+        assert caller.guest is not None
+        if is_system_entity(entity):
+            raise NotPermitted(f"{entity} belongs to the node")
+        if caller.depth + 1 >= CALL_DEPTH_MAX:
+            raise GuestError(
+                f"calls nest at most {CALL_DEPTH_MAX} deep",
+                code="guest.out_of_depth",
+                limit="depth",
+                allowed=CALL_DEPTH_MAX,
+            )
+        if len(transaction.participants | {entity}) > PARTICIPANTS_MAX:
+            raise GuestError(
+                f"at most {PARTICIPANTS_MAX} entities take part in one transaction",
+                code="guest.out_of_participants",
+                limit="participants",
+                allowed=PARTICIPANTS_MAX,
+            )
+        self.starter.keep_record(caller)
+        resolution = self._resolve_callee(transaction, entity)
+        actor = Actor(identity=identity_of_entity(caller.entity), owner=caller.resolution.owner)
+        check_access(actor, resolution)
+        resolved = self.catalog.handler(resolution, handler)
+        frame = Frame(
+            job=job,
+            parent=caller,
+            entity=entity,
+            handler=handler,
+            args=args,
+            actor=actor,
+            resolution=resolution,
+            resolved=resolved,
+            limits=smallest(resolved.limits, self._left_of(caller)),
+        )
+        frame.savepoint = transaction.savepoint()
+        self.table.spawn(frame, self.clock.monotonic_ns())
+
+    def _resolve_callee(self, transaction: Transaction, entity: EntityPath) -> Resolution:
+        own = transaction.writes.get((entity, ENTITY_KEY))
+        if own is not None:
+            return self.catalog.resolve(entity, Item(own, -1))
+        transaction.reads.add((entity, ENTITY_KEY))
+        return self.catalog.resolve(entity, transaction.snapshot.find(entity, ENTITY_KEY))
+
+    @staticmethod
+    def _left_of(frame: Frame) -> Limits:
+        guest, limits = frame.guest, frame.limits
+        assert guest is not None
+        if limits.fuel is None:
+            return limits
+        return replace(limits, fuel=max(1, limits.fuel - guest.fuel_used))
+
+    def answer_caller(self, frame: Frame, answer: bytes) -> None:
+        """Ends a callee and lets its caller go on; the caller's allowance pays for it."""
+        caller = frame.parent
+        assert caller is not None
+        assert caller.guest is not None
+        used = 0 if frame.guest is None else frame.guest.fuel_used
+        self.table.close_frame(frame)
+        caller.guest.charge(used)
+        caller.fuel_charged += used
+        caller.guest.answer(answer)
+        self.table.kernel.notify_woken(caller.pid, self.clock.monotonic_ns())

@@ -1,0 +1,127 @@
+"""Starting a guest: the entity's state and record as its transaction sees them, put into a run.
+
+State of small entities travels with the call, so that most handlers need no system call at all.
+What was sent along is no read for validation; the guest tells what it used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from lithox.dispatch.catalog import Catalog, Resolution
+from lithox.dispatch.job import Clock, Frame
+from lithox.dispatch.records import ENTITY_KEY, EntityRecord, encode_record
+from lithox.dispatch.transaction import Transaction
+from lithox.errors import NotFound, NotPermitted
+from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath
+from lithox.sandbox import messages
+from lithox.security.access import RIGHT_CALL, Actor, is_allowed
+from lithox.store.contract import Item
+
+PRELOAD_BYTES_MAX: Final = 16_384
+"""State of entities up to this size travels with the call; larger ones are read key by key."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Starter:
+    """Starts guests of frames."""
+
+    catalog: Catalog
+    clock: Clock
+
+    def start_guest(self, frame: Frame) -> None:
+        """Gives the frame a guest that is ready for its first instruction.
+
+        Raises:
+            NotFound, NotPermitted, LimitTooHigh: the entity's record has changed since admission.
+            CompileFailed, NotAvailable, Overloaded.
+
+        Blocks: while its module is compiled, if it is not loaded yet.
+        """
+        transaction = frame.job.transaction
+        assert transaction is not None
+        entity = frame.entity
+        loaded = transaction.snapshot.load(entity, PRELOAD_BYTES_MAX)
+        transaction.reads.add((entity, ENTITY_KEY))
+        if frame.parent is None:
+            item = (
+                loaded.items.get(ENTITY_KEY)
+                if loaded.is_complete
+                else transaction.snapshot.find(entity, ENTITY_KEY)
+            )
+            if item != frame.resolution.item:
+                self._resolve_again(frame, item)
+        transaction.participants.add(entity)
+        state: dict[str, msgspec.Raw] = {}
+        if loaded.is_complete:
+            for key, item in loaded.items.items():
+                if not key.startswith(SYSTEM_KEY_PREFIX):
+                    state[key] = msgspec.Raw(item.value)
+        if transaction.writes:
+            self._overlay(transaction, entity, state)
+        frame.is_preloaded = bool(state) or loaded.is_complete
+        job = frame.job
+        message = messages.encode_run(
+            messages.RunMessage(
+                frame.handler,
+                msgspec.Raw(frame.args),
+                entity,
+                frame.actor.identity,
+                job.request.request_id,
+                job.usage.attempts,
+                self.clock.wall_ns() // 1_000_000,
+                job.seed,
+                state,
+                loaded.is_complete,
+            )
+        )
+        program = self.catalog.program(frame.resolved)
+        if frame.handler not in program.handler_names:
+            raise NotFound(f"entity {frame.entity!r} has no handler {frame.handler!r}")
+        frame.guest = program.start(message, frame.limits)
+
+    @staticmethod
+    def _overlay(
+        transaction: Transaction, entity: EntityPath, state: dict[str, msgspec.Raw]
+    ) -> None:
+        """Lets a callee see what its own transaction wrote to it before (a cycle of calls)."""
+        for key, value in transaction.writes_of(entity).items():
+            if key.startswith(SYSTEM_KEY_PREFIX):
+                continue
+            state[key] = msgspec.Raw(messages.NIL if value is None else value)
+
+    def _resolve_again(self, frame: Frame, item: Item | None) -> None:
+        """The entity's record changed between admission and first slice: decide anew."""
+        frame.resolution = self.catalog.resolve(frame.entity, item)
+        check_access(frame.actor, frame.resolution)
+        frame.resolved = self.catalog.handler(frame.resolution, frame.handler)
+        frame.limits = self.catalog.limits_of(frame.resolved, frame.job.request.limits)
+
+    def keep_record(self, frame: Frame) -> None:
+        """Makes the entity exist if this run is the first to have written something."""
+        transaction = frame.job.transaction
+        assert transaction is not None
+        resolution, cell = frame.resolution, (frame.entity, ENTITY_KEY)
+        if resolution.record is not None or cell in transaction.writes:
+            return
+        template = resolution.template
+        if template is None or not any(key[0] == frame.entity for key in transaction.writes):
+            return
+        record = EntityRecord(
+            owner=frame.actor.owner if template.owned_by == "caller" else template.owner,
+            template=template.match,
+            created_ms=self.clock.wall_ns() // 1_000_000,
+            pin=template.module if template.pin else None,
+        )
+        transaction.put(frame.entity, ENTITY_KEY, encode_record(record))
+
+
+def check_access(actor: Actor, resolution: Resolution) -> None:
+    """Raises NotPermitted unless `actor` may call the entity."""
+    if not is_allowed(
+        actor=actor, right=RIGHT_CALL, owner=resolution.owner, access=resolution.access
+    ):
+        raise NotPermitted(f"{actor.identity} may not call {resolution.entity}")
