@@ -95,6 +95,8 @@ void lx_open_values(lua_State *L);
 
 /* ---- self.c ---- */
 
+enum { LX_FIELD_ID, LX_FIELD_CALLER, LX_FIELD_REQUEST_ID, LX_FIELD_ATTEMPT, LX_FIELD_COUNT };
+
 typedef enum { LX_BOOTING, LX_LOADING, LX_RUNNING } LxPhase;
 extern LxPhase lx_phase;
 extern int64_t lx_now_ms;
@@ -106,6 +108,7 @@ void lx_make_call(lua_State *L, LxReader *answer);
 void lx_log(lua_State *L, const char *level, const char *text, size_t len, int fields_index);
 void lx_warn(void *ud, const char *text, int to_be_continued);
 double lx_fuel_seconds(lua_State *L);
+void lx_set_field(lua_State *L, int field);
 void lx_open_self(lua_State *L);
 
 /* ---- state.c ---- */
@@ -121,7 +124,8 @@ enum {
   LX_KNOWN = 1, /* `base` says what the store has */
   LX_READ = 2,  /* the run used its value or absence */
   LX_LIVE = 4,  /* self.state's raw field is its value from now on (nil: deleted or absent) */
-  LX_SENT = 8   /* went out with a call; stays in every later write set */
+  LX_SENT = 8,  /* went out with a call; stays in every later write set */
+  LX_SEEN = 16  /* put_writes has come by its raw field */
 };
 
 void lx_open_state(lua_State *L);

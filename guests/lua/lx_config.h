@@ -25,12 +25,12 @@
 /* Nested C calls (gsub in gsub, metamethods, parser levels, resumed coroutines) end as the Lua
 ** error "C stack overflow" long before the stack in memory or the host's stack ends. Measured by
 ** tests/conformance/lua/test_recursion.py. */
-#define LUAI_MAXCCALLS 160
+#define LUAI_MAXCCALLS 110
 
 /* First part of a string buffer on the C stack. Upstream has 512 on 32 bits; the smaller one keeps
-** 160 levels of gsub within the stack and grows on the heap just as soon as it must. */
+** 110 levels of gsub within the stack and grows on the heap just as soon as it must. */
 #undef LUAL_BUFFERSIZE
-#define LUAL_BUFFERSIZE 256
+#define LUAL_BUFFERSIZE 128
 
 /* Slots of one Lua stack. A runaway recursion must be the error "stack overflow" within the default
 ** 8 MiB of a handler: 100,000 slots and their calls take 5 MB while they grow. */
@@ -77,6 +77,14 @@ void lx_free(void *block);
 #define ferror lx_file_end
 #undef stdin
 #define stdin ((FILE *)NULL)
+
+/* Numbers into text: whole numbers without snprintf, which costs twenty times as much. */
+int lx_integer_text(char *to, long long value);
+int lx_number_text(char *to, int bytes, double value);
+#undef lua_integer2str
+#define lua_integer2str(to, bytes, value) ((void)(bytes), lx_integer_text((to), (value)))
+#undef lua_number2str
+#define lua_number2str(to, bytes, value) lx_number_text((to), (bytes), (value))
 
 /* No locales. */
 #undef lua_getlocaledecpoint

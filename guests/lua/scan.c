@@ -115,8 +115,9 @@ static void push_row_value(lua_State *L, const Row *row) {
     entry->base_len = (uint32_t)row->base_len;
     entry->flags |= LX_KNOWN;
   }
+  lua_pushlstring(L, row->key, row->key_len);
   lx_state_make_live(L, entry);
-  lua_pop(L, 1);
+  lua_pop(L, 2);
   lua_pushboolean(L, 1);
 }
 

@@ -10,6 +10,12 @@
 
 #include "lx.h"
 
+#include "lstate.h"
+
+#include "lgc.h"
+#include "lstring.h"
+#include "ltable.h"
+
 __attribute__((import_module("lithox"), import_name("syscall"))) int32_t host_call(
     const void *message, int32_t len, void *out, int32_t cap);
 
@@ -23,11 +29,16 @@ uint64_t lx_seed = 0;
 static uint8_t first_answer[1024];
 static uint8_t *big_answer = NULL;
 
+/* While a finalizer runs the collector is stopped by this flag. */
+static void check_not_finalizer(lua_State *L) {
+  if (G(L)->gcstp & GCSTPGC) luaL_error(L, "a finalizer makes no system calls");
+}
+
 /* Raises unless system calls are possible here: in a run, and not in a finalizer. */
 void lx_check_callable(lua_State *L) {
   if (lx_phase != LX_RUNNING)
     luaL_error(L, "self and its system calls are there in a run only, not while a module loads");
-  if (lua_gc(L, LUA_GCCOUNT) < 0) luaL_error(L, "a finalizer makes no system calls");
+  check_not_finalizer(L);
 }
 
 /* Begins the message [0, name, ...]; the caller puts `argument_count` values after it. */
@@ -101,7 +112,7 @@ void lx_make_call(lua_State *L, LxReader *answer) {
 /* Logs `text`; `fields_index` is the stack index of a table of fields, or 0. */
 void lx_log(lua_State *L, const char *level, const char *text, size_t len, int fields_index) {
   LxReader answer;
-  if (lua_gc(L, LUA_GCCOUNT) < 0) luaL_error(L, "a finalizer makes no system calls");
+  check_not_finalizer(L);
   lx_begin_call(L, "log", 3);
   lx_put_string(L, &lx_message, level, strlen(level));
   lx_put_text(L, &lx_message, text, len, LX_INBOX_BYTES);
@@ -287,6 +298,20 @@ static const luaL_Reg methods[] = {
     {"scan", self_scan}, {"log", self_log},         {"now", self_now},   {"usage", self_usage},
     {NULL, NULL}};
 
+static const char *const set_by_runs[LX_FIELD_COUNT] = {"id", "caller", "request_id", "attempt"};
+static Table *fields;
+static TValue *field_slots[LX_FIELD_COUNT];
+
+/* Sets a field of self to the value on top of the stack, and pops it. Nobody else can reach the
+** table, so its slots stay where they were made and a run saves the search for them. */
+void lx_set_field(lua_State *L, int field) {
+  TValue *value = s2v(L->top.p - 1);
+  setobj2t(L, field_slots[field], value);
+  luaC_barrierback(L, obj2gco(fields), value);
+  invalidateTMcache(fields);
+  lua_pop(L, 1);
+}
+
 /* Makes `self`: an empty table whose metatable's __index is the table of fields and methods. */
 void lx_open_self(lua_State *L) {
   lua_createtable(L, 0, 2);
@@ -302,6 +327,13 @@ void lx_open_self(lua_State *L) {
   luaL_setfuncs(L, methods, 0);
   lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
   lua_setfield(L, -2, "state");
+  fields = hvalue(s2v(L->top.p - 1));
+  for (int i = 0; i < LX_FIELD_COUNT; i++) {
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, set_by_runs[i]);
+  }
+  for (int i = 0; i < LX_FIELD_COUNT; i++)
+    field_slots[i] = (TValue *)luaH_getstr(fields, luaS_new(L, set_by_runs[i]));
   lua_pushvalue(L, -1);
   lua_rawseti(L, LUA_REGISTRYINDEX, LX_REF_FIELDS);
   lua_setfield(L, -2, "__index");

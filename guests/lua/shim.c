@@ -274,7 +274,7 @@ EXPORT("lx_load") uint64_t lx_load(uint32_t len) {
 
 /* ---- run ---- */
 
-static void set_text_field(lua_State *L, const char *name) {
+static void set_text_field(lua_State *L, int field) {
   size_t len;
   const char *text;
   if (lx_get_nil(&input)) lua_pushnil(L);
@@ -282,7 +282,7 @@ static void set_text_field(lua_State *L, const char *name) {
     text = lx_get_string(L, &input, &len);
     lua_pushlstring(L, text, len);
   }
-  lua_setfield(L, -2, name);
+  lx_set_field(L, field);
 }
 
 /* Calls the handler the run message names and writes [0, value, reads, scans, writes]. */
@@ -295,17 +295,15 @@ static int run_body(lua_State *L) {
   handler = lx_get_string(L, &input, &handler_len);
   args.at = lx_skip(L, &input);
   args.end = input.at;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_FIELDS);
-  set_text_field(L, "id");
-  set_text_field(L, "caller");
-  set_text_field(L, "request_id");
+  set_text_field(L, LX_FIELD_ID);
+  set_text_field(L, LX_FIELD_CALLER);
+  set_text_field(L, LX_FIELD_REQUEST_ID);
   lua_pushinteger(L, lx_get_integer(L, &input));
-  lua_setfield(L, -2, "attempt");
+  lx_set_field(L, LX_FIELD_ATTEMPT);
   lx_now_ms = lx_get_integer(L, &input);
   lx_seed = (uint64_t)lx_get_integer(L, &input);
   lx_reseed(L);
   lx_state_begin(L, &input);
-  lua_settop(L, 0);
 
   lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_HANDLERS);
   lua_pushlstring(L, handler, handler_len);

@@ -134,7 +134,8 @@ void lx_state_begin(lua_State *L, LxReader *run) {
 
 /* ---- reading and writing ---- */
 
-/* Pushes an entry's value and makes it self.state's raw field. The entry must be KNOWN. */
+/* Pushes an entry's value and makes it self.state's raw field. The entry must be KNOWN, its key at
+** the top of the stack. */
 void lx_state_make_live(lua_State *L, LxEntry *entry) {
   uint32_t number = (uint32_t)(entry - state.entries);
   LxReader r = {entry->base, entry->base + entry->base_len, 0};
@@ -142,7 +143,7 @@ void lx_state_make_live(lua_State *L, LxEntry *entry) {
   else lx_get_value(L, &r);
   if (!lua_isnil(L, -1)) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
-    lua_pushlstring(L, entry->key, entry->key_len);
+    lua_pushvalue(L, -3);
     lua_pushvalue(L, -3);
     lua_rawset(L, -3);
     lua_pop(L, 1);
@@ -202,6 +203,7 @@ static int state_index(lua_State *L) {
     entry = state.is_complete ? lx_state_add(L, key, len) : fetch(L, key, len);
   }
   entry->flags |= LX_KNOWN | LX_READ;
+  lua_settop(L, 2);
   lx_state_make_live(L, entry);
   return 1;
 }
@@ -252,24 +254,38 @@ void lx_state_put_used(lua_State *L, LxBuffer *b) {
   lx_close(b, mark, scan_count);
 }
 
-/* Gives every raw field an entry: rawset goes past us, and must not lose anything. */
-static void adopt_raw_fields(lua_State *L) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
-  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-    size_t len;
-    const char *key;
-    LxEntry *entry;
-    if (lua_type(L, -2) != LUA_TSTRING)
-      luaL_error(L, "keys of self.state are text; found a %s", luaL_typename(L, -2));
-    key = lua_tolstring(L, -2, &len);
-    entry = lx_state_find(key, len);
-    if (entry == NULL) {
-      if (!lx_is_utf8(key, len)) luaL_error(L, "keys of self.state are valid UTF-8 text");
-      entry = lx_state_add(L, key, len);
-    }
-    if (!(entry->flags & LX_LIVE)) entry->flags = LX_LIVE;
+/* Returns the entry of the raw field on top of the stack (key, value); rawset goes past us, and
+** must not lose anything. */
+static LxEntry *entry_of_raw(lua_State *L) {
+  size_t len;
+  const char *key;
+  LxEntry *entry;
+  if (lua_type(L, -2) != LUA_TSTRING)
+    luaL_error(L, "keys of self.state are text; found a %s", luaL_typename(L, -2));
+  key = lua_tolstring(L, -2, &len);
+  entry = lx_state_find(key, len);
+  if (entry == NULL) {
+    if (!lx_is_utf8(key, len)) luaL_error(L, "keys of self.state are valid UTF-8 text");
+    entry = lx_state_add(L, key, len);
   }
-  lua_pop(L, 1);
+  if (!(entry->flags & LX_LIVE)) entry->flags = LX_LIVE;
+  return entry;
+}
+
+/* Writes a live key and the value on top of the stack if that is a change; returns whether. */
+static int put_write(lua_State *L, LxBuffer *b, LxEntry *entry) {
+  size_t start = b->len, value;
+  int is_known = (entry->flags & LX_KNOWN) && !(entry->flags & LX_SENT);
+  lx_put_string(L, b, entry->key, entry->key_len);
+  value = b->len;
+  lx_put_value(L, b, -1, &(LxName){"self.state", entry->key, entry->key_len});
+  if (is_known && b->len - value == entry->base_len &&
+      memcmp(b->bytes + value, entry->base, entry->base_len) == 0) {
+    b->len = start;
+    return 0;
+  }
+  entry->flags |= LX_SENT;
+  return 1;
 }
 
 /* Writes the map of changed keys; nil deletes. */
@@ -277,34 +293,24 @@ void lx_state_put_writes(lua_State *L, LxBuffer *b) {
   uint32_t count = 0;
   size_t mark = lx_open_map(L, b);
   luaL_checkstack(L, 8, NULL);
-  adopt_raw_fields(L);
+  for (uint32_t i = 0; i < state.count; i++) state.entries[i].flags &= (uint8_t)~LX_SEEN;
   lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    LxEntry *entry = entry_of_raw(L);
+    entry->flags |= LX_SEEN;
+    count += (uint32_t)put_write(L, b, entry);
+  }
+  lua_pop(L, 1);
   for (uint32_t i = 0; i < state.count; i++) {
     LxEntry *entry = &state.entries[i];
-    size_t start = b->len, value;
-    int is_same;
-    if (!(entry->flags & LX_LIVE)) continue;
+    int is_gone = (entry->flags & (LX_LIVE | LX_SEEN)) == LX_LIVE;
+    if (!is_gone) continue;
+    if (entry->base == NULL && (entry->flags & LX_KNOWN) && !(entry->flags & LX_SENT)) continue;
     lx_put_string(L, b, entry->key, entry->key_len);
-    value = b->len;
-    lua_pushlstring(L, entry->key, entry->key_len);
-    lua_rawget(L, -2);
-    is_same = (entry->flags & LX_KNOWN) && !(entry->flags & LX_SENT);
-    if (is_same && lua_isnil(L, -1)) is_same = entry->base == NULL;
-    else {
-      lx_put_value(L, b, -1, &(LxName){"self.state", entry->key, entry->key_len});
-      if (is_same)
-        is_same = b->len - value == entry->base_len &&
-                  memcmp(b->bytes + value, entry->base, entry->base_len) == 0;
-    }
-    lua_pop(L, 1);
-    if (is_same) {
-      b->len = start;
-      continue;
-    }
+    lx_put_nil(L, b);
     entry->flags |= LX_SENT;
     count++;
   }
-  lua_pop(L, 1);
   lx_close(b, mark, count);
 }
 

@@ -45,6 +45,7 @@ int lx_is_utf8(const char *text, size_t len) {
       if (word & 0x8080808080808080u) break;
       s += 8;
     }
+    while (s < end && *s < 0x80) s++;
     if (s == end) break;
     size_t n = sequence_length(s, end);
     if (n == 0) return 0;

@@ -96,7 +96,7 @@ class _Engine:
         config = wasmtime.Config()
         config.wasm_exceptions = True
         config.consume_fuel = True
-        config.max_wasm_stack = 128 << 10
+        config.max_wasm_stack = 512 << 10
         config.cache = True
         self.engine = wasmtime.Engine(config)
         self.module = wasmtime.Module.from_file(self.engine, str(build.build(lambda _: None)))
