@@ -184,7 +184,8 @@ class Store(Protocol):
     def drop_expired_results(self, now_ns: int, limit: int) -> int:
         """Queues the removal of up to `limit` results with expires_ns <= now_ns.
 
-        Returns how many; 0 while writes are stopped."""
+        Returns how many; 0 while writes are stopped.
+        """
         ...
 
     def record_audit(self, record: AuditRecord) -> None:

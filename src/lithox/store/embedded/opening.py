@@ -83,6 +83,11 @@ def _prepare(connection: apsw.Connection, path: Path, *, is_checked: bool) -> No
     schema_version = _check_origin(connection, path)
     if schema_version == 0:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    else:
+        _check_whole(connection, path, is_checked=is_checked)
+    if schema_version == migrations.SCHEMA_VERSION:
+        _check_schema(connection, path)
+    # Only now: what is refused above is left without a byte changed.
     mode = fetch_single(connection, "PRAGMA journal_mode = WAL")
     if mode != "wal":
         raise TransactionError(
@@ -93,8 +98,7 @@ def _prepare(connection: apsw.Connection, path: Path, *, is_checked: bool) -> No
     connection.execute(f"PRAGMA journal_size_limit = {2 * LOG_PAGES_MAX * PAGE_BYTES}").fetchall()
     if schema_version < migrations.SCHEMA_VERSION:
         migrate(connection, from_version=schema_version)
-    _check_schema(connection, path)
-    _check_whole(connection, path, is_checked=is_checked)
+        _check_schema(connection, path)
 
 
 def migrate(

@@ -29,7 +29,7 @@ from lithox.store.crash_points import Reach, reach_nothing
 from lithox.store.embedded import statements
 from lithox.store.embedded.batch import Batch
 from lithox.store.embedded.checkpoints import Checkpoints
-from lithox.store.embedded.connections import fetch_single
+from lithox.store.embedded.connections import fetch_rows
 from lithox.store.embedded.failures import meaning_of_failure
 from lithox.store.embedded.mailbox import Mailbox
 from lithox.store.engine import AuditPart, Listener, Part
@@ -111,7 +111,10 @@ class Writer:
             apsw.Error: the database cannot be read, or (as FullError ...) not written; then
                 `version_limit` is what it was and the thread's first probe reserves.
         """
-        used: int = fetch_single(self._connection, statements.SELECT_LIMIT)
+        rows = fetch_rows(self._connection, statements.SELECT_LIMIT)
+        used = rows[0][0] if rows else None
+        if type(used) is not int or used < 0:
+            raise apsw.CorruptError(f"meta.version_limit is {used!r}, not a version")
         self.version_limit = used
         self._reserve(used + VERSION_STEP)
         return used
@@ -212,7 +215,8 @@ class Writer:
                 execute("ROLLBACK")
 
     def _reserve(self, limit: int) -> None:
-        self._execute([(statements.UPDATE_LIMIT, (limit,))])
+        # One statement is one transaction; it is no commit, so it passes no crash point.
+        self._connection.execute(statements.UPDATE_LIMIT, (limit,))
         self.version_limit = limit
 
     # Failure.
