@@ -19,6 +19,7 @@ from lithox.errors import InternalError, LithoxError
 
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, what shells give."""
+STDOUT_FILE: Final = 1
 TRACE_VARIABLE: Final = "LITHOX_TRACE"
 
 
@@ -71,7 +72,7 @@ def run(arguments: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader has gone (`lithox ps | head`); say nothing more, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT_FILE)
         return 0
     except LithoxError as error:
         show_error(error)

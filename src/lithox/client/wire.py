@@ -107,6 +107,8 @@ class Wire:
             raise self._unreachable("it did not answer in time") from None
         except aiohttp.ClientConnectorError as error:
             raise self._unreachable(error.strerror or str(error)) from None
+        except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
+            raise PeerProtocolError(f"{self.url} does not speak HTTP/1.1: {error}") from None
         except aiohttp.ClientError as error:
             raise self._unreachable(str(error) or type(error).__name__) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lithox.errors import (
@@ -18,7 +19,7 @@ from lithox.errors import (
 )
 from lithox.model.ids import AccountName, Identity
 from lithox.model.request import Answer, Caller, Request, Usage
-from lithox.modules.bundle import Bundle
+from lithox.modules.bundle import Bundle, read_bundle
 from lithox.modules.digest import digest_of
 from lithox.security.identities import Identities, KnownIdentity, digest_of_token
 
@@ -120,7 +121,11 @@ class FakeNode:
     def identify(self, token: str | None, *, is_loopback: bool) -> Caller:
         return self._identities.identify(token, is_loopback=is_loopback)
 
-    async def deploy(self, bundle: Bundle, caller: Caller | None = None) -> FakeReport:
+    async def deploy(self, bundle: Any, caller: Caller | None = None) -> FakeReport:
+        if not isinstance(bundle, Bundle):
+            bundle = read_bundle(Path(bundle))
+        if b"syntax error" in b"".join(bundle.files.values()):
+            raise CompileFailed("counter.lua:2: '=' expected", file="counter.lua", line=2)
         manifest = bundle.parse()
         self.deployed.append(bundle)
         return FakeReport(
