@@ -163,7 +163,11 @@ class WasmEngine:
         self._programs: OrderedDict[str, WasmProgram] = OrderedDict()
         self._programs_bytes = 0
         self._programs_bytes_max = options.programs_bytes_max
-        self._boot(wasm_path.name)
+        try:
+            self._boot(wasm_path.name)
+        except BaseException:
+            self._host.close()
+            raise
 
     def _boot(self, file: str) -> None:
         """Starts the interpreter and keeps its memory."""

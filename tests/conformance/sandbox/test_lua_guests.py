@@ -7,11 +7,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from lithox.errors import CompileFailed, LimitExceeded
 from lithox.model.limits import Limits
 from lithox.sandbox.contract import Engine, Guest, Program, Source, StepKind
+from lithox.sandbox.mappings import count_mappings
+from lithox.sandbox.messages import decode_outcome
 from tests.conformance.sandbox.conftest import LIMITS, QUANTUM_FUEL, Ran, make_run
 
 Run = Callable[..., Ran]
@@ -261,6 +264,54 @@ def test_lua_guests_on_two_threads_keep_their_errors_apart(load: Load) -> None:
     assert alone == together
     assert b"a7" in alone[0][7][0]
     assert b"b7" in alone[1][7][0]
+
+
+def test_lua_guests_run_beside_a_long_one_on_another_thread(load: Load) -> None:
+    """The node's thread starts, runs and closes guests while another thread steps a long one."""
+    program = load(
+        "return {go = function(self, n) return n end, "
+        "long = function() while true do pcall(error) end end}"
+    )
+    long = program.start(make_run("long"), replace(LIMITS, fuel=10**15))
+    is_over = threading.Event()
+    kinds: set[StepKind] = set()
+
+    def step_long() -> None:
+        while not is_over.is_set():
+            kinds.add(long.step(1_000_000, frees_lock=True).kind)
+
+    thread = threading.Thread(target=step_long)
+    thread.start()
+    values: list[bytes] = []
+    for number in range(100):
+        guest = program.start(make_run("go", number), LIMITS)
+        values.append(guest.step(QUANTUM_FUEL, frees_lock=False).data)
+        guest.close()
+    is_over.set()
+    thread.join()
+    long.close()
+    assert kinds == {StepKind.YIELDED}
+    assert [bytes(decode_outcome(value).body) for value in values] == [
+        msgspec.msgpack.encode(number) for number in range(100)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not count_mappings(), reason="the system does not list mappings")
+def test_lua_guests_stopped_in_mid_run_cost_four_mappings_each(
+    lua_engine: Engine, load: Load
+) -> None:
+    """What 10,000 guests cost is what 1,000 show: four mappings, and memory only where used."""
+    program = load("return {go = function() while true do end end}")
+    before = count_mappings()
+    guests = [program.start(make_run("go"), LIMITS) for _ in range(1000)]
+    assert {guest.step(1000, frees_lock=False).kind for guest in guests} == {StepKind.YIELDED}
+    used = count_mappings() - before
+    estimate = lua_engine.statistics()["mappings"]
+    assert used <= 4 * len(guests) + 16
+    assert estimate >= 4 * len(guests)
+    for guest in guests:
+        guest.close()
 
 
 def test_lua_guest_throws_without_end_in_bounded_memory(run: Run) -> None:

@@ -17,6 +17,8 @@ byte of its message says:
     t  returns how many loops the second byte times 1000 makes (burns fuel)
     m  asks for ever, ignoring the answers       d  divides by zero
     h  returns a checksum of all its memory      x  reads beyond its memory
+    v  asks once, then loops for ever            y  grows by a page, returns the message
+    f  adds 1 to a NaN with a payload, returns its eight bytes
     w  returns the first bytes of what the system call of `lx_load` was answered
     G  grows to 9 MiB and asks with a message of 8 MiB and a byte
 """
@@ -135,6 +137,19 @@ WAT: Final = r"""
           (br_if $l (i32.lt_u (local.get $i) (i32.const 131072))))
         (i32.store (i32.const 20480) (local.get $r))
         (return (call $pair (i32.const 20480) (i32.const 4)))))
+    (if (i32.eq (local.get $op) (i32.const 118))
+      (then
+        (drop (call $sys (i32.const 1024) (local.get $n) (i32.const 30000) (i32.const 10)))
+        (loop $l (br $l))))
+    (if (i32.eq (local.get $op) (i32.const 121))
+      (then
+        (drop (memory.grow (i32.const 1)))
+        (return (call $pair (i32.const 1024) (local.get $n)))))
+    (if (i32.eq (local.get $op) (i32.const 102))
+      (then
+        (i64.store (i32.const 20480) (i64.const 0x7ff8000000abcdef))
+        (f64.store (i32.const 20480) (f64.add (f64.load (i32.const 20480)) (f64.const 1)))
+        (return (call $pair (i32.const 20480) (i32.const 8)))))
     (if (i32.eq (local.get $op) (i32.const 119))
       (then (return (call $pair (i32.const 24000) (i32.load8_u (i32.const 1025))))))
     (if (i32.eq (local.get $op) (i32.const 109))

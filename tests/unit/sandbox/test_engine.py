@@ -132,7 +132,7 @@ def test_engine_reuses_cells_of_ordinary_ends_only(engine: WasmEngine) -> None:
     """A cell that trapped, was killed or grew is dropped; one that finished is used again."""
     program = engine.load(make_source(), LIMITS)
     before = engine.statistics()
-    for message in (b"u", b"l", b"g", b"m", b"G"):
+    for message in (b"u", b"l", b"g", b"m", b"G", b"y"):
         guest = program.start(message, LIMITS)
         guest.step(10_000, frees_lock=False)
         guest.close()
@@ -222,6 +222,14 @@ def test_engine_without_its_interpreter_says_how_to_get_it(tmp_path: Path) -> No
         ('(module (memory (export "memory") 1))', "does not export lx_run"),
         ('(module (func (export "memory")))', "does not export memory"),
         ("(module (func i32.add))", "cannot be a guest"),
+        (
+            "(module (memory 1) (func (drop (i32.atomic.load (i32.const 0)))))",
+            "threads support is not enabled",
+        ),
+        (
+            "(module (func (param v128) (drop (i32x4.relaxed_trunc_f32x4_s (local.get 0)))))",
+            "relaxed SIMD",
+        ),
     ],
 )
 def test_engine_refuses_a_module_that_is_no_guest(tmp_path: Path, wat: str, reason: str) -> None:

@@ -44,6 +44,23 @@ def test_guest_follows_a_quantum_that_changes(program: WasmProgram) -> None:
         assert quantum_fuel <= burned < quantum_fuel + 100
 
 
+def test_guest_has_a_whole_quantum_after_an_answer(program: WasmProgram) -> None:
+    """What it burned before it asked does not shorten the step after the answer."""
+    guest = program.start(b"v", LIMITS)
+    assert guest.step(1000, frees_lock=False).kind is StepKind.ASKED
+    before = guest.fuel_used
+    guest.answer(b"")
+    assert guest.step(1000, frees_lock=False).kind is StepKind.YIELDED
+    guest.close()
+    assert 1000 <= guest.fuel_used - before < 1100
+
+
+def test_guest_computes_one_nan_on_every_machine(run: Run) -> None:
+    """A NaN that comes out of arithmetic has the canonical bits, whatever went in."""
+    step, _ = run(b"f")
+    assert step.data == (0x7FF8_0000_0000_0000).to_bytes(8, "little")
+
+
 @pytest.mark.parametrize("quantum_fuel", [7, 1000, 99_999, 10**9])
 def test_guest_ends_after_exactly_its_fuel(run: Run, quantum_fuel: int) -> None:
     """An endless loop burns its allowance to the last unit, however it is sliced."""
