@@ -117,11 +117,12 @@ def _load(catalog: Catalog, source: Source, spec: TemplateSpec) -> tuple[str, ..
     except NotAvailable as error:
         raise NotAvailable(f"template {spec.match!r}: {error.message}") from None
     program = engine.find(source.digest) or engine.load(source, DEPLOY_LIMITS)
+    given = ", ".join(program.handler_names) or "none"
     for name in spec.handlers:
         if name not in program.handler_names:
             raise NotFound(
                 f"{MANIFEST_NAME}: template {spec.match!r} lists handler {name!r}, which "
-                f"{spec.source} does not give; it gives {', '.join(program.handler_names) or 'none'}"
+                f"{spec.source} does not give; it gives {given}"
             )
     return program.handler_names
 

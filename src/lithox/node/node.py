@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from lithox.dispatch.catalog import Catalog
 from lithox.dispatch.dispatcher import Dispatcher
-from lithox.dispatch.job import Clock, Frame
+from lithox.dispatch.job import Clock
 from lithox.errors import Conflict, InternalError, LithoxError, NotFound, NotPermitted
 from lithox.kernel.kernel import Kernel
 from lithox.model.ids import Pid, check_entity_path, check_handler_name, check_request_id
@@ -26,7 +26,10 @@ from lithox.node.clock import RealClock
 from lithox.node.config import NodeConfig, read_config
 from lithox.node.deploy import DeployReport, prepare, read_templates
 from lithox.node.lock import DirectoryLock
+from lithox.node.logs import log_bug, log_guest
+from lithox.node.seeds import SeedSource
 from lithox.node.timers import DeadlineTimer, every
+from lithox.node.views import collect_statistics, list_processes
 from lithox.sandbox.contract import Engine
 from lithox.sandbox.lua import open_engines
 from lithox.security.identities import LOCAL_OPERATOR, Identities
@@ -44,7 +47,6 @@ SWEEP_RESULTS_MAX: Final = 10_000
 DEPLOY_ATTEMPTS_MAX: Final = 5
 
 _log: Final = logging.getLogger("lithox.node")
-_guest_log: Final = logging.getLogger("lithox.guest")
 
 
 class Node:
@@ -118,6 +120,14 @@ class Node:
         except BaseException:
             self._lock.close()
             raise
+        self._wire(loop)
+        self._adopt_templates()
+        self._sweeper = loop.create_task(every(SWEEP_INTERVAL_S, self._sweep))
+        self._opened_ns = self._clock.monotonic_ns()
+        self._is_open = True
+
+    def _wire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Puts the rooms together over an open store and its engines."""
         self._kernel = Kernel(self.config.policy)
         catalog = Catalog(
             engines=self._engines,
@@ -133,8 +143,8 @@ class Node:
             seeds=SeedSource(),
             schedule=loop.call_soon,
             post=loop.call_soon_threadsafe,
-            log=_log_guest,
-            on_bug=_log_bug,
+            log=log_guest,
+            on_bug=log_bug,
             native_entity=self.config.node_entity,
             results_per_account_max=self.config.results_per_account_max,
         )
@@ -151,10 +161,6 @@ class Node:
             "processes": lambda request: self.processes(request.caller),
             "kill": lambda request: self.kill(int(request.args[0]), request.caller),
         }
-        self._adopt_templates()
-        self._sweeper = loop.create_task(every(SWEEP_INTERVAL_S, self._sweep))
-        self._opened_ns = self._clock.monotonic_ns()
-        self._is_open = True
 
     async def close(self) -> None:
         """Ends the node: running requests get ten seconds, what is visible becomes durable.
@@ -342,33 +348,7 @@ class Node:
 
     def processes(self, caller: Caller) -> list[dict[str, Any]]:
         """Returns one row a process; of its own account only, unless the caller is an admin."""
-        now_ns = self._clock.monotonic_ns()
-        rows: list[dict[str, Any]] = []
-        for view in self.dispatcher.processes():
-            if not caller.is_admin and view.account != caller.account:
-                continue
-            frame = self.dispatcher.runs.table.by_pid.get(view.pid)
-            guest = None if frame is None else frame.guest
-            entity, _, handler = view.name.rpartition(":")
-            rows.append(
-                {
-                    "pid": view.pid,
-                    "entity": entity,
-                    "handler": handler,
-                    "account": view.account,
-                    "state": view.state.name.lower(),
-                    "lane": view.lane.name.lower(),
-                    "level": view.level,
-                    "priority": view.priority,
-                    "fuel": view.fuel,
-                    "cpu_us": view.cpu_ns // 1000,
-                    "memory": 0 if guest is None else guest.memory_bytes,
-                    "age_ms": (now_ns - view.started_ns) // 1_000_000,
-                    "parent": view.parent,
-                    "switching": "pre-emptive",
-                }
-            )
-        return rows
+        return list_processes(self.dispatcher, caller, self._clock.monotonic_ns())
 
     def kill(self, pid: int, caller: Caller) -> None:
         """Ends a process and its request; raises NotFound for one that is not the caller's."""
@@ -413,26 +393,12 @@ class Node:
 
     def statistics(self) -> dict[str, float]:
         """Returns flat counters and gauges for metrics, by name."""
-        counters = self.dispatcher.counters
-        figures: dict[str, float] = {
-            "requests_total": counters.requests,
-            "requests_succeeded_total": counters.succeeded,
-            "requests_failed_total": counters.failed,
-            "requests_refused_total": counters.refused,
-            "conflicts_total": counters.conflicts,
-            "internal_errors_total": counters.internal_errors,
-            "requests_open": self.dispatcher.open_count,
-        }
-        groups: list[tuple[str, dict[str, Any]]] = [
-            ("kernel", self._kernel.statistics()),
-            ("store", self._store.statistics()),
-        ]
-        groups.extend((f"sandbox_{name}", one.statistics()) for name, one in self._engines.items())
-        for group, values in groups:
-            for name, value in values.items():
-                if isinstance(value, (int, float)):
-                    figures[f"{group}_{name}"] = value
-        return figures
+        return collect_statistics(
+            dispatcher=self.dispatcher,
+            kernel=self._kernel,
+            store=self._store,
+            engines=self._engines,
+        )
 
     def is_ready(self) -> bool:
         """Returns whether requests are taken and the store can be written."""
@@ -450,49 +416,3 @@ def _crash_point() -> Reach:
     """Returns where this process is to die, for tests of recovery; nowhere by default."""
     wanted = os.environ.get(CRASH_VARIABLE)
     return parse_crash_at(wanted) if wanted else reach_nothing
-
-
-class SeedSource:
-    """Unpredictable 63-bit seeds, drawn from the system's chance a page at a time.
-
-    Source of the page: `os.urandom` costs about 5 us a call here, however few bytes it gives.
-    """
-
-    _PAGE_SEEDS: Final = 512
-
-    def __init__(self) -> None:
-        self._seeds: list[int] = []
-
-    def __call__(self) -> int:
-        """Returns the next seed; each is given once."""
-        if not self._seeds:
-            page = memoryview(os.urandom(8 * self._PAGE_SEEDS)).cast("Q")
-            self._seeds = [seed >> 1 for seed in page]
-        return self._seeds.pop()
-
-
-def _log_bug(bug: Exception) -> None:
-    _log.error("internal error", exc_info=bug)
-
-
-_LEVELS: Final = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
-
-
-def _log_guest(frame: Frame, level: str, text: str, fields: dict[str, Any]) -> None:
-    _guest_log.log(
-        _LEVELS[level],
-        "%s",
-        text,
-        extra={
-            "entity": frame.entity,
-            "handler": frame.handler,
-            "pid": frame.pid,
-            "request_id": frame.job.request.request_id,
-            "fields": fields,
-        },
-    )

@@ -1,0 +1,80 @@
+"""The operator's file: what it may say, and how a mistake is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lithox.errors import ConfigError
+from lithox.node.config import read_config
+
+GOOD = """
+node_entity = "~here"
+allowed_hosts = ["Node.Example"]
+body_max = "2MiB"
+cache = "128MiB"
+results_per_account = 10
+
+[limits]
+fuel = 1_000_000_000
+wall = "10s"
+
+[handler_limits]
+memory = "4MiB"
+
+[scheduler]
+quanta_fuel = [500_000, 5_000_000]
+
+[[identity]]
+name = "alice"
+account = "acme"
+admin = true
+token_sha256 = "%s"
+""" % ("0a" * 32)
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    """Each key of the file reaches its field, with units understood."""
+    path = tmp_path / "node.toml"
+    path.write_text(GOOD)
+    config = read_config(path)
+    assert config.node_entity == "~here"
+    assert config.allowed_hosts == ("node.example",)
+    assert (config.body_bytes_max, config.cache_bytes) == (2 << 20, 128 << 20)
+    assert (config.limits.fuel, config.limits.wall_ns) == (1_000_000_000, 10_000_000_000)
+    assert config.limits.memory_bytes == 64 << 20
+    assert config.handler_limits.memory_bytes == 4 << 20
+    assert config.policy.quanta_fuel == (500_000, 5_000_000)
+    [identity] = config.identities
+    assert (identity.name, identity.account, identity.is_admin) == ("alice", "acme", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("colour = 1", "unknown key 'colour'"),
+        ("limits = {speed = 1}", "unknown key 'speed'"),
+        ("limits = {fuel = 0}", "more than 0"),
+        ("limits = {wall = 5}", "quantity with its unit"),
+        ("body_max = -1", "above 0"),
+        ("[[identity]]\nname = 'x'", "has name, token_sha256"),
+        ("[[identity]]\nname = 'x'\ntoken_sha256 = 'short'", "64 hexadecimal digits"),
+        ("[scheduler]\nspeed = 1", "unknown key 'speed'"),
+        ("[scheduler]\nquanta_fuel = [5]", "two or more numbers"),
+        ("node_entity = '../x'", "entity path"),
+        ("a = ", "malformed TOML"),
+    ],
+)
+def test_mistakes_name_file_and_key(tmp_path: Path, text: str, told: str) -> None:
+    """A wrong file is refused with its path and what was wrong."""
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        read_config(path)
+
+
+def test_missing_file_is_told(tmp_path: Path) -> None:
+    """A file that is not there is a configuration error, not a trace."""
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_config(tmp_path / "none.toml")
