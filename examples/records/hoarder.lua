@@ -1,0 +1,12 @@
+-- A tenant that keeps whatever it can get.
+local hoarder = {}
+
+function hoarder.fill(self)
+  local kept = {}
+  self.state.started = true
+  while true do
+    kept[#kept + 1] = string.rep("x", 64 * 1024) .. #kept
+  end
+end
+
+return hoarder
