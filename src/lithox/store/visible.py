@@ -216,8 +216,10 @@ class VisibleStore:
 
     def notify_failed(self, error: TransactionError) -> None:
         self._refusal = _refusal_of(error.message)
-        self._withdraw(error)
-        self._engine.confirm_withdrawal()
+        try:
+            self._withdraw(error)
+        finally:
+            self._engine.confirm_withdrawal()
 
     def notify_resumed(self) -> None:
         self._refusal = None

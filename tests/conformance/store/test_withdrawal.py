@@ -168,3 +168,22 @@ def test_closing_a_failed_store_answers_everyone(world: World) -> None:
     world.mend()
     world.open()
     assert world.store.open_snapshot().find("a", "k").value == b"1"
+
+
+def test_bad_waiter_does_not_stop_recovery(world: World) -> None:
+    """A call-back that raises when told of the failure keeps nobody else from going on."""
+
+    def fall(error: object) -> None:
+        raise RuntimeError("a waiter's bug")
+
+    world.hold()
+    world.store.submit(Commit(0, writes={("a", "k"): b"1"}), fall)
+    lost = submit(world, "lost")
+    world.fail()
+    world.release()
+    with pytest.raises(RuntimeError):
+        world.wait_until(lambda: False)
+    assert len(lost.errors) == 1
+    world.mend()
+    world.wait_writable()
+    world.put("a", k="2")

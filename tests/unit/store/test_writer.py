@@ -85,6 +85,19 @@ def test_mailbox_posts_once_for_many() -> None:
     assert len(posted) == 1
 
 
+def test_mailbox_goes_on_after_a_call_that_raises() -> None:
+    """A call that raises is reported by the thread; the ones behind it run in a later turn."""
+    posted: list[Callable[[], None]] = []
+    heard: list[int] = []
+    mailbox = Mailbox(posted.append)
+    mailbox.tell(lambda: heard.append(1 // 0))
+    mailbox.tell(lambda: heard.append(2))
+    with pytest.raises(ZeroDivisionError):
+        posted.pop()()
+    posted.pop()()
+    assert heard == [2]
+
+
 def test_mailbox_survives_a_closed_loop() -> None:
     """When the loop takes nothing more, `deliver` still runs what was told."""
 
