@@ -144,7 +144,7 @@ class WasmEngine:
         Raises:
             ConfigError: the wrong wasmtime, no such file, or not a guest module.
 
-        Blocks: about a second without a cache entry, 10 ms with one.
+        Blocks: about a second without a cache entry, 20 ms with one.
         """
         options = options or EngineOptions()
         self.language = language

@@ -27,7 +27,7 @@ def open_engines(cache_dir: Path) -> dict[str, Engine]:
     Raises:
         ConfigError: the wrong wasmtime, or an interpreter that is missing or does not fit.
 
-    Blocks: about a second without a cache entry, 10 ms with one.
+    Blocks: about a second without a cache entry, 20 ms with one.
     """
     mappings = MappingBudget()
     lua = WasmEngine(
