@@ -116,7 +116,7 @@ def run_all(seeds: range) -> None:
         (forget_starvation, "has waited"),
         (forget_kills, "kill was noted|end by time"),
         (forget_the_floor, "behind its floor"),
-        (forget_to_remove, "InternalError|InvariantBroken"),
+        (forget_to_remove, "IndexError|InternalError|InvariantBroken"),
     ],
 )
 def test_a_broken_kernel_is_seen(breaks, seen: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -332,5 +332,5 @@ class KernelMachine(RuleBasedStateMachine):
         assert self.kernel.next_deadline_ns() == min(ends, default=None)
 
 
-KernelMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+KernelMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 test_kernel_equals_its_model = KernelMachine.TestCase

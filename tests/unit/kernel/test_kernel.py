@@ -118,11 +118,35 @@ def test_leaving_does_not_wipe_out_what_an_account_owes() -> None:
 def test_several_processors_do_not_all_serve_one_account() -> None:
     """A slice is charged when it is handed out, so the next processor takes another account."""
     kernel = make_kernel()
+    spawn(kernel, "b")
+    earlier = kernel.next_slice(Lane.FAST, 0)
     first = spawn(kernel, "a")
     spawn(kernel, "a")
+    assert earlier is not None
+    kernel.notify_sliced(earlier.pid, SliceEnd.FINISHED, 5, 0, 0)
     other = spawn(kernel, "b")
     pieces = [kernel.next_slice(Lane.FAST, 0) for _ in range(2)]
     assert [piece.pid for piece in pieces if piece is not None] == [first, other]
+
+
+def test_one_busy_process_does_not_make_its_lane_look_idle() -> None:
+    """Between the slices of the only process of a lane nobody else's debt is forgotten."""
+    kernel = make_kernel(quanta_fuel=(10, 10))
+    greedy = spawn(kernel, "greedy")
+    piece = kernel.next_slice(Lane.FAST, 0)
+    assert piece is not None
+    modest = spawn(kernel, "modest")
+    kernel.notify_sliced(greedy, SliceEnd.ASKED, 9, 0, 0)
+    for _ in range(2):
+        assert kernel.next_slice(Lane.FAST, 0) is not None
+        kernel.notify_sliced(modest, SliceEnd.RERUN, 1, 0, 0)
+    spawn(kernel, "modest")
+    kernel.notify_woken(greedy, 0)
+    picked = []
+    while (piece := kernel.next_slice(Lane.FAST, 0)) is not None:
+        picked.append(piece.pid)
+        kernel.notify_sliced(piece.pid, SliceEnd.FINISHED, 1, 0, 0)
+    assert picked == [modest, 3, greedy]
 
 
 def test_higher_priority_goes_first_and_equals_take_turns() -> None:
