@@ -120,7 +120,11 @@ static void clear_entries(void) {
 void lx_state_begin(lua_State *L, LxReader *run) {
   uint32_t count = lx_get_map(L, run);
   clear_entries();
-  if (count > state.cap) grow_entries(L, count + count / 2);
+  if (count > state.cap) {
+    uint32_t cap = state.cap; /* a power of two, and the slots' mask needs it to stay one */
+    while (cap < count + count / 2) cap *= 2;
+    grow_entries(L, cap);
+  }
   for (uint32_t i = 0; i < count; i++) {
     size_t len;
     const char *key = lx_get_string(L, run, &len);
