@@ -22,10 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+if __package__ in {None, ""}:  # started as a script, or loaded by its path
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from module_check import check_module
-from sources import CACHE, LUPA_SHA256, ROOT, BuildError, lua54_sources
+from guests.module_check import check_module
+from guests.sources import CACHE, LUPA_SHA256, ROOT, BuildError, lua54_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sources import BuildError
+from guests.sources import BuildError
 
 IMPORTS: Final = [("lithox", "syscall")]
 EXPORTS: Final = frozenset(

@@ -21,14 +21,14 @@ _Noreturn void lx_no_memory(lua_State *L) {
   luaD_throw(L, LUA_ERRMEM);
 }
 
-/* Makes room for `more` bytes; doubling, so that n bytes cost O(n). */
+/* Makes room for `more` bytes, half as much again each time, so that n bytes cost O(n). */
 void lx_buffer_reserve(lua_State *L, LxBuffer *buffer, size_t more) {
   size_t cap = buffer->cap;
   uint8_t *bytes;
   if (cap - buffer->len >= more) return;
   while (cap - buffer->len < more) {
     if (cap > SIZE_MAX / 4) lx_no_memory(L);
-    cap *= 2;
+    cap += cap / 2;
   }
   bytes = realloc(buffer->is_heap ? buffer->bytes : NULL, cap);
   if (bytes == NULL) {

@@ -241,6 +241,7 @@ static int self_log(lua_State *L) {
   const char *text;
   int level;
   check_self(L);
+  lua_settop(L, 4);
   level = luaL_checkoption(L, 2, NULL, levels);
   text = luaL_tolstring(L, 3, &len);
   if (!lua_isnoneornil(L, 4)) luaL_checktype(L, 4, LUA_TTABLE);

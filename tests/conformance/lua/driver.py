@@ -6,19 +6,15 @@ apart from the sandbox that holds it in earnest.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import wasmtime
 
+from guests import build
 from lithox.sandbox import messages
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "guests"))
-
-ROOT: Final = Path(__file__).resolve().parents[3]
 FUEL: Final = 20_000_000_000
 MEMORY_BYTES: Final = 64 << 20
 NOW_MS: Final = 1_764_000_000_123
@@ -91,8 +87,6 @@ class _Engine:
     made: _Engine | None = None
 
     def __init__(self) -> None:
-        import build  # noqa: PLC0415 - guests/build.py, on sys.path above
-
         config = wasmtime.Config()
         config.wasm_exceptions = True
         config.consume_fuel = True
