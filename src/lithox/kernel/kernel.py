@@ -15,7 +15,8 @@ A process that ends in any other way than FINISHED takes its children with it, i
 Invariants: a process is in exactly one phase of `states.MOVES`; each process ends exactly once; a
 PID is never given twice; a method costs the same with ten processes and with ten thousand, apart
 from `table`. Not thread-safe: all calls come from the node's thread. More public methods than
-style asks for: they are one protocol with one state behind it, and most are one line.
+style asks for, and a long module: they are one protocol with one state behind it, most are short,
+and a third of the lines are their promises.
 """
 
 from __future__ import annotations

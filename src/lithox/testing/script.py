@@ -72,7 +72,7 @@ class ScriptedSelf:
 
     __slots__ = ("attempt", "caller", "id", "now_ms", "random", "request_id")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a plain record; all by keyword
         self,
         *,
         entity: str,
