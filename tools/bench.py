@@ -1,102 +1,166 @@
-"""Runs every benchmark of bench/ one after another and keeps what they print.
+"""`make bench`: every row of docs/benchmarks.md, each figure beside its yardstick, in one table.
 
-A benchmark prints JSON lines {"name" or "what", "figure", "yardstick", "reach"?, ...}, where figure
-and yardstick are numbers or series {"name", "unit", "median", "low", "high"}. The yardstick is
-measured in the same run on the same machine, so figures from different machines can be compared by
-their ratio. Nothing here is a test: no figure fails the target.
+Each row is a script of bench/ that prints JSON lines (bench/figures.py) on stdout and what it does
+on stderr. Rows are measured one after another, so that they do not disturb each other. Results go
+to bench/results/latest.json; with --only the rows measured replace the same ones there. No figure
+fails the target; a script that breaks does.
+
+    python tools/task.py bench [--only NAME]... [--rounds N] [--write-docs] [--list]
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import bench_table
 import system_packages
+from console import Step
 from places import PYTHON, ROOT
 
 RESULTS = ROOT / "bench" / "results"
+LATEST = RESULTS / "latest.json"
+SECONDS_MAX = 240.0
+"""A row that takes longer is broken, and is ended."""
+WORDS_MAX = 4000
 
 
-def run_script(script: Path, result: list[dict[str, Any]]) -> int:
-    """Runs one benchmark, prints and keeps its lines as they come; returns its status.
+class Row(NamedTuple):
+    """One script and the arguments that make it measure one row."""
 
-    What it says on stderr is its progress and goes to the console as it stands.
-    """
-    print(f"\n{script.stem}", flush=True)
-    command = [str(PYTHON), "-m", f"{script.parent.name}.{script.stem}"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+    name: str
+    module: str
+    arguments: tuple[str, ...] = ()
+
+
+ROWS = [
+    Row("runs", "bench.durable_runs", ("--row", "1")),
+    Row("http", "bench.over_http"),
+    Row("latency", "bench.durable_runs", ("--row", "3", "--seconds", "0.5")),
+    Row("guest", "bench.rooms", ("guest",)),
+    Row("kernel", "bench.rooms", ("kernel",)),
+    Row("live", "bench.live_processes"),
+    Row("neighbours", "bench.neighbours", ("--way", "in")),
+    Row("neighbours-http", "bench.neighbours", ("--way", "http")),
+    Row("restart", "bench.restart"),
+]
+
+
+def run_row(row: Row, rounds: int) -> list[dict[str, Any]] | None:
+    """Returns the lines of one row, or None when its script broke; shows progress."""
+    command = [str(PYTHON), "-m", row.module, *row.arguments, "--rounds", str(rounds)]
+    words: list[str] = []
+    found: list[dict[str, Any]] = []
+    with (
+        Step(f"{row.name:16}") as step,
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as child,
+    ):
+        watch = threading.Timer(SECONDS_MAX, child.kill)
+        watch.start()
+
+        def listen() -> None:
+            assert child.stderr is not None
+            for line in child.stderr:
+                words.append(line)
+                step.say(line)
+
+        listener = threading.Thread(target=listen)
+        listener.start()
         assert child.stdout is not None
-        for line in child.stdout:
-            found = _parse(line)
-            if found is None:
-                print(f"  {line.rstrip()}", flush=True)
-            else:
-                result.append({"script": script.stem, **found})
-                print(f"  {_row(found)}", flush=True)
-    return child.returncode
+        found += [
+            {"name": row.name, "at": now(), "rounds": rounds, **json.loads(line)}
+            for line in child.stdout
+        ]
+        listener.join()
+        watch.cancel()
+    if child.returncode == 0:
+        return found
+    print("".join(words)[-WORDS_MAX:], file=sys.stderr)
+    print(f"  {row.name} ended with status {child.returncode}", file=sys.stderr)
+    return None
 
 
-def _parse(line: str) -> dict[str, Any] | None:
-    """Returns the figure a line stands for, or None for a line that is only words."""
+def now() -> str:
+    """Returns the time in UTC as text."""
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+
+
+def read_latest() -> dict[str, Any]:
+    """Returns the last results, or none."""
     try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) and "figure" in found else None
+        return dict(json.loads(LATEST.read_text()))
+    except (OSError, ValueError):
+        return {"rows": []}
 
 
-def _row(found: dict[str, Any]) -> str:
-    """Returns one printed line: what, how much, and what stands beside it."""
-    name = found.get("what") or found.get("name") or ""
-    beside = [
-        f"{key} {_short(value)}"
-        for key, value in found.items()
-        if key not in {"name", "what", "figure", "unit"} and value not in (None, "", [])
-    ]
-    amount = f"{_short(found['figure'])} {found.get('unit', '')}"
-    return f"{name!s:48} {amount:>20}  {'; '.join(beside)}"
+def keep(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Writes the results; rows that were not measured now stay as they were."""
+    measured = {row["name"] for row in rows}
+    order = [row.name for row in ROWS]
+    old = [row for row in read_latest()["rows"] if row["name"] not in measured]
+    together = sorted([*old, *rows], key=lambda row: order.index(row["name"]))
+    result = {"machine": bench_table.machine(ROOT), "rows": together}
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    LATEST.write_text(json.dumps(result, indent=1))
+    return result
 
 
-def _short(value: Any) -> str:
-    """Returns a number in four digits, a series by its median, its range and its unit."""
-    if isinstance(value, dict) and "median" in value:
-        name, unit = value.get("name", ""), value.get("unit", "")
-        spread = f"({_short(value.get('low'))} to {_short(value.get('high'))})"
-        return " ".join(str(part) for part in (name, _short(value["median"]), unit, spread) if part)
-    if isinstance(value, list):
-        return ", ".join(_short(item) for item in value)
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value}"
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Returns the options of the command line."""
+    names = [row.name for row in ROWS]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", action="append", choices=names, help="measure this row alone")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--list", action="store_true", help="list the rows")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the table into docs/benchmarks.md"
+    )
+    parser.add_argument(
+        "--show", action="store_true", help="measure nothing; print the last results"
+    )
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the benchmarks `arguments` names, or all; returns 0 when each of them ended well."""
-    system_packages.main(["bench"])
-    # What cannot be started by itself is a module that several benchmarks share.
-    scripts = [
-        path
-        for path in sorted((ROOT / "bench").glob("*.py"))
-        if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
-    ]
-    if arguments:
-        scripts = [script for script in scripts if script.stem in arguments]
-    if not scripts:
-        print("no such benchmark in bench/", file=sys.stderr)
-        return 2
-    result: list[dict[str, Any]] = []
-    bad = [script.stem for script in scripts if run_script(script, result) != 0]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    kept = RESULTS / f"{time.strftime('%Y%m%dT%H%M%S')}.json"
-    kept.write_text(json.dumps(result, indent=1))
-    print(f"\n{len(result)} figures kept in {kept.relative_to(ROOT)}")
-    if bad:
-        print(f"ended badly: {', '.join(bad)}", file=sys.stderr)
-    return 1 if bad else 0
+    """Measures the rows asked for and prints the table; 1 when a script broke."""
+    options = parse(arguments)
+    if options.list:
+        print("\n".join(row.name for row in ROWS))
+        return 0
+    rows: list[dict[str, Any]] = []
+    broken: list[str] = []
+    begun = time.monotonic()
+    if not options.show:
+        system_packages.main(["bench"])
+        load = os.getloadavg()[0]
+        print(f"  load average before: {load:.2f} on {os.cpu_count()} processors", flush=True)
+        for row in ROWS:
+            if options.only and row.name not in options.only:
+                continue
+            found = run_row(row, options.rounds)
+            if found is None:
+                broken.append(row.name)
+            else:
+                rows += found
+    result = keep(rows) if rows else read_latest()
+    bench_table.show(result)
+    if not options.show:
+        print(f"{time.monotonic() - begun:.0f} s; kept in {LATEST.relative_to(ROOT)}")
+    if options.write_docs:
+        bench_table.write_page(result)
+    if broken:
+        print(f"ended badly: {', '.join(broken)}", file=sys.stderr)
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":
