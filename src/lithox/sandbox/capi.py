@@ -29,6 +29,9 @@ from lithox.errors import ConfigError
 WASMTIME_VERSION: Final = "50.0.1"
 """The only version whose layouts and symbols were checked (`tests/unit/sandbox/test_capi.py`)."""
 
+PYTHON_TOO_NEW: Final = (3, 14)
+"""From here on Python checks where its C stack ends; a system call enters it on a fibre's stack."""
+
 CFunction = Callable[..., Any]
 
 _P: Final = ctypes.c_void_p
@@ -248,8 +251,15 @@ def open_library() -> Library:
     """Returns the C functions, all of them checked.
 
     Raises:
-        ConfigError: no such library, another version, or a symbol is missing.
+        ConfigError: no such library, another version, a symbol is missing, or a Python whose
+            check of its own C stack has not been shown to pass on a fibre's stack.
     """
+    if sys.version_info >= PYTHON_TOO_NEW:
+        raise ConfigError(
+            f"the sandbox runs on Python before {'.'.join(map(str, PYTHON_TOO_NEW))}; "
+            f"found {sys.version_info[0]}.{sys.version_info[1]}",
+            key="python",
+        )
     path = find_library_path()
     try:
         dll = ctypes.CDLL(str(path))

@@ -86,6 +86,14 @@ def test_capi_refuses_when_the_package_is_absent(monkeypatch: pytest.MonkeyPatch
     assert "found none" in caught.value.message
 
 
+def test_capi_refuses_a_python_it_was_not_tried_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python that checks its C stack is refused until that check is shown to pass on a fibre."""
+    monkeypatch.setattr(capi.sys, "version_info", (3, 14, 0, "final", 0))
+    with pytest.raises(ConfigError) as caught:
+        capi.open_library()
+    assert caught.value.message == "the sandbox runs on Python before 3.14; found 3.14"
+
+
 def test_capi_refuses_a_library_without_a_symbol(monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing function is found when the library is opened, by name."""
     monkeypatch.setitem(capi.DECLARED, "wasmtime_gone_in_51", (None, ()))

@@ -73,6 +73,12 @@ def test_guest_ends_after_exactly_its_fuel(run: Run, quantum_fuel: int) -> None:
     )
 
 
+def test_guest_without_any_fuel_ends_at_once(run: Run) -> None:
+    """An allowance of nothing is used up before the first instruction that counts."""
+    step, guest = run(b"l", limits=replace(LIMITS, fuel=0))
+    assert (step.code, guest.fuel_used) == ("guest.out_of_fuel", 0)
+
+
 def test_guest_burns_the_same_fuel_however_it_is_sliced(run: Run) -> None:
     """Fuel is a function of the run alone: not of quanta, threads' locks or recycling."""
     used = {
