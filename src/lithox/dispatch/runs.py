@@ -217,6 +217,11 @@ class Runs:
     def _commit(self, frame: Frame, body: bytes) -> SliceEnd:
         job, transaction = frame.job, frame.job.transaction
         assert transaction is not None
+        if job.request.deadline_ns is not None and not self.kernel.may_finish(
+            frame.pid, self.clock.monotonic_ns()
+        ):
+            # The deadline passed inside this slice: the kernel's end of it is on its way.
+            return SliceEnd.YIELDED
         result = self._result_of(job, body)
         if self.table.turns and transaction.writes:
             written = {cell[0] for cell in transaction.writes}

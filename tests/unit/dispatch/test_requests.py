@@ -193,6 +193,21 @@ def test_time_ends_a_run(options: dict[str, Any], error: type[Exception]) -> Non
     assert isinstance(answers[0].error, error)
 
 
+def test_deadline_inside_the_last_slice_keeps_the_commit_back() -> None:
+    """A deadline acts until the commit is handed to the store, also in a run's only slice."""
+    house = House()
+
+    def late(_self: ScriptedSelf) -> Any:
+        yield ("set", "count", 999)
+        house.clock.advance(5 * SECOND_NS)
+
+    house.publish("late/*", {"late": late})
+    with pytest.raises(DeadlinePassed):
+        house.call("late/a", "late", deadline_ns=2 * SECOND_NS)
+    assert house.get("late/a", "count") is None
+    assert house.dispatcher.processes() == []
+
+
 def test_deadline_that_has_passed_is_refused() -> None:
     """A request whose deadline is over is not begun."""
     house = counter_house()
