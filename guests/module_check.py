@@ -38,7 +38,7 @@ class _Reader:
             byte = self.byte()
             result |= (byte & 0x7F) << shift
             shift += 7
-            if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+            if byte < 0x80:
                 return result
 
     def name(self) -> str:
@@ -103,6 +103,6 @@ def _mutable_globals(reader: _Reader) -> int:
     for _ in range(reader.number()):
         reader.byte()
         count += reader.byte()
-        while reader.byte() != 0x0B:  # noqa: PLR2004 - `end`; operands are LEB128 without it
+        while reader.byte() != 0x0B:
             reader.number()
     return count

@@ -71,7 +71,7 @@ def _fetch(progress: Callable[[str], None]) -> Path:
         command += ["--disable-pip-version-check", "--no-build-isolation", "--require-hashes"]
         command += ["--no-binary", ":all:", "--dest", scratch, "-r", str(requirement)]
         no_build = str(Path(__file__).resolve().parent / "no_build")
-        done = subprocess.run(  # noqa: S603 - our own arguments
+        done = subprocess.run(
             command,
             env={**os.environ, "PYTHONPATH": no_build},
             capture_output=True,

@@ -83,7 +83,7 @@ def test_blind_delete_is_a_write() -> None:
 
 
 def test_rawset_loses_nothing() -> None:
-    """rawset goes past the metatable, and is still a write."""
+    """Rawset goes past the metatable, and is still a write."""
     assert run_source("rawset(self.state, 'a', 1)").writes == {"a": 1}
 
 
