@@ -18,7 +18,7 @@ snapshots below it can neither read nor commit (`Conflict`), but nothing else su
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
@@ -75,7 +75,7 @@ class RecentChanges:
         self.entities: dict[str, EntityChanges] = {}
         self.floor_version = floor_version
         self.newest_open_version = -1
-        self._open: dict[int, int] = {}
+        self._open: OrderedDict[int, int] = OrderedDict()
         self._history: deque[tuple[int, Collection[Cell]]] = deque()
         self._cells_count = 0
         self._cells_max = cells_max

@@ -6,6 +6,7 @@ engine once, corrected by what is pending, then kept up to date here.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 from lithox.store.contract import ResultRecord
@@ -24,7 +25,7 @@ class VisibleResults:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._pending: dict[ResultKey, tuple[int, ResultRecord | None]] = {}
-        self._known: dict[ResultKey, ResultRecord | None] = {}
+        self._known: OrderedDict[ResultKey, ResultRecord | None] = OrderedDict()
         self._counts: dict[str, int] = {}
 
     def find(self, key: ResultKey) -> ResultRecord | None:
@@ -98,5 +99,5 @@ class VisibleResults:
     def _remember(self, key: ResultKey, record: ResultRecord | None) -> None:
         known = self._known
         if len(known) >= RESULTS_KNOWN_MAX:
-            del known[next(iter(known))]
+            known.popitem(last=False)
         known[key] = record

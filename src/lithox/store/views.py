@@ -11,6 +11,7 @@ no change: copy on write of the dict only, items are immutable.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 from lithox.store.contract import Item
@@ -20,7 +21,8 @@ CACHE_BYTES_MAX: Final = 64 << 20
 ITEM_OVERHEAD_BYTES: Final = 250
 """Python objects of one cached item beside key and value: Item 64, int 32, str 49, bytes 33, dict
 slots about 70; sys.getsizeof on CPython 3.11, 64 bits."""
-VIEW_OVERHEAD_BYTES: Final = 400
+VIEW_OVERHEAD_BYTES: Final = 600
+"""The view, its dict, its entry in the cache and the entity's name; measured like the above."""
 VIEW_SHARE_MAX: Final = 8
 """One view may take 1/8 of the cache; a larger one is used once and not kept."""
 
@@ -67,16 +69,17 @@ class EntityViews:
     __slots__ = ("_bytes_max", "bytes_used", "evictions", "views")
 
     def __init__(self, *, bytes_max: int = CACHE_BYTES_MAX) -> None:
-        self.views: dict[str, View] = {}
+        # A plain dict finds its first entry by walking over all that were deleted before it.
+        self.views: OrderedDict[str, View] = OrderedDict()
         self.bytes_used = 0
         self.evictions = 0
         self._bytes_max = bytes_max
 
     def touch(self, entity: str) -> View | None:
         """Returns the view of `entity` and makes it the most recent one."""
-        view = self.views.pop(entity, None)
+        view = self.views.get(entity)
         if view is not None:
-            self.views[entity] = view
+            self.views.move_to_end(entity)
         return view
 
     def keep(self, entity: str, view: View) -> None:

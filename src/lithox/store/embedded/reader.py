@@ -31,15 +31,16 @@ _MEASURE: Final = (
     "WHERE entity = ? AND key >= ?"
 )
 # One descent of the tree per entity, however many keys it has.
-_ENTITIES: Final = """
+_ENTITIES_FROM: Final = """
 WITH RECURSIVE found (path) AS (
-  SELECT min(entity) FROM state WHERE entity > ?1 AND entity >= ?2
+  SELECT min(entity) FROM state WHERE entity >= ?1
   UNION ALL
   SELECT (SELECT min(entity) FROM state WHERE entity > found.path) FROM found
-  WHERE found.path IS NOT NULL AND (?3 IS NULL OR found.path < ?3)
+  WHERE found.path IS NOT NULL AND (?2 IS NULL OR found.path < ?2)
 )
-SELECT path FROM found WHERE path IS NOT NULL AND (?3 IS NULL OR path < ?3) LIMIT ?4
+SELECT path FROM found WHERE path IS NOT NULL AND (?2 IS NULL OR path < ?2) LIMIT ?3
 """
+_ENTITIES_AFTER: Final = _ENTITIES_FROM.replace(">= ?1", "> ?1")
 _RESULT: Final = """
 SELECT identity, entity, request_id, account, asked_digest, answer, expires_ns
 FROM results WHERE identity = ? AND entity = ? AND request_id = ?
@@ -96,7 +97,11 @@ class DurableReader:
         return [(key, Item(value, version)) for key, value, version in rows]
 
     def list_entities(self, prefix: str, after: str, limit: int) -> list[str]:
-        rows = self._rows(_ENTITIES, (after, prefix, prefix_end(prefix), limit))
+        # A single bound, so that SQLite goes straight to the first one.
+        if after < prefix:
+            rows = self._rows(_ENTITIES_FROM, (prefix, prefix_end(prefix), limit))
+        else:
+            rows = self._rows(_ENTITIES_AFTER, (after, prefix_end(prefix), limit))
         return [path for (path,) in rows]
 
     def measure_keys(self, entity: str, start: str) -> tuple[int, int]:
