@@ -118,7 +118,7 @@ class Gateway:
         except asyncio.CancelledError:
             # Only a stop whose grace is over cancels; the run itself is the node's to end.
             reply = reply_error(StoreUnavailable(_STOPPED, retry_after_ms=1000))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the border: every fault gets an answer
             reply = reply_error(error)
         status, body, reply_headers = reply
         await send(

@@ -79,18 +79,21 @@ class Guards:
         if not is_ours:
             raise NotPermitted(
                 f"the Host header names {name[:80]!r}, which is not this node; "
-                "configure it under hosts"
+                "list it under allowed_hosts in the configuration"
             )
         if len(self._hosts_known) < _HOSTS_KNOWN_MAX:
             self._hosts_known.add(raw)
 
     def _check_origin(self, raw: bytes, host: bytes) -> None:
         origin = raw.decode("latin-1").lower()
-        own = host.decode("latin-1").lower()
-        if origin in {f"http://{own}", f"https://{own}"} or origin in self._settings.origins:
+        scheme, _, place = origin.partition("://")
+        is_own = place == host.decode("latin-1").lower()
+        is_known = is_own or _name_of_host(place) in self._settings.hosts
+        if scheme in {"http", "https"} and is_known:
             return
         raise NotPermitted(
-            f"pages of origin {origin[:80]!r} may not call this node; configure it under origins"
+            f"pages of origin {origin[:80]!r} may not call this node; list their host under "
+            "allowed_hosts in the configuration"
         )
 
 

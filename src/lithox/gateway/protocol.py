@@ -156,8 +156,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         cycle = self.cycle
-        is_answering = cycle is not None and cycle.response_started
-        if self._is_receiving and not is_answering:
+        if self._is_in_headers:
+            # The cycle is that of the request before.
+            may_answer = cycle is None or cycle.response_complete
+        else:
+            may_answer = cycle is not None and not cycle.response_started
+        if self._is_receiving and may_answer:
             allowed = format_duration(self.settings.receive_ns)
             self._refuse(BadArguments(f"the request was not whole after {allowed}"))
         else:

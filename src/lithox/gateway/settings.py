@@ -27,8 +27,8 @@ class GatewaySettings:
     Attributes:
         host: address or name to listen on; no brackets around IPv6.
         port: 0 takes a free port.
-        hosts: further names the Host header may carry, lower case, without port.
-        origins: foreign web origins that may call, as browsers write them (`https://a.example`).
+        hosts: further names the Host header may carry, lower case, without port; web pages of
+            these hosts may call, too.
         body_bytes_max: largest request body; more is 413 before it is read.
         deploy_bytes_max: the same for a deploy, which carries whole files in base64.
         header_bytes_max: request line and all headers together.
@@ -42,7 +42,6 @@ class GatewaySettings:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     hosts: frozenset[str] = field(default_factory=frozenset[str])
-    origins: frozenset[str] = field(default_factory=frozenset[str])
     body_bytes_max: int = 1 << 20
     deploy_bytes_max: int = 24 << 20
     header_bytes_max: int = 16 << 10

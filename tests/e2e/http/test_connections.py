@@ -231,6 +231,25 @@ def test_a_request_that_never_becomes_whole_is_cut_off(start):
     run(work)
 
 
+@pytest.mark.parametrize("start", [HEAD, HEAD + JSON + b"Content-Length: 12\r\n\r\n", b"P"])
+@pytest.mark.parametrize("is_pipelined", [False, True])
+def test_the_second_request_of_a_connection_has_no_more_time_than_the_first(start, is_pipelined):
+    """A kept connection, too, is cut off when a request does not become whole."""
+
+    async def work(server: Running) -> None:
+        reader, writer = await server.connect()
+        writer.write(WHOLE + start if is_pipelined else WHOLE)
+        assert (await read_answer(reader))[0] == 200
+        if not is_pipelined:
+            writer.write(start)
+        status, code, message = status_and_error(await reader.read())
+        assert (status, code) == (400, "request.bad_arguments")
+        assert message == "the request was not whole after 300ms"
+        writer.close()
+
+    run(work, replace(SMALL, idle_ns=40_000_000_000))
+
+
 @pytest.mark.parametrize("start", [b"", b"\r\n", WHOLE, WHOLE + b"\r\n"])
 def test_a_silent_connection_ends(start):
     """Saying nothing, before or after a request, does not hold a connection for ever."""

@@ -307,8 +307,8 @@ def test_a_body_in_single_bytes_reads_like_a_whole_one():
             403,
             "request.not_permitted",
             (
-                "the Host header names 'evil.example', which is not this node; configure it under "
-                "hosts"
+                "the Host header names 'evil.example', which is not this node; list it "
+                "under allowed_hosts in the configuration"
             ),
         ),
         (
@@ -316,8 +316,8 @@ def test_a_body_in_single_bytes_reads_like_a_whole_one():
             403,
             "request.not_permitted",
             (
-                "pages of origin 'https://evil.example' may not call this node; configure it under "
-                "origins"
+                "pages of origin 'https://evil.example' may not call this node; list "
+                "their host under allowed_hosts in the configuration"
             ),
         ),
         ([("Origin", "null")], 403, "request.not_permitted", "pages of origin 'null'"),
@@ -389,10 +389,8 @@ def test_a_request_without_host_is_refused():
 
 def test_configured_hosts_and_origins_pass():
     """The operator's names are the node's names."""
-    settings = GatewaySettings(
-        hosts=frozenset({"node.example"}), origins=frozenset({"https://app.example"})
-    )
-    headers = [("Host", "node.example"), ("Origin", "https://app.example")]
+    settings = GatewaySettings(hosts=frozenset({"node.example", "app.example"}))
+    headers = [("Host", "node.example"), ("Origin", "https://app.example:8443")]
     assert send("GET", "/v1/node", headers=headers, settings=settings).status == 200
 
 
