@@ -40,6 +40,8 @@ async def measure_many(data: Path, *, rounds: int, seconds: float) -> None:
     p99 = Series(name="p99 latency at that rate", unit="us")
     busy = Series(name="store's group commit, main thread busy", unit="commits/s")
     idle = Series(name="store's group commit, main thread idle", unit="commits/s")
+    run_cpu = Series(name="processor time of a run, all threads", unit="us")
+    commit_cpu = Series(name="processor time of a bare commit, main thread idle", unit="us")
     store = GroupCommit(data / "store.db", captured, outstanding=CALLERS)
     async with lithox.Node(data / "node") as node:
         await prepare(node)
@@ -48,12 +50,16 @@ async def measure_many(data: Path, *, rounds: int, seconds: float) -> None:
         await store.rate(seconds=WARM_S, is_busy=False)
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
+            cpu_s = time.process_time()
             load = await closed_loop(lambda n: increment(node, n), callers=CALLERS, seconds=seconds)
+            run_cpu.add((time.process_time() - cpu_s) * 1e6 / (load.rate * seconds))
             runs.add(load.rate)
             p50.add(load.p50_us)
             p99.add(load.p99_us)
             busy.add(await store.rate(seconds=seconds, is_busy=True))
+            cpu_s = time.process_time()
             idle.add(await store.rate(seconds=seconds, is_busy=False))
+            commit_cpu.add((time.process_time() - cpu_s) * 1e6 / (idle.values[-1] * seconds))
     store.close()
     ratio = ratio_of(runs, busy)
     report(
@@ -64,8 +70,9 @@ async def measure_many(data: Path, *, rounds: int, seconds: float) -> None:
         ratio=ratio,
         reach="ratio at least 0.5",
         is_reached=ratio >= 0.5,
-        beside=[idle, p50, p99],
-        note=f"a commit: {captured.describe()}; the busy thread spins {SPIN_US} us at a time",
+        beside=[idle, p50, p99, run_cpu, commit_cpu],
+        note=f"ratio to the store with an idle main thread: {ratio_of(runs, idle):.3f}; "
+        f"a commit: {captured.describe()}; the busy thread spins {SPIN_US} us at a time",
     )
 
 

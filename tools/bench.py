@@ -55,6 +55,7 @@ ROWS = [
 def run_row(row: Row, rounds: int) -> list[dict[str, Any]] | None:
     """Returns the lines of one row, or None when its script broke; shows progress."""
     command = [str(PYTHON), "-m", row.module, *row.arguments, "--rounds", str(rounds)]
+    commit = bench_table.commit()
     words: list[str] = []
     found: list[dict[str, Any]] = []
     with (
@@ -76,7 +77,7 @@ def run_row(row: Row, rounds: int) -> list[dict[str, Any]] | None:
         listener.start()
         assert child.stdout is not None
         found += [
-            {"name": row.name, "at": now(), "rounds": rounds, **json.loads(line)}
+            {"name": row.name, "at": now(), "commit": commit, "rounds": rounds, **json.loads(line)}
             for line in child.stdout
         ]
         listener.join()
@@ -153,7 +154,7 @@ def main(arguments: list[str]) -> int:
             else:
                 rows += found
     result = keep(rows) if rows else read_latest()
-    bench_table.show(result)
+    bench_table.show({**result, "rows": rows} if options.only else result)
     if not options.show:
         print(f"{time.monotonic() - begun:.0f} s; kept in {LATEST.relative_to(ROOT)}")
     if options.write_docs:

@@ -33,7 +33,6 @@ def machine(where: Path) -> dict[str, Any]:
         "kernel": platform.release(),
         "file_system": _file_system(where),
         "python": platform.python_version(),
-        "commit": _commit(),
     }
     for name in PACKAGES:
         facts[name] = importlib.metadata.version(name)
@@ -63,7 +62,8 @@ def _file_system(where: Path) -> str:
     return kind
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Returns the commit that is checked out; work that is not committed is not in it."""
     asked = ["git", "rev-parse", "--short", "HEAD"]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
@@ -132,16 +132,16 @@ def show(result: dict[str, Any]) -> None:
         table.add_row(*columns[:-1], f"{columns[-1]} (load {row['load_average']})")
     console.print(table)
     for row in result["rows"]:
-        for line in remarks(row):
+        if lines := remarks(row):
+            console.print(f"{row['what']}", markup=False)
+        for line in lines:
             console.print(f"  {line}", markup=False)
 
 
 def remarks(row: dict[str, Any]) -> list[str]:
     """Returns what stands beside a row's figure, one line each."""
     lines = [f"{one['name']}: {series(one)}" for one in row["beside"]]
-    if row["note"]:
-        lines.append(row["note"])
-    return [f"{row['what']}: {line}" for line in lines]
+    return [*lines, row["note"]] if row["note"] else lines
 
 
 def page_part(result: dict[str, Any]) -> str:
@@ -152,14 +152,17 @@ def page_part(result: dict[str, Any]) -> str:
         "",
         "Machine: " + ", ".join(f"{name} {value}" for name, value in facts.items()) + ".",
         "",
-        "| " + " | ".join((*HEADS, "measured (UTC)", "load average")) + " |",
-        "|" + "---|" * (len(HEADS) + 2),
+        "| " + " | ".join((*HEADS, "measured (UTC)", "commit", "load average")) + " |",
+        "|" + "---|" * (len(HEADS) + 3),
     ]
     for row in result["rows"]:
-        columns = [*cells(row), row["at"], str(row["load_average"])]
+        columns = [*cells(row), row["at"], row["commit"], str(row["load_average"])]
         lines.append("| " + " | ".join(column.replace("|", "/") for column in columns) + " |")
     lines += ["", "Beside these:", ""]
-    lines += [f"- {line}" for row in result["rows"] for line in remarks(row)]
+    for row in result["rows"]:
+        if found := remarks(row):
+            lines.append(f"- {row['what']}")
+            lines += [f"  - {line}" for line in found]
     return "\n".join([*lines, "", END])
 
 
