@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from lithox.errors import BadArguments, InternalError
 from lithox.store.contract import Cell, Item, Range
-from lithox.store.engine import Engine, text_bytes
+from lithox.store.engine import Engine, check_text, text_bytes
 from lithox.store.recent import RecentChanges
 from lithox.store.snapshot import merge_items
 from lithox.store.views import EntityViews, View
@@ -221,11 +221,10 @@ class VisibleCells:
                 entity, key = cell
                 if entity != entity_now or changes is None:
                     entity_now = entity
-                    if not entity.isascii():
-                        _check_text(entity)
+                    check_text(entity)
                     changes = recent.changes_of(entity)
                 if not key.isascii():
-                    _check_text(key)
+                    check_text(key)
                 if type(value) is bytes:
                     value_bytes += len(value)
                 elif value is not None:
@@ -270,11 +269,3 @@ class VisibleCells:
         if undone:
             recent.log_undo(version, undone, value_bytes=undo_bytes)
         recent.log_changes(version, cells)
-
-
-def _check_text(text: str) -> None:
-    """Raises BadArguments if `text` cannot be stored."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise BadArguments("a name is valid Unicode; found a lone surrogate") from None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from lithox.errors import TransactionError
+from lithox.errors import BadArguments, TransactionError
 from lithox.store.contract import AuditRecord, Cell, Item, OnDone, Range, ResultRecord
 
 
@@ -137,6 +137,37 @@ class Engine(Protocol):
     def close(self) -> None:
         """Writes what is queued, reports it to the listener, releases everything. Blocks."""
         ...
+
+
+def check_text(text: str) -> None:
+    """Raises BadArguments if `text` has a lone surrogate, which no engine can store."""
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadArguments("a name is valid Unicode; found a lone surrogate") from None
+
+
+def make_storable(record: AuditRecord) -> AuditRecord:
+    """Returns `record` with any lone surrogate written as an escape.
+
+    Audit keeps what a stranger sent, and one text that cannot be stored would stop the writer.
+    """
+    texts = [record.identity, record.act, record.entity, record.outcome, record.detail]
+    if "".join(texts).isascii():
+        return record
+    identity, act, entity, outcome, detail = (
+        text.encode("utf-8", "backslashreplace").decode() for text in texts
+    )
+    return AuditRecord(
+        at_ns=record.at_ns,
+        identity=identity,
+        act=act,
+        entity=entity,
+        outcome=outcome,
+        detail=detail,
+    )
 
 
 def text_bytes(text: str) -> int:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import Final
 
 from lithox.store.contract import ResultRecord
-from lithox.store.engine import Engine, ResultKey, key_of_result
+from lithox.store.engine import Engine, ResultKey, check_text, key_of_result
 
 RESULTS_KNOWN_MAX: Final = 16_384
 """Answers of the engine (absent ones included) remembered, so that a submit need not ask again."""
@@ -50,8 +50,19 @@ class VisibleResults:
             self._counts[account] = count
         return count
 
+    def prepare(self, record: ResultRecord) -> None:
+        """Does all of `put` that can fail: reads what `record` replaces, checks its texts.
+
+        Raises:
+            BadArguments: a text cannot be stored.
+            StoreUnavailable, StoreCorrupt: the older record cannot be read.
+        """
+        for text in (record.identity, record.entity, record.request_id, record.account):
+            check_text(text)
+        self.find(key_of_result(record))
+
     def put(self, version: int, record: ResultRecord) -> None:
-        """Makes `record` visible, in place of an older one under the same id."""
+        """Makes `record`, just prepared, visible in place of an older one under the same id."""
         key = key_of_result(record)
         self._uncount(self.find(key))
         if record.account in self._counts:

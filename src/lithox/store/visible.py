@@ -22,7 +22,14 @@ from typing import Any, Final
 from lithox.errors import StoreUnavailable, TransactionError
 from lithox.store.cells import VisibleCells
 from lithox.store.contract import AuditRecord, Cell, Commit, OnDone, Post, Range, ResultRecord
-from lithox.store.engine import AuditPart, Engine, Part, ResultKey, key_of_result
+from lithox.store.engine import (
+    AuditPart,
+    Engine,
+    Part,
+    ResultKey,
+    key_of_result,
+    make_storable,
+)
 from lithox.store.recent import RecentChanges
 from lithox.store.results import VisibleResults
 from lithox.store.snapshot import StableView
@@ -142,9 +149,13 @@ class VisibleStore:
             return self.visible_version
         version = self._next_version
         writes = commit.writes
+        if commit.result is not None:
+            # First, since it may read the disk and fail; what follows `apply` may not.
+            self._results.prepare(commit.result)
         value_bytes = self._cells.apply(version, writes)
         if commit.result is not None:
             self._results.put(version, commit.result)
+            value_bytes += len(commit.result.answer)
         self._queue(Part(version, writes, commit.result, value_bytes, on_done))
         self._commits += 1
         return version
@@ -173,7 +184,7 @@ class VisibleStore:
         return len(expired)
 
     def record_audit(self, record: AuditRecord) -> None:
-        part = AuditPart(self._next_audit_sequence, record)
+        part = AuditPart(self._next_audit_sequence, make_storable(record))
         self._next_audit_sequence += 1
         self._audit.append(part)
         if len(self._audit) > AUDIT_PENDING_MAX:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from lithox.errors import BadArguments
 from lithox.store.contract import AuditRecord, Commit, ResultRecord
 from tests.conformance.store.worlds import Answers, World
 
@@ -9,7 +12,7 @@ from tests.conformance.store.worlds import Answers, World
 def make_result(request_id: str, *, account: str = "acc", expires_ns: int = 100) -> ResultRecord:
     return ResultRecord(
         identity="alice", entity="a", request_id=request_id, account=account,
-        asked_digest=b"\x01", answer=request_id.encode(), expires_ns=expires_ns,
+        asked_digest=b"\x01", answer=request_id.encode("utf-8", "replace"), expires_ns=expires_ns,
     )  # fmt: skip
 
 
@@ -107,3 +110,26 @@ def test_audit_alone_becomes_durable(world: World) -> None:
     world.store.record_audit(make_audit(1))
     world.wait_until(lambda: world.store.statistics()["audit_pending"] == 0)
     assert world.store.read_audit(9) == [make_audit(1)]
+
+
+def test_audit_of_unstorable_text_is_escaped(world: World) -> None:
+    """A lone surrogate that a stranger sent is kept as an escape, and harms no commit."""
+    world.store.record_audit(
+        AuditRecord(at_ns=1, identity="i", act="call", entity="ü\ud800", outcome="refused")
+    )
+    world.put("a", k="1")
+    world.reopen()
+    assert [record.entity for record in world.store.read_audit(9)] == ["ü\\ud800"]
+
+
+def test_unstorable_result_is_refused_alone(world: World) -> None:
+    """A result whose id cannot be stored is refused, and nothing of its commit is visible."""
+    world.hold()
+    submit(world, make_result("good"))
+    commit = Commit(0, writes={("a", "k"): b"1"}, result=make_result("bad\ud800"))
+    with pytest.raises(BadArguments):
+        world.store.submit(commit, Answers().add)
+    assert world.store.open_snapshot().find("a", "k") is None
+    world.release()
+    world.settle()
+    assert world.store.find_result("alice", "a", "good") is not None

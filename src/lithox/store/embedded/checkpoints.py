@@ -55,7 +55,11 @@ class Checkpoints:
         self._rows += rows
         if self._rows % self._look_rows >= rows:
             return
-        self.log_pages, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        try:
+            self.log_pages, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        except apsw.Error:
+            self.failures += 1
+            return
         if self.log_pages >= self._log_pages_max:
             self._copy()
 
