@@ -34,7 +34,7 @@ class Step(NamedTuple):
     kind: StepKind
     data: bytes = b""
     code: str = ""
-    """For ENDED: `guest.out_of_fuel`, `guest.out_of_memory`, `guest.trapped`, `guest.protocol`."""
+    """For ENDED: `guest.out_of_` fuel, memory, calls or output; `guest.trapped`; `guest.protocol`."""
     detail: str = ""
 
 
@@ -73,7 +73,7 @@ class Guest(Protocol):
         ...
 
     def charge(self, fuel: int) -> None:
-        """Burns `fuel` of its allowance on behalf of a callee. Only while it waits for an answer."""
+        """Burns `fuel` of its allowance for a callee. Only while it waits for an answer."""
         ...
 
     def close(self) -> None:
