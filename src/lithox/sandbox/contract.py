@@ -34,7 +34,7 @@ class Step(NamedTuple):
     kind: StepKind
     data: bytes = b""
     code: str = ""
-    """For ENDED: `guest.out_of_` fuel, memory, calls or output; `guest.trapped`; `guest.protocol`."""
+    """For ENDED: `guest.trapped`, `guest.protocol`, `guest.out_of_` fuel, memory, calls, output."""
     detail: str = ""
 
 
