@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import lithox
@@ -33,6 +34,4 @@ async def _count_up(folder: Path) -> list[int]:
 
 def test_an_entity_may_have_any_number_of_keys(tmp_path: Path) -> None:
     """A run finds all keys of its entity, whatever their number, and ends."""
-    import asyncio
-
     assert asyncio.run(_count_up(tmp_path)) == list(range(1, KEYS_MAX + 1))
