@@ -1,25 +1,17 @@
-"""The tools speak clearly: steps, gates, benchmarks, and what cannot be installed."""
+"""The tools speak clearly: steps, gates, and what cannot be installed."""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.repo.checkout import ROOT
+import tests.repo.checkout  # noqa: F401 - puts tools/ on the path
 
 import check  # isort: skip  (tools/ is put on the path by checkout)
 import console  # isort: skip
 import system_packages  # isort: skip
-
-# Not by import: `bench` is also the folder of the benchmarks themselves.
-_SPEC = importlib.util.spec_from_file_location("tools_bench", ROOT / "tools" / "bench.py")
-assert _SPEC
-assert _SPEC.loader
-bench = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(bench)
 
 
 def test_a_step_that_ends_well_keeps_its_output_in_the_log(
@@ -80,16 +72,6 @@ def test_one_closed_gate_fails_the_check(
     assert "quiet" not in out
     assert check.main(["good"]) == 0
     assert check.main(["sideways"]) == 2
-
-
-def test_figures_are_told_from_words() -> None:
-    """Only a JSON object with a figure is kept; a series is printed by its median and range."""
-    assert bench._parse("warming up\n") is None
-    assert bench._parse("[1]") is None
-    assert bench._parse('{"other": 1}') is None
-    series = {"name": "", "unit": "1/s", "median": 12345.6, "low": 1.0, "high": 2.0}
-    row = bench._row({"what": "calls", "figure": series, "note": "", "reach": 5})
-    assert row.split() == ["calls", "12,346", "1/s", "(1", "to", "2)", "reach", "5"]
 
 
 def test_nothing_is_installed_without_the_right_to(
