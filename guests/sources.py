@@ -83,7 +83,8 @@ def _fetch(progress: Callable[[str], None]) -> Path:
             raise BuildError(
                 f"pip could not fetch the source distribution of lupa {LUPA_VERSION}.\n"
                 "Check the network and pip's index settings (`pip config list`), or put the file\n"
-                f"  {archive.name}\ninto {archive.parent} yourself. pip said:\n{done.stderr[-2000:]}"
+                f"  {archive.name}\ninto {archive.parent} yourself. pip said:\n"
+                f"{done.stderr[-2000:]}"
             )
         if sha256_of(found) != LUPA_SHA256:
             raise BuildError(f"{found.name} is not the pinned file; expected {LUPA_SHA256}")

@@ -28,7 +28,8 @@ _Noreturn void lx_abort(void) {
 int lx_integer_text(char *to, long long value) {
   char digits[20];
   int count = 0, len = 0;
-  unsigned long long rest = value < 0 ? 0ull - (unsigned long long)value : (unsigned long long)value;
+  unsigned long long rest = (unsigned long long)value;
+  if (value < 0) rest = 0ull - rest;
   do {
     digits[count++] = (char)('0' + rest % 10);
     rest /= 10;

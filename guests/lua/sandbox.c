@@ -73,8 +73,10 @@ static int require_module(lua_State *L) {
   if (lua_getfield(L, 2, name) != LUA_TNIL && lua_toboolean(L, -1)) return 1;
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   if (lua_getfield(L, -1, name) == LUA_TNIL)
-    return luaL_error(L, "module '%s' not found: this version loads no modules beside the handler's"
-                         " own; put its functions into package.preload or into the same file", name);
+    return luaL_error(L,
+                      "module '%s' not found: this version loads no modules beside the handler's "
+                      "own; put its functions into package.preload or into the same file",
+                      name);
   lua_pushvalue(L, 1);
   lua_pushliteral(L, ":preload:");
   lua_call(L, 2, 1);

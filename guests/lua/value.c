@@ -359,7 +359,8 @@ static void put_any(lua_State *L, int index) {
       if (lua_isinteger(L, index)) lx_put_integer(L, b, lua_tointeger(L, index));
       else {
         double value = lua_tonumber(L, index);
-        if (!isfinite(value)) refuse(L, isnan(value) ? "NaN is not a value" : "infinity is not a value");
+        if (isnan(value)) refuse(L, "NaN is not a value");
+        if (isinf(value)) refuse(L, "infinity is not a value");
         put_float(L, b, value);
       }
       return;
@@ -405,7 +406,7 @@ static int is_plain(lua_State *L, int index) {
 }
 
 /*
-** Writes the value at `index` of the stack. Raises "<name>.<path>: <problem>" when it is not a value.
+** Writes the value at `index` of the stack. Raises "<name>.<path>: <problem>" when it is no value.
 */
 void lx_put_value(lua_State *L, LxBuffer *b, int index, const LxName *name) {
   writer.buffer = b;

@@ -1,7 +1,7 @@
 """Reads the Markdown cases of `cases/`: a heading, the code, and what must come of it.
 
 ## name of the case
-```lua            (```lua shared: also run on stock Lua 5.4)
+```lua            (a heading that ends with "(shared)": also on stock Lua 5.4)
 body of the handler; `self` and `...` are its arguments
 ```
 ```answer         JSON of the returned value, or
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 FOLDER: Final = Path(__file__).with_name("cases")
-_BLOCK: Final = re.compile(r"^```(\w+)( shared)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +39,8 @@ def read_cases() -> list[Case]:
     for path in sorted(FOLDER.glob("*.md")):
         for part in path.read_text().split("\n## ")[1:]:
             heading, _, rest = part.partition("\n")
-            blocks = {match[1]: match[3] for match in _BLOCK.finditer(rest)}
-            is_shared = any(match[2] for match in _BLOCK.finditer(rest))
+            blocks = {match[1]: match[2] for match in _BLOCK.finditer(rest)}
+            is_shared = heading.endswith("(shared)")
             name = f"{path.stem}: {heading}"
             found.append(Case(name=name, is_shared=is_shared, blocks=blocks))
     return found
