@@ -97,11 +97,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_receiving = False
         super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self._is_receiving and self._timer is None and not self.transport.is_closing():
-            self._arm()
-
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._write_timer is None:

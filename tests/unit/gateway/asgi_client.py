@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from lithox.gateway.app import Gateway
+from lithox.gateway.settings import GatewaySettings
+from tests.unit.gateway.fake_node import FakeNode
 
 
 @dataclass(frozen=True)
@@ -87,3 +90,11 @@ class AsgiClient:
             return Got(0, {}, b"")
         found = {name.decode(): value.decode() for name, value in messages[0]["headers"]}
         return Got(messages[0]["status"], found, messages[1]["body"])
+
+
+def send(method: str, target: str | bytes, body: Any = None, **kwargs: Any) -> Got:
+    """Sends one request to a fresh gateway over a fresh fake node, or over `node`."""
+    node = kwargs.pop("node", None) or FakeNode()
+    settings = kwargs.pop("settings", GatewaySettings())
+    client = AsgiClient(Gateway(node, settings))
+    return asyncio.run(client.send(method, target, body, **kwargs))
