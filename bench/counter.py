@@ -6,6 +6,7 @@ many machines and a sync there costs nothing.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import tempfile
@@ -48,5 +49,4 @@ def increment(node: lithox.Node, number: int) -> Awaitable[object]:
 async def prepare(node: lithox.Node) -> None:
     """Deploys the counter and makes every entity, so that rounds only change state."""
     await node.deploy(BUNDLE)
-    for index in range(ENTITIES):
-        await node.call(f"counter/e{index}", HANDLER)
+    await asyncio.gather(*[node.call(f"counter/e{index}", HANDLER) for index in range(ENTITIES)])

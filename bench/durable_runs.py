@@ -40,6 +40,7 @@ async def measure_many(data: Path, *, rounds: int, seconds: float) -> None:
     p99 = Series(name="p99 latency at that rate", unit="us")
     busy = Series(name="store's group commit, main thread busy", unit="commits/s")
     idle = Series(name="store's group commit, main thread idle", unit="commits/s")
+    loaded = Series(name="store's group commit, a run's time before each", unit="commits/s")
     run_cpu = Series(name="processor time of a run, all threads", unit="us")
     commit_cpu = Series(name="processor time of a bare commit, main thread idle", unit="us")
     store = GroupCommit(data / "store.db", captured, outstanding=CALLERS)
@@ -47,18 +48,20 @@ async def measure_many(data: Path, *, rounds: int, seconds: float) -> None:
         await prepare(node)
         await store.fill()
         await closed_loop(lambda n: increment(node, n), callers=CALLERS, seconds=WARM_S)
-        await store.rate(seconds=WARM_S, is_busy=False)
+        await store.rate(seconds=WARM_S)
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
-            cpu_s = time.process_time()
+            cpu_s, loop_s = time.process_time(), time.thread_time()
             load = await closed_loop(lambda n: increment(node, n), callers=CALLERS, seconds=seconds)
+            work_us = (time.thread_time() - loop_s) * 1e6 / (load.rate * seconds)
             run_cpu.add((time.process_time() - cpu_s) * 1e6 / (load.rate * seconds))
             runs.add(load.rate)
             p50.add(load.p50_us)
             p99.add(load.p99_us)
+            loaded.add(await store.rate(seconds=seconds, work_us=work_us))
             busy.add(await store.rate(seconds=seconds, is_busy=True))
             cpu_s = time.process_time()
-            idle.add(await store.rate(seconds=seconds, is_busy=False))
+            idle.add(await store.rate(seconds=seconds))
             commit_cpu.add((time.process_time() - cpu_s) * 1e6 / (idle.values[-1] * seconds))
     store.close()
     ratio = ratio_of(runs, busy)
@@ -70,8 +73,9 @@ async def measure_many(data: Path, *, rounds: int, seconds: float) -> None:
         ratio=ratio,
         reach="ratio at least 0.5",
         is_reached=ratio >= 0.5,
-        beside=[idle, p50, p99, run_cpu, commit_cpu],
-        note=f"ratio to the store with an idle main thread: {ratio_of(runs, idle):.3f}; "
+        beside=[idle, loaded, p50, p99, run_cpu, commit_cpu],
+        note=f"ratio to the store with an idle main thread {ratio_of(runs, idle):.3f}, with a "
+        f"run's time before each commit {ratio_of(runs, loaded):.3f}; "
         f"a commit: {captured.describe()}; the busy thread spins {SPIN_US} us at a time",
     )
 

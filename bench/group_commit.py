@@ -2,12 +2,15 @@
 
 `capture` records the commits of real runs (cells read and written, values). `GroupCommit` replays
 them on a store of its own: 64 outstanding, each answered by the next one as soon as it is durable,
-all from the loop's thread. The thread is kept in one of two ways between submits:
+all from the loop's thread. The thread is kept in one of three ways between submits:
 
-    idle   it sleeps in the loop's poll; the writer's thread has the interpreter to itself
-    busy   it never sleeps: it executes Python (reads a clock in a loop) for SPIN_US, lets the loop
-           look for what has become durable, and spins again, as a thread does that has runs to
-           dispatch. Nothing that is ready to be submitted waits for more than one spin.
+    idle    it sleeps in the loop's poll; the writer's thread has the interpreter to itself
+    busy    it never sleeps: it executes Python (reads a clock in a loop) for SPIN_US, lets the loop
+            look for what has become durable, and spins again, as a thread does that has runs to
+            dispatch. Nothing that is ready to be submitted waits for more than one spin.
+    loaded  before each submit it executes Python for as long as the loop's thread took for a run
+            (given as `work_us`), and sleeps when all that are outstanding wait for the disk: what
+            a dispatcher of that cost would reach if it lost nothing to waiting
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import lithox
-from bench.counter import increment, prepare
+from bench.counter import CALLERS, increment, prepare
 from lithox.store.contract import Commit, Store
 from lithox.store.embedded.store import EmbeddedStore
 
@@ -61,8 +64,8 @@ async def capture(data: Path) -> Captured:
         cast("Any", store).submit = listen
         await prepare(node)
         first, found = found, []
-        for number in range(CAPTURED):
-            await increment(node, number)
+        for number in range(0, CAPTURED, CALLERS):
+            await asyncio.gather(*[increment(node, number + index) for index in range(CALLERS)])
         return Captured(first=first, steady=found)
 
 
@@ -89,15 +92,14 @@ class GroupCommit:
         if store.submit(commit, on_done) is None:
             raise SystemExit("a replayed commit was refused; nothing else writes to this store")
 
-    async def rate(self, *, seconds: float, is_busy: bool) -> float:
+    async def rate(self, *, seconds: float, is_busy: bool = False, work_us: float = 0) -> float:
         """Returns durable commits a second over `seconds`."""
         loop, steady = self._loop, self._captured.steady
         ended = loop.create_future()
         durable, out, end = 0, 0, time.perf_counter() + seconds
 
         def send() -> None:
-            nonlocal out
-            out += 1
+            _spin(work_us)
             commit = steady[self._next % len(steady)]
             self._next += 1
             self._submit(commit, on_done)
@@ -109,19 +111,20 @@ class GroupCommit:
             durable += 1
             out -= 1
             if time.perf_counter() < end:
-                send()
+                out += 1
+                # Work for each in a turn of the loop of its own, as the dispatcher's pump takes.
+                loop.call_soon(send) if work_us else send()
             elif out == 0:
                 ended.set_result(None)
 
         def spin() -> None:
-            spin_end = time.perf_counter_ns() + SPIN_US * 1000
-            while time.perf_counter_ns() < spin_end:
-                pass
+            _spin(SPIN_US)
             if not ended.done():
                 loop.call_soon(spin)
 
         begun = time.perf_counter()
-        for _ in range(self._outstanding):
+        out = self._outstanding
+        for _ in range(out):
             send()
         if is_busy:
             loop.call_soon(spin)
@@ -131,3 +134,10 @@ class GroupCommit:
     def close(self) -> None:
         """Closes the store. Blocks."""
         self._store.close()
+
+
+def _spin(duration_us: float) -> None:
+    """Executes Python for `duration_us`, holding the interpreter lock as far as it may."""
+    end = time.perf_counter_ns() + round(duration_us * 1000)
+    while time.perf_counter_ns() < end:
+        pass
