@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -40,6 +41,9 @@ from lithox.store.visible import Options
 
 STORE_NAME: Final = "lithox.db"
 CACHE_NAME: Final = "cache"
+SWITCH_INTERVAL_S: Final = 0.00005
+"""How long a busy thread may keep Python's lock while the store's writer waits for it. Source:
+docs/decisions/0003-store-writer.md (with Python's 5 ms a busy loop cuts group commit by ten)."""
 CLOSE_GRACE_S: Final = 10.0
 """How long `close` lets running requests end by themselves before it ends them."""
 SWEEP_INTERVAL_S: Final = 60.0
@@ -106,6 +110,9 @@ class Node:
             raise InternalError("lithox needs its assertions: run without -O")
         loop = asyncio.get_running_loop()
         self._loop = loop
+        # For the whole process, which is why it is told in `docs/how-to/embed-in-python.md`.
+        if sys.getswitchinterval() > SWITCH_INTERVAL_S:
+            sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._lock = DirectoryLock.open(self.data)
         try:
             self._store: Store = EmbeddedStore.open(
