@@ -111,8 +111,10 @@ def test_a_kill_while_the_log_is_folded_in_loses_nothing(
         caller.last_max = 20
     with serving(data, crash_at=point) as served:
         run_together(callers, served)
-        # Where the load was too small for a checkpoint, closing makes one.
-        assert served.stop(signal.SIGTERM) == -signal.SIGKILL
+        # The log is folded in when the node is idle, which it is now, or when it closes.
+        is_idle_enough = point.startswith("checkpoint")
+        status = served.wait() if is_idle_enough else served.stop(signal.SIGTERM)
+        assert status == -signal.SIGKILL
     with serving(data) as served:
         check_kept(served, callers)
         repeat_all(served, callers)
