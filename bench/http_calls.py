@@ -118,8 +118,14 @@ def main() -> None:
             http_server._wait_ready(port)
             for number in range(arguments.rounds):
                 own = subprocess.run(
-                    [sys.executable, __file__, "--seconds", str(arguments.seconds)]
-                    + ["--in-process", str(folder / f"own{number}")],
+                    [
+                        sys.executable,
+                        __file__,
+                        "--seconds",
+                        str(arguments.seconds),
+                        "--in-process",
+                        str(folder / f"own{number}"),
+                    ],
                     check=True,
                     capture_output=True,
                     text=True,
