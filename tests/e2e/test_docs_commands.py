@@ -2,12 +2,16 @@
 
 Each document gets an empty folder in which `examples` is that of the checkout, and a port of its
 own in place of 7070. Processes shown with `&` must say that they are ready before the next command
-runs, and must end well when they are asked to.
+runs, and must end well when they are asked to. A block of code whose first line is a comment with a
+path in a folder (`-- shop/stock.lua`) is a file the reader writes. A command below which a line
+begins with `lithox: ` is shown failing: it must fail, with that line. `…` stands for what differs
+each time.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -20,12 +24,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import Shown, shown_commands
+from tests.documents import Shown, shown_commands, split
 from tests.repo.checkout import ROOT
 
 SHOWN_PORT = "7070"
 SECONDS_MAX = 50
 DOCUMENTS = sorted({shown.where.rsplit(":", 1)[0] for shown in shown_commands()})
+FAILURE_MARK = "lithox: "
+FILE_MARK = re.compile(r"(?:--|#) ([a-z_]+/[a-z_]+\.[a-z]+)$")
 LITHOX = Path(sys.executable).with_name("lithox")
 
 
@@ -34,6 +40,11 @@ def free_port() -> str:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return str(one.getsockname()[1])
+
+
+def is_as_shown(line: str, shown: str) -> bool:
+    """Returns whether a printed line is the one a document shows; `…` there is anything."""
+    return re.fullmatch(".+".join(map(re.escape, shown.split("…"))), line) is not None
 
 
 class Reader:
@@ -111,10 +122,23 @@ class Reading:
             check=False,
         )
         told = f"{shown.where}: {shown.command}\n{done.stdout}{done.stderr}"
-        assert done.returncode == 0, told
         expected = [line for line in shown.output if line.strip()]
+        is_failing = any(line.startswith(FAILURE_MARK) for line in expected)
+        assert (done.returncode != 0) is is_failing, told
+        printed = done.stderr if is_failing else done.stdout
         if expected:
-            assert [line for line in done.stdout.splitlines() if line.strip()] == expected, told
+            found = [line for line in printed.splitlines() if line.strip()]
+            assert len(found) == len(expected), told
+            assert all(map(is_as_shown, found, expected)), told
+
+    def write_files(self, document: Path) -> None:
+        """Writes the files that the document has its reader write."""
+        for block in split(document.read_text("utf-8"))[1]:
+            found = FILE_MARK.match(block.lines[0]) if block.lines else None
+            if found is not None:
+                path = self.folder / found[1]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("\n".join(block.lines) + "\n", "utf-8")
 
     def end(self) -> list[int]:
         """Asks every background process to end; returns their statuses."""
@@ -147,6 +171,33 @@ def test_what_is_shown_works(document: str, reading: Reading) -> None:
     shown = [one for one in shown_commands() if one.where.rsplit(":", 1)[0] == document]
     if any(one.command.startswith("curl") for one in shown) and not shutil.which("curl"):
         pytest.skip("curl is not installed")
+    reading.write_files(ROOT / document)
     for one in shown:
         reading.type(one)
     assert set(reading.end()) <= {0}
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_shown_python_program_prints_what_is_shown(tmp_path: Path) -> None:
+    """The program in docs/how-to/embed-in-python.md runs as it stands."""
+    blocks = split((ROOT / "docs" / "how-to" / "embed-in-python.md").read_text("utf-8"))[1]
+    program, printed = ("\n".join(block.lines) for block in blocks)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.returncode) == (printed, 0), done.stderr
+
+
+def test_shown_output_is_really_compared() -> None:
+    """A line that differs is not as shown, and dots stand for something, never for nothing."""
+    assert is_as_shown("by process 12; stop", "by process …; stop")
+    assert not is_as_shown("by process ; stop", "by process …; stop")
+    assert not is_as_shown("by process 12; go", "by process …; stop")
+    assert not is_as_shown("5", "6")
