@@ -40,7 +40,7 @@ from demo_report import Stage, print_report
 EXAMPLE: Final = Path(__file__).resolve().parent.parent / "examples" / "records"
 CONNECTIONS: Final = 64
 CALLERS_PER_TENANT: Final = 2
-ALONE_SHARE: Final = 0.2
+ALONE_SHARE: Final = 0.3
 """Of the records, at the beginning and again at the end."""
 KILL_SHARE: Final = 0.5
 REPEATED_MAX: Final = 1000
