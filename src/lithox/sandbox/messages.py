@@ -27,7 +27,9 @@ OUTCOME_RETURNED: Final = 0
 OUTCOME_RAISED: Final = 1
 
 CALL_GET: Final = "get"  # [0, "get", key] -> [0, value | nil]
-CALL_SCAN: Final = "scan"  # [0, "scan", prefix, after, limit, writes] -> [0, [[key, value]...], more]
+CALL_SCAN: Final = (
+    "scan"  # [0, "scan", prefix, after, limit, writes] -> [0, [[key, value]...], more]
+)
 CALL_CALL: Final = "call"
 # [0, "call", entity, handler, args, reads, scans, writes] -> [0, value, changed]; changed: bool,
 # true when a cycle of calls has changed the caller's own state, so its cache must be dropped.
