@@ -2,7 +2,7 @@
 
 wrk is a closed loop: when the server stalls, wrk sends less, and a stall hides in requests that
 were never made. Here latency counts from when a request was due. Connections are kept; a request
-that finds none free opens one more.
+that finds none free opens one more, up to CONNECTIONS_MAX, and then waits for one.
 
 Usage: python -m bench.http_load HOST PORT --rate R [--seconds 2] [--token TOKEN]
 Prints one JSON line {"rate", "p50_us", "p99_us"}.
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections import deque
 from dataclasses import asdict
 from typing import Final, cast
 
@@ -22,7 +21,8 @@ import uvloop
 from bench.counter import HANDLER, ORDER
 from bench.loads import open_loop
 
-CONNECTIONS_MAX: Final = 2048
+CONNECTIONS_MAX: Final = 512
+CONNECTIONS_FIRST: Final = 64
 _END_OF_HEADERS: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
 
@@ -49,7 +49,8 @@ class Connection(asyncio.Protocol):
         length = int(lower[begin:].split(b"\r\n", 1)[0])
         if len(body) >= length and self._answer is not None:
             answer, self._answer, self._received = self._answer, None, b""
-            answer.set_result(head[:12])
+            if not answer.done():
+                answer.set_result(head[:12])
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():
@@ -68,7 +69,7 @@ class Client:
 
     def __init__(self, host: str, port: int, token: str | None) -> None:
         self._host, self._port = host, port
-        self._free: deque[Connection] = deque()
+        self._free: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
         self._opened = 0
         credit = f"Authorization: Bearer {token}\r\n" if token else ""
         self._messages = [
@@ -81,28 +82,26 @@ class Client:
 
     async def open(self) -> None:
         """Opens one more connection and leaves it free."""
-        if self._opened >= CONNECTIONS_MAX:
-            raise SystemExit(f"{CONNECTIONS_MAX} requests wait at once: an overrun")
         self._opened += 1
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(Connection, self._host, self._port)
-        self._free.append(connection)
+        self._free.put_nowait(connection)
 
     async def call(self, number: int) -> None:
         """Makes request number `number`; ends the process when it is refused."""
-        while not self._free:
+        if self._free.empty() and self._opened < CONNECTIONS_MAX:
             await self.open()
-        connection = self._free.pop()
+        connection = await self._free.get()
         status = await connection.ask(self._messages[number % len(self._messages)])
         if not status.endswith(b"200"):
             raise SystemExit(f"the server answered {status.decode()}")
-        self._free.append(connection)
+        self._free.put_nowait(connection)
 
 
 async def load(options: argparse.Namespace) -> None:
     """Opens some connections, then loads."""
     client = Client(options.host, options.port, options.token)
-    for _ in range(64):
+    for _ in range(CONNECTIONS_FIRST):
         await client.open()
     found = await open_loop(client.call, rate=options.rate, seconds=options.seconds)
     print(json.dumps(asdict(found)))

@@ -66,8 +66,20 @@ def measure_guest(rounds: int, cache: Path) -> None:
             ratio=ratio_of(figure, copy),
             reach="at most 60 us",
             is_reached=figure.median <= START_MAX_US,
-            beside=[collect(found, "run_nothing", "us"), collect(found, "run_counter", "us")],
         )
+    whole = collect(found, "run_nothing", "us")
+    report(
+        row=4,
+        what="start, run and end of an empty handler, one after another",
+        figure=whole,
+        yardstick=copy,
+        ratio=ratio_of(whole, copy),
+        reach="at most 60 us",
+        is_reached=whole.median <= START_MAX_US,
+        beside=[collect(found, "run_counter", "us")],
+        note="an upper bound of the start alone, in memory that the processor has at hand; the "
+        "two rows above start hundreds before the first of them runs",
+    )
     figure = collect(found, "system_call", "us")
     call = yardstick("empty_c_call_us", "one empty call into C")
     report(

@@ -73,7 +73,7 @@ def amount(value: float | None) -> str:
     """Returns a number as people read it: three digits that count."""
     if value is None:
         return "-"
-    if value >= 1000:
+    if value >= 99.5:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
