@@ -38,7 +38,7 @@ from demo_records import RECORDS_MIN, Record, Totals, collect_records, sum_up
 from demo_report import Stage, print_report
 
 EXAMPLE: Final = Path(__file__).resolve().parent.parent / "examples" / "records"
-CONNECTIONS: Final = 64
+CONNECTIONS: Final = 32
 CALLERS_PER_TENANT: Final = 2
 ALONE_SHARE: Final = 0.3
 """Of the records, at the beginning and again at the end."""
@@ -115,7 +115,9 @@ class Demo:
         await self._feeder.feed(self._node.door("loader"), repeated, "repeated")
         outcome.codes = {name: dict(one.codes) for name, one in self._tenants.items()}
         self._stage.say("asking for every total")
-        found = await read_totals(self._node.door("loader"), outcome.expected)
+        found = await read_totals(
+            self._node.door("loader"), self._node.door("operator"), outcome.expected
+        )
         outcome.differences = differences(outcome.expected, found)
 
     async def _feed(

@@ -12,8 +12,6 @@ from demo_records import Record, Totals
 
 CONNECTIONS: Final = 8
 PATHS_PER_QUESTION: Final = 200
-HASHES_PER_QUESTION: Final = 15
-"""A transaction has at most 16 entities, and the one that asks counts."""
 DIFFERENCES_SHOWN_MAX: Final = 10
 
 Question = tuple[str, list[Any]]
@@ -33,9 +31,7 @@ async def find_missing(door: Door, records: Iterable[Record]) -> list[Record]:
     for dist, by_path in by_dist.items():
         paths = list(by_path)
         for start in range(0, len(paths), PATHS_PER_QUESTION):
-            questions.append(
-                (f"dist/{dist}:missing", [paths[start : start + PATHS_PER_QUESTION]])
-            )
+            questions.append((f"dist/{dist}:missing", [paths[start : start + PATHS_PER_QUESTION]]))
     missing: list[Record] = []
     for (target, _), paths in await _ask_all(door, questions):
         dist = target.removeprefix("dist/").removesuffix(":missing")
@@ -43,21 +39,30 @@ async def find_missing(door: Door, records: Iterable[Record]) -> list[Record]:
     return missing
 
 
-async def read_totals(door: Door, expected: Totals) -> Totals:
-    """Returns what the node has for every distribution and content that `expected` names."""
+async def read_totals(loader: Door, operator: Door, expected: Totals) -> Totals:
+    """Returns what the node has for every distribution and content that `expected` names.
+
+    Distributions are asked by their handler, contents read one by one as an operator reads state.
+    """
     found = Totals(Counter(), Counter(), Counter())
     questions: list[Question] = [(f"dist/{dist}:totals", []) for dist in expected.files]
-    for (target, _), totals in await _ask_all(door, questions):
+    for (target, _), totals in await _ask_all(loader, questions):
         dist = target.removeprefix("dist/").removesuffix(":totals")
         found.files[dist] = totals["files"]
         found.bytes[dist] = totals["bytes"]
-    hashes = list(expected.references)
-    questions = [
-        (f"auditor/{number}:references", [hashes[start : start + HASHES_PER_QUESTION]])
-        for number, start in enumerate(range(0, len(hashes), HASHES_PER_QUESTION))
-    ]
-    for (_, (asked,)), counts in await _ask_all(door, questions):
-        found.references.update(dict(zip(asked, counts, strict=True)))
+    waiting = deque(expected.references)
+
+    async def work() -> None:
+        connection = await Connection.open(operator)
+        while waiting:
+            content = waiting.popleft()
+            reply = (await connection.get(f"/v1/state/content/{content}:references")).decode()
+            if "value" not in reply and reply.get("status") != "request.not_found":
+                raise UnansweredError(f"content/{content}: {reply}")
+            found.references[content] = reply.get("value", 0)
+        connection.close()
+
+    await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
     return found
 
 

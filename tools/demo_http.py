@@ -70,14 +70,21 @@ class Connection(asyncio.Protocol):
         Raises:
             GoneError: the connection ended first.
         """
-        if self._is_lost or self._transport is None:
-            raise GoneError("the connection has ended")
         body = json.dumps({"args": args}).encode()
         key = f"Idempotency-Key: {request_id}\r\n" if request_id else ""
-        head = (
+        return await self._exchange(
             f"POST /v1/entities/{target} HTTP/1.1\r\n{self._head}{key}"
-            f"Content-Length: {len(body)}\r\n\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n",
+            body,
         )
+
+    async def get(self, path: str) -> Reply:
+        """Asks for `path` and returns the answer. Raises GoneError as `ask` does."""
+        return await self._exchange(f"GET {path} HTTP/1.1\r\n{self._head}\r\n", b"")
+
+    async def _exchange(self, head: str, body: bytes) -> Reply:
+        if self._is_lost or self._transport is None:
+            raise GoneError("the connection has ended")
         self._waiting = asyncio.get_running_loop().create_future()
         self._transport.write(head.encode() + body)
         return await self._waiting

@@ -5,7 +5,7 @@ function hoarder.fill(self)
   local kept = {}
   self.state.started = true
   while true do
-    kept[#kept + 1] = string.rep("x", 64 * 1024) .. #kept
+    kept[#kept + 1] = string.rep("x", 1024 * 1024)
   end
 end
 

@@ -82,7 +82,9 @@ def test_a_payment_that_fails_does_not_undo_the_others(tmp_path: Path) -> None:
         await node.call("bank/carol", "close")
         payees = ["bank/bob", "bank/carol", "bank/dave", "bank/eve"]
         assert await node.call("bank/alice", "pay_all", payees, 10) == ["bank/carol", "bank/eve"]
-        balances = [await node.call(f"bank/{n}", "balance") for n in ("alice", "bob", "carol", "dave")]
+        balances = [
+            await node.call(f"bank/{n}", "balance") for n in ("alice", "bob", "carol", "dave")
+        ]
         assert balances == [5, 10, 0, 10]
 
     tell(tmp_path, "bank", story)
@@ -97,7 +99,11 @@ def test_concurrent_transfers_keep_the_sum(tmp_path: Path) -> None:
             await node.call(name, "deposit", 20)
         moves = [(names[i % 4], names[(i * 3 + 1) % 4], 1 + i % 9) for i in range(60)]
         await asyncio.gather(
-            *(node.call(source, "transfer", to, amount) for source, to, amount in moves if source != to),
+            *(
+                node.call(source, "transfer", to, amount)
+                for source, to, amount in moves
+                if source != to
+            ),
             return_exceptions=True,
         )
         balances = [await node.call(name, "balance") for name in names]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,9 +104,7 @@ LASTING = ("loop", "match_pattern", "protect", "swallow")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Gives one node for all of them: it must survive each."""
     folder = tmp_path_factory.mktemp("neighbours")
-    deployed = make_data(
-        folder, manifest=MANIFEST, modules={"bad.lua": BAD, "good.lua": GOOD}
-    )
+    deployed = make_data(folder, manifest=MANIFEST, modules={"bad.lua": BAD, "good.lua": GOOD})
     with serving(copy_data(deployed, folder / "data")) as one:
         yield one
 

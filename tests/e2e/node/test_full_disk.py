@@ -31,9 +31,7 @@ MANIFEST = '[[template]]\nmatch = "heap/*"\nlanguage = "lua"\nsource = "heap.lua
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Gives a data directory with an entity that fills the disk."""
-    return make_data(
-        tmp_path_factory.mktemp("disk"), manifest=MANIFEST, modules={"heap.lua": HEAP}
-    )
+    return make_data(tmp_path_factory.mktemp("disk"), manifest=MANIFEST, modules={"heap.lua": HEAP})
 
 
 def limit_files(pid: int) -> None:

@@ -34,7 +34,9 @@ function ledger.numbers(self)
 end
 return ledger
 """
-MIRROR = LEDGER.replace('  self:call("mirror/" .. string.match(self.id, "/(.*)"), "add", number)\n', "")
+MIRROR = LEDGER.replace(
+    '  self:call("mirror/" .. string.match(self.id, "/(.*)"), "add", number)\n', ""
+)
 MANIFEST = "".join(
     f'[[template]]\nmatch = "{name}/*"\nlanguage = "lua"\nsource = "{name}.lua"\n'
     for name in ("ledger", "mirror")

@@ -78,7 +78,9 @@ def test_a_second_node_on_one_directory_refuses(deployed: Path, tmp_path: Path) 
         assert served.call("slow/one", "work", 1)["value"] == 1
 
 
-def test_a_directory_is_free_as_soon_as_its_holder_is_killed(deployed: Path, tmp_path: Path) -> None:
+def test_a_directory_is_free_as_soon_as_its_holder_is_killed(
+    deployed: Path, tmp_path: Path
+) -> None:
     """A killed node leaves no lock that anybody would have to remove."""
     data = copy_data(deployed, tmp_path / "data")
     with serving(data) as served:
