@@ -142,7 +142,8 @@ class Demo:
         await self._stop_tenants()
         outcome.restart_s = await self._node.start()
         self._stage.say(
-            f"ended by signal {-status}; started again on the same data in {outcome.restart_s:.1f} s"
+            f"ended by signal {-status}; started again on the same data in "
+            f"{outcome.restart_s:.1f} s"
         )
         door = self._node.door("loader")
         outcome.acknowledged = len(feeder.acknowledged)

@@ -30,8 +30,10 @@ async def find_missing(door: Door, records: Iterable[Record]) -> list[Record]:
     questions: list[Question] = []
     for dist, by_path in by_dist.items():
         paths = list(by_path)
-        for start in range(0, len(paths), PATHS_PER_QUESTION):
-            questions.append((f"dist/{dist}:missing", [paths[start : start + PATHS_PER_QUESTION]]))
+        questions += [
+            (f"dist/{dist}:missing", [paths[start : start + PATHS_PER_QUESTION]])
+            for start in range(0, len(paths), PATHS_PER_QUESTION)
+        ]
     missing: list[Record] = []
     for (target, _), paths in await _ask_all(door, questions):
         dist = target.removeprefix("dist/").removesuffix(":missing")

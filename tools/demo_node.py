@@ -21,7 +21,7 @@ IDENTITIES: Final = ("operator", "loader", "looper", "hoarder")
 """Each is an account of its own; `operator` administers the node."""
 
 SCHEDULER: Final = """\
-# A record's run calls another entity and reads one nobody has seen before: about half a millisecond.
+# A record's run calls another entity and reads one nobody has seen before: half a millisecond.
 # The first quantum, 4,000 a microsecond, has room for that; what takes longer is long.
 [scheduler]
 quanta_fuel = [8_000_000, 16_000_000, 32_000_000]

@@ -79,7 +79,7 @@ def print_report(outcome: Outcome) -> None:
     verdict = (
         f"[bold green]All {sums:,} totals equal a direct computation[/bold green]"
         if not wrong and not lost
-        else f"[bold red]{wrong:,} of {sums:,} totals differ, {lost} acknowledged are lost[/bold red]"
+        else f"[bold red]{wrong:,} of {sums:,} totals differ, {lost} acknowledged lost[/bold red]"
     )
     console.print(
         f"\n{verdict}: files and bytes of {len(outcome.expected.files)} distributions, references "

@@ -8,8 +8,8 @@ local function key_of(revision)
 end
 
 -- Saves `text` as the revision after `base`. Who has not seen the newest one is told so, and
--- nobody's work is overwritten. (Two saves at the same moment are no problem of ours: runs end as if
--- they had come one after the other.)
+-- nobody's work is overwritten. (Two saves at the same moment are no problem of ours: runs end as
+-- if they had come one after the other.)
 function document.save(self, text, base)
   local newest = self.state.newest or 0
   if base ~= newest then

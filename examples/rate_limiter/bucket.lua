@@ -15,8 +15,8 @@ function bucket.take(self, count)
   local capacity = self.state.capacity
   if capacity == nil then error({ code = "not_configured", message = "call configure first" }) end
 
-  -- `now` is the start of the run in milliseconds. It does not move while the run lasts, and a clock
-  -- that was set back must not take tokens away.
+  -- `now` is the start of the run in milliseconds. It does not move while the run lasts, and a
+  -- clock that was set back must not take tokens away.
   local now_ms = math.max(self:now(), self.state.filled_ms)
   local new = (now_ms - self.state.filled_ms) / 1000 * self.state.per_second
   local tokens = math.min(capacity, self.state.tokens + new)

@@ -68,7 +68,8 @@ def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, tmp_path: Pa
         if found:
             pid = int(found[1])
             break
-    assert pid and is_running(pid)
+    assert pid
+    assert is_running(pid)
     demo.send_signal(number)
     words, _ = demo.communicate(timeout=SECONDS_MAX)
     assert demo.returncode == EXIT_INTERRUPTED, words
@@ -93,7 +94,7 @@ def test_the_judge_sees_what_differs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_records_are_real_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records come in the same order each time, no two of one name, each with its own request id."""
+    """Records come in the same order each time; no two share a name or a request id."""
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     from demo_records import collect_records
 

@@ -21,7 +21,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 SECONDS_MAX = 40
-POLLS_PAUSE_S = 0.01
 COMMAND = [sys.executable, "-m", "lithox.cli.main"]
 
 
@@ -58,7 +57,6 @@ class Served:
 
     Args:
         crash_at: `name:count` of a crash point.
-        in_child: called in the child before the node starts.
     """
 
     def __init__(
@@ -66,7 +64,6 @@ class Served:
         data: Path,
         *arguments: str,
         crash_at: str | None = None,
-        in_child: Callable[[], None] | None = None,
     ) -> None:
         more = {} if crash_at is None else {"LITHOX_CRASH_AT": crash_at}
         self.log = data.parent / f"{data.name}.log"
@@ -80,7 +77,6 @@ class Served:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=surroundings(**more),
-                preexec_fn=in_child,
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -154,11 +150,10 @@ def ask(
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    """Returns once `is_so`; fails after `SECONDS_MAX`."""
+    """Returns once `is_so`, which asks the node and so takes its time; else fails in the end."""
     deadline = time.monotonic() + SECONDS_MAX
     while not is_so():
         assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(POLLS_PAUSE_S)
 
 
 @dataclass(slots=True)

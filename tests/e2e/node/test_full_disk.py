@@ -58,7 +58,7 @@ def fill(served: Served) -> tuple[list[str], str]:
 
 
 def test_a_full_disk_stops_writes_only(deployed: Path, tmp_path: Path) -> None:
-    """Writes end as store.unavailable, reads are answered, room makes writes work, nothing is lost."""
+    """Writes end as store.unavailable, reads go on, room lets writes resume, nothing is lost."""
     data = copy_data(deployed, tmp_path / "data")
     with serving(data) as served:
         limit_files(served.process.pid)

@@ -68,7 +68,7 @@ def serve_in_vain(data: Path) -> tuple[int, str]:
 
 
 def test_a_second_node_on_one_directory_refuses(deployed: Path, tmp_path: Path) -> None:
-    """The second node names the process that holds the directory and ends with 4; the first goes on."""
+    """The second node names the process that holds the directory, ends with 4, and harms nobody."""
     data = copy_data(deployed, tmp_path / "data")
     with serving(data) as served:
         status, words = serve_in_vain(data)
