@@ -71,11 +71,12 @@ def merge_state(frame: Frame, reads: list[str], scans: list[str], writes: dict[s
         _check_plain(value)
         transaction.put(entity, key, value)
     allowed = frame.limits.state_bytes
-    if writes and allowed is not None and transaction.writes_bytes > allowed:
+    used = transaction.writes_bytes - frame.state_bytes_before
+    if writes and allowed is not None and used > allowed:
         raise LimitExceeded(
-            f"the run writes {transaction.writes_bytes} bytes of state; it may write {allowed}",
+            f"the run writes {used} bytes of state; it may write {allowed}",
             limit="state",
-            used=transaction.writes_bytes,
+            used=used,
             allowed=allowed,
         )
 

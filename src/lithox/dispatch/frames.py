@@ -49,6 +49,7 @@ class FrameTable:
                 retry_after_ms=100,
             )
         frame.pid = pid
+        frame.spawned_ns = now_ns
         self.by_pid[pid] = frame
         job.frames.append(frame)
 

@@ -48,6 +48,8 @@ class Frame:
         "resolution",
         "resolved",
         "savepoint",
+        "spawned_ns",
+        "state_bytes_before",
     )
 
     def __init__(  # noqa: PLR0913 - a plain record; all by keyword
@@ -79,6 +81,9 @@ class Frame:
         self.is_over = False
         self.is_preloaded = False
         self.savepoint = 0
+        self.spawned_ns = 0
+        self.state_bytes_before = 0
+        """What the transaction had written when this frame began; the rest is on its account."""
         self.output_bytes = 0
         self.fuel_charged = 0
         """Fuel of this frame already added to the job's usage."""

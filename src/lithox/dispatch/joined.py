@@ -7,7 +7,7 @@ failed callee wrote is rolled back to a savepoint and its error is raised in the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.frames import FrameTable
@@ -16,7 +16,7 @@ from lithox.dispatch.records import ENTITY_KEY
 from lithox.dispatch.starting import Starter, check_access
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import GuestError, NotPermitted
-from lithox.kernel.limits import smallest
+from lithox.kernel.limits import remaining, smallest
 from lithox.model.ids import (
     EntityPath,
     check_entity_path,
@@ -65,6 +65,7 @@ class JoinedCalls:
         actor = Actor(identity=identity_of_entity(caller.entity), owner=caller.resolution.owner)
         check_access(actor, resolution)
         resolved = self.catalog.handler(resolution, handler)
+        now_ns = self.clock.monotonic_ns()
         frame = Frame(
             job=job,
             parent=caller,
@@ -74,10 +75,11 @@ class JoinedCalls:
             actor=actor,
             resolution=resolution,
             resolved=resolved,
-            limits=smallest(resolved.limits, self._left_of(caller)),
+            limits=smallest(resolved.limits, self._left_of(caller, now_ns)),
         )
+        frame.state_bytes_before = transaction.writes_bytes
         frame.savepoint = transaction.savepoint()
-        self.table.spawn(frame, self.clock.monotonic_ns())
+        self.table.spawn(frame, now_ns)
 
     def _resolve_callee(self, transaction: Transaction, entity: EntityPath) -> Resolution:
         own = transaction.writes.get((entity, ENTITY_KEY))
@@ -86,22 +88,30 @@ class JoinedCalls:
         transaction.reads.add((entity, ENTITY_KEY))
         return self.catalog.resolve(entity, transaction.snapshot.find(entity, ENTITY_KEY))
 
-    @staticmethod
-    def _left_of(frame: Frame) -> Limits:
-        guest, limits = frame.guest, frame.limits
+    def _left_of(self, frame: Frame, now_ns: int) -> Limits:
+        """Returns what is left of a caller's limits; memory is held, not spent, so it stays."""
+        guest, limits, transaction = frame.guest, frame.limits, frame.job.transaction
         assert guest is not None
-        if limits.fuel is None:
-            return limits
-        return replace(limits, fuel=max(1, limits.fuel - guest.fuel_used))
+        assert transaction is not None
+        used = Limits(
+            fuel=guest.fuel_used,
+            wall_ns=now_ns - frame.spawned_ns,
+            output_bytes=frame.output_bytes,
+            calls=guest.calls,
+            state_bytes=transaction.writes_bytes - frame.state_bytes_before,
+        )
+        return remaining(limits, used)
 
     def answer_caller(self, frame: Frame, answer: bytes) -> None:
         """Ends a callee and lets its caller go on; the caller's allowance pays for it."""
         caller = frame.parent
         assert caller is not None
         assert caller.guest is not None
-        used = 0 if frame.guest is None else frame.guest.fuel_used
+        guest = frame.guest
+        used, calls = (0, 0) if guest is None else (guest.fuel_used, guest.calls)
         self.table.close_frame(frame)
-        caller.guest.charge(used)
+        caller.guest.charge(used, calls)
         caller.fuel_charged += used
+        caller.output_bytes += frame.output_bytes
         caller.guest.answer(answer)
         self.table.kernel.notify_woken(caller.pid, self.clock.monotonic_ns())

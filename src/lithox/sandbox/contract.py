@@ -55,6 +55,8 @@ class Guest(Protocol):
     """Fuel burned so far, up to date after each step."""
     memory_bytes: int
     """Size its memory has reached, up to date after each step."""
+    calls: int
+    """System calls it made, those of its callees included."""
 
     def step(self, quantum_fuel: int, *, frees_lock: bool) -> Step:
         """Runs until the guest yields, asks, finishes or ends.
@@ -72,8 +74,8 @@ class Guest(Protocol):
         """Gives the answer to the system call it asked; the next step goes on from there."""
         ...
 
-    def charge(self, fuel: int) -> None:
-        """Burns `fuel` of its allowance for a callee. Only while it waits for an answer."""
+    def charge(self, fuel: int, calls: int) -> None:
+        """Burns fuel and system calls of its allowance for a callee, while it waits for it."""
         ...
 
     def close(self) -> None:

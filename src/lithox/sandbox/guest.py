@@ -300,14 +300,15 @@ class WasmGuest:
         cell.asked = None
         cell.words[WORD_READY] = 1
 
-    def charge(self, fuel: int) -> None:
-        """Burns `fuel` of its allowance on behalf of a callee, while it waits for an answer."""
+    def charge(self, fuel: int, calls: int) -> None:
+        """Burns fuel and calls of its allowance on behalf of a callee, while it waits for it."""
         cell = self._cell
         assert cell is not None, "charge after close"
         assert self._state is _ASKED, "charge only while it waits for an answer"
         left = max(0, self._fuel_max - self.fuel_used - max(0, fuel))
         self._library.set_fuel(cell.context, left)
         self.fuel_used = self._fuel_max - left
+        self.calls += calls
 
     def close(self) -> None:
         """Ends the guest at whatever point it is, and frees or recycles its memory. Idempotent."""

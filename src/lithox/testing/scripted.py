@@ -134,7 +134,7 @@ class ScriptedGuest:
         self.is_closed = False
         self._engine = program.engine
         self._limits = limits
-        self._calls = 0
+        self.calls = 0
         self._state = {key: bytes(value) for key, value in run.state.items()}
         self._is_complete = run.complete
         self._reads: dict[str, None] = {}
@@ -179,8 +179,9 @@ class ScriptedGuest:
             raise InternalError("an answer came to a guest that has not asked")
         self._answer = message
 
-    def charge(self, fuel: int) -> None:
-        """Burns `fuel` of its allowance on behalf of a callee."""
+    def charge(self, fuel: int, calls: int) -> None:
+        """Burns fuel and calls of its allowance on behalf of a callee."""
+        self.calls += calls
         self.fuel_used = min(self.fuel_used + fuel, self._fuel_max())
 
     def close(self) -> None:
@@ -323,9 +324,9 @@ class ScriptedGuest:
         )
 
     def _say(self, action: Action, message: bytes) -> Step:
-        if self._limits.calls is not None and self._calls >= self._limits.calls:
+        if self._limits.calls is not None and self.calls >= self._limits.calls:
             return Step(StepKind.ENDED, b"", "guest.out_of_calls", "system calls are used up")
-        self._calls += 1
+        self.calls += 1
         self._is_asking = True
         self._answer = None
         self._asked = action

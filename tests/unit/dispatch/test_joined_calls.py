@@ -169,6 +169,35 @@ def test_callers_fuel_pays_for_its_callee() -> None:
     assert caught.value.fields["limit"] == "fuel"
 
 
+def test_callee_has_what_is_left_of_its_callers_limits() -> None:
+    """Output, state, calls and wall time of a callee come out of its caller's allowance."""
+    house = House()
+    seen: list[Limits] = []
+
+    def outer(_self: ScriptedSelf) -> Any:
+        yield ("set", "k", "x" * 100)
+        yield ("log", "info", "y" * 100, {})
+        house.clock.advance(1_000_000)
+        yield ("call", "l/b", "inner")
+        used = yield ("usage",)
+        return used["used"]["output"]
+
+    def inner(_self: ScriptedSelf) -> Any:
+        seen.append(house.dispatcher.runs.table.by_pid[2].limits)  # type: ignore[index]
+        yield ("log", "info", "z" * 200, {})
+
+    house.publish("l/*", {"outer": outer, "inner": inner})
+    asked = Limits(fuel=100_000, wall_ns=9_000_000, output_bytes=2_000, calls=50, state_bytes=1_000)
+    output = house.call("l/a", "outer", limits=asked)
+    [given] = seen
+    assert 0 < (given.fuel or 0) < 100_000
+    assert given.wall_ns == 8_000_000
+    assert 0 < (given.output_bytes or 0) < 1_900
+    assert given.calls == 48
+    assert 0 < (given.state_bytes or 0) < 900
+    assert output > 300, "the callee's output is on the caller's account"
+
+
 def test_callee_out_of_fuel_is_an_error_in_its_caller() -> None:
     """A callee's own limit ends the callee; the caller catches it and goes on."""
     house = House()

@@ -237,7 +237,7 @@ def test_guest_pays_for_its_callee(program: WasmProgram) -> None:
     guest = program.start(b"a", LIMITS)
     guest.step(QUANTUM_FUEL, frees_lock=False)
     own = guest.fuel_used
-    guest.charge(1234)
+    guest.charge(1234, 0)
     guest.answer(b"x")
     step = guest.step(QUANTUM_FUEL, frees_lock=False)
     guest.close()
@@ -249,7 +249,7 @@ def test_guest_charged_all_its_fuel_ends(program: WasmProgram) -> None:
     """A callee that burned everything leaves its caller without fuel."""
     guest = program.start(b"m", LIMITS)
     guest.step(QUANTUM_FUEL, frees_lock=False)
-    guest.charge(10**12)
+    guest.charge(10**12, 0)
     guest.answer(b"x")
     step = guest.step(QUANTUM_FUEL, frees_lock=False)
     guest.close()

@@ -298,6 +298,6 @@ def test_fuel_takes_time_on_the_fake_clock() -> None:
 def test_a_callees_fuel_can_be_charged_to_the_caller() -> None:
     """The charge counts against the limit and never above it."""
     guest = start(burning, 50, limits=Limits(fuel=100))
-    guest.charge(80)
+    guest.charge(80, 0)
     step = guest.step(1_000, frees_lock=False)
     assert (step.code, guest.fuel_used) == ("guest.out_of_fuel", 100)
