@@ -154,6 +154,11 @@ def test_caught_memory_error_leaves_a_working_guest() -> None:
         "while true do end",
         "while true do pcall(error) end",
         "local f = coroutine.wrap(function() while true do pcall(error) end end) f()",
+        # A coroutine that swallows every error it is resumed into, for ever.
+        (
+            "local c = coroutine.create(function() while true do pcall(coroutine.yield) end end)"
+            " while true do coroutine.resume(c, error) end"
+        ),
         'return string.find(("a"):rep(300000), ("(a*)"):rep(31) .. "b")',
         "table.insert(setmetatable({}, {__len = function() return math.maxinteger - 1 end}), 1, 1)",
         "setmetatable({}, {__gc = function() while true do end end}) collectgarbage()",
