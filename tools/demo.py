@@ -114,10 +114,10 @@ class Demo:
         outcome.repeated = len(repeated)
         await self._feeder.feed(self._node.door("loader"), repeated, "repeated")
         outcome.codes = {name: dict(one.codes) for name, one in self._tenants.items()}
-        self._stage.say("asking for every total")
-        found = await read_totals(
-            self._node.door("loader"), self._node.door("operator"), outcome.expected
-        )
+        with self._stage.progress(len(outcome.expected.references)):
+            self._stage.title("asking for every total")
+            doors = self._node.door("loader"), self._node.door("operator")
+            found = await read_totals(*doors, outcome.expected, self._stage.advance)
         outcome.differences = differences(outcome.expected, found)
 
     async def _feed(
@@ -126,7 +126,7 @@ class Demo:
         name: str,
         on_count: tuple[int, Callable[[], None]] | None = None,
     ) -> None:
-        self._stage.title(name)
+        self._stage.title(f"feeding: {name}")
         door = self._node.door("loader")
         segment = await self._feeder.feed(door, records, name, on_count=on_count)
         self.outcome.segments.append(segment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from demo_http import Connection, Door
@@ -41,7 +41,9 @@ async def find_missing(door: Door, records: Iterable[Record]) -> list[Record]:
     return missing
 
 
-async def read_totals(loader: Door, operator: Door, expected: Totals) -> Totals:
+async def read_totals(
+    loader: Door, operator: Door, expected: Totals, on_progress: Callable[[int], None]
+) -> Totals:
     """Returns what the node has for every distribution and content that `expected` names.
 
     Distributions are asked by their handler, contents read one by one as an operator reads state.
@@ -62,6 +64,7 @@ async def read_totals(loader: Door, operator: Door, expected: Totals) -> Totals:
             if "value" not in reply and reply.get("status") != "request.not_found":
                 raise UnansweredError(f"content/{content}: {reply}")
             found.references[content] = reply.get("value", 0)
+            on_progress(1)
         connection.close()
 
     await asyncio.gather(*(work() for _ in range(CONNECTIONS)))

@@ -46,7 +46,7 @@ class Stage:
 
     def title(self, text: str) -> None:
         """Names the part that begins."""
-        self.say(f"feeding: {text}")
+        self.say(text)
         if self._progress is not None:
             self._progress.update(self._task, description=text)
 
@@ -60,7 +60,7 @@ def print_report(outcome: Outcome) -> None:
     """Prints what was measured and what was compared."""
     console = Console(highlight=False)
     console.print(_speed_table(outcome.segments))
-    console.print(_tenants_line(outcome.segments))
+    console.print(_tenants_line(outcome.segments), soft_wrap=True)
     for name, codes in outcome.codes.items():
         ends = ", ".join(f"{count} x {code}" for code, count in sorted(codes.items()))
         console.print(f"  tenant {name}: {ends or 'no answer'}")
@@ -72,7 +72,8 @@ def print_report(outcome: Outcome) -> None:
         f"{outcome.acknowledged - lost:,}{'' if lost else ' (all)'}\n"
         f"  in flight: {outcome.unsure}; of these {outcome.unsure_there} were there, "
         "whole; all were sent again with the same id\n"
-        f"  sent again though acknowledged: {outcome.repeated:,}"
+        f"  sent again though acknowledged: {outcome.repeated:,}",
+        soft_wrap=True,
     )
     sums = len(outcome.expected.files) * 2 + len(outcome.expected.references)
     wrong = len(outcome.differences)
@@ -83,7 +84,8 @@ def print_report(outcome: Outcome) -> None:
     )
     console.print(
         f"\n{verdict}: files and bytes of {len(outcome.expected.files)} distributions, references "
-        f"of {len(outcome.expected.references):,} contents, {outcome.records:,} records."
+        f"of {len(outcome.expected.references):,} contents, {outcome.records:,} records.",
+        soft_wrap=True,
     )
 
 
