@@ -13,8 +13,8 @@ from tests.e2e.node.serving import Served, ask, copy_data, make_data, serving
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ANSWERS_MIN = 5
-"""So many answers one caller must get, one after the other, while a bad run lasts. If it had to wait
-for the end of that run, it would get one."""
+"""So many answers one caller must get, one after the other, while a bad run lasts. If it had to
+wait for the end of that run, it would get one."""
 BAD = """
 local bad = {}
 local function spoil(self) self.state.spoiled = true end
