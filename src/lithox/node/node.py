@@ -41,9 +41,9 @@ from lithox.store.visible import Options
 
 STORE_NAME: Final = "lithox.db"
 CACHE_NAME: Final = "cache"
-SWITCH_INTERVAL_S: Final = 0.00005
+SWITCH_INTERVAL_S: Final = 0.001
 """How long a busy thread may keep Python's lock while the store's writer waits for it. Source:
-docs/decisions/0003-store-writer.md (with Python's 5 ms a busy loop cuts group commit by ten)."""
+docs/decisions/0003-store-writer.md, "What a node sets"."""
 CLOSE_GRACE_S: Final = 10.0
 """How long `close` lets running requests end by themselves before it ends them."""
 SWEEP_INTERVAL_S: Final = 60.0
