@@ -28,6 +28,9 @@ from lithox.sandbox.contract import Guest, Step
 
 PUMP_NS: Final = 2_000_000
 """How long the pump may keep the event loop before it lets input and output have a go."""
+FOLLOW_NS: Final = 1_000_000
+"""How long the slices of one request (caller, callee, caller ...) may follow each other before
+others have a go: a transaction that is ended quickly cannot lose against them."""
 LONG_OUT_MAX: Final = 2
 """Slices given to the second thread at once: one runs while one waits, so it never idles."""
 LONG_NICENESS: Final = 10
@@ -135,13 +138,25 @@ class Lanes:
         self._perform()
         # One reading of each clock serves as the end of a slice and the start of the next.
         cpu_ns = clock.thread_cpu_ns()
-        while (chosen := kernel.next_slice(Lane.FAST, now_ns)) is not None:
+        follow: Pid | None = None
+        follow_end_ns = now_ns
+        while True:
+            chosen = None
+            if follow is not None and now_ns < follow_end_ns:
+                chosen = kernel.next_slice_of(follow, now_ns)
+            if chosen is None:
+                chosen = kernel.next_slice(Lane.FAST, now_ns)
+                follow_end_ns = now_ns + FOLLOW_NS
+            if chosen is None:
+                break
             frame = self._runs.table.by_pid[chosen.pid]
             end, fuel = self._run_fast(frame, chosen.quantum_fuel)
             cpu_before, cpu_ns = cpu_ns, clock.thread_cpu_ns()
             now_ns = clock.monotonic_ns()
             frame.job.usage.cpu_ns += cpu_ns - cpu_before
             kernel.notify_sliced(chosen.pid, end, fuel, cpu_ns - cpu_before, now_ns)
+            frames = frame.job.frames
+            follow = frames[-1].pid if frames else None
             if now_ns >= end_ns:
                 break
         self._feed_long(now_ns)

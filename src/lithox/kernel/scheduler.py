@@ -109,6 +109,7 @@ class LaneQueue:
         self._heap_valid -= 1
         share.stamp = 0
         self.virtual_fuel = max(self.virtual_fuel, virtual_fuel)
+        share.virtual_fuel = virtual_fuel
         process = next(iter(share.by_age.values()))
         if now_ns - process.ready_ns < self._starvation_ns:
             mask = share.queue_mask
@@ -118,15 +119,32 @@ class LaneQueue:
             process.level = self._top_level
             process.level_fuel = 0
         self._unlink(process, share)
+        self._charge_ahead(process, share)
+        return process
+
+    def take(self, process: Process) -> None:
+        """Takes a given READY process out of its queue, out of turn, and charges it in advance.
+
+        Its account pays as if it had been picked, so others lose their turn once, not their share.
+        """
+        share = process.share
+        if share is None:
+            raise InternalError(f"process {process.pid} stands in no queue")
+        self._unlink(process, share)
+        if not share.by_age:
+            share.stamp = 0
+            self._heap_valid -= 1
+        self._charge_ahead(process, share)
+
+    def _charge_ahead(self, process: Process, share: Share) -> None:
         quantum_fuel = self._quanta_fuel[process.level] - process.level_fuel
         quantum_fuel = max(quantum_fuel, self._slice_fuel_min)
         process.precharged_fuel = quantum_fuel
-        share.virtual_fuel = virtual_fuel + quantum_fuel
+        share.virtual_fuel += quantum_fuel
         share.running += 1
         self._running_count += 1
         if share.by_age:
             self._enter_heap(share)
-        return process
 
     def settle(self, process: Process, charged_fuel: int, *, is_leaving: bool) -> None:
         """Replaces what was charged in advance for a slice by what it has cost.
