@@ -7,18 +7,20 @@ cell that is not dirty is durable, so the engine has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, cast
 
 from lithox.errors import BadArguments, InternalError
 from lithox.store.contract import Cell, Item, Range
-from lithox.store.engine import Engine, check_text, text_bytes
+from lithox.store.engine import Engine, check_text, take_page, text_bytes
 from lithox.store.recent import RecentChanges
-from lithox.store.snapshot import merge_items
+from lithox.store.snapshot import UNBOUNDED, merge_items
 from lithox.store.views import EntityViews, View
 
 _make_item: Final = cast("Callable[[type[Item], tuple[bytes, int]], Item]", tuple.__new__)
 
+MEASURE_BYTES: Final = 4 << 20
+"""Bytes of one page while a large entity is measured."""
 USER_KEYS_START: Final = "\x01"
 """The first text a user's key can be: keys of the system begin with NUL."""
 
@@ -87,8 +89,13 @@ class VisibleCells:
         self.views.keep(entity, view)
         return view
 
-    def scan_at(self, version: int, area: Range, limit: int) -> list[tuple[str, Item]]:
-        """Returns the first `limit` items of `area` that an open snapshot at `version` sees."""
+    def scan_at(
+        self, version: int, area: Range, limit: int, bytes_max: int
+    ) -> list[tuple[str, Item]]:
+        """Returns the first items of `area` that an open snapshot at `version` sees.
+
+        They are cut as `take_page` does. May block.
+        """
         entity, start, end = area
         changes = self.recent.entities.get(entity)
         is_newest = changes is None or changes.last_version <= version
@@ -96,7 +103,7 @@ class VisibleCells:
         if is_newest and view is not None and view.is_complete:
             self.hits += 1
             keys = sorted(k for k in view.items if start <= k and (end is None or k < end))
-            return [(k, item) for k in keys[:limit] if (item := view.items[k]) is not None]
+            return self._take_view(view, keys, limit, bytes_max)
         overlay: dict[str, Item | None] = {}
         if changes is not None:
             changed = {**changes.dirty, **dict.fromkeys(self.recent.keys_after(changes, version))}
@@ -105,11 +112,20 @@ class VisibleCells:
                     overlay[key] = self.find_at(version, entity, key)
         self.misses += 1
         return merge_items(
-            lambda begin, count: self._engine.scan_items(Range(entity, begin, end), count),
+            lambda begin, count: self._engine.scan_items(
+                Range(entity, begin, end), count, bytes_max
+            ),
             overlay,
             start,
             limit,
+            bytes_max,
         )
+
+    def _take_view(
+        self, view: View, keys: Sequence[str], limit: int, bytes_max: int
+    ) -> list[tuple[str, Item]]:
+        pairs = ((key, item) for key in keys if (item := view.items[key]) is not None)
+        return take_page(pairs, limit, bytes_max).items
 
     def measure_newest(self, entity: str) -> tuple[int, int]:
         """Returns (number, bytes) of the user's items. May block."""
@@ -125,14 +141,14 @@ class VisibleCells:
         count = size = 0
         start = USER_KEYS_START
         while True:
-            page = self._engine.scan_items(Range(entity, start, None), 1024)
-            for key, item in page:
+            page = self._engine.scan_items(Range(entity, start, None), 1024, MEASURE_BYTES)
+            for key, item in page.items:
                 if key not in changes.dirty:
                     count += 1
                     size += text_bytes(key) + len(item.value)
-            if len(page) < 1024:
+            if not page.more:
                 break
-            start = page[-1][0] + "\x00"
+            start = page.items[-1][0] + "\x00"
         for key, dirty in changes.dirty.items():
             if dirty is not None and key >= USER_KEYS_START:
                 count += 1
@@ -167,10 +183,13 @@ class VisibleCells:
     ) -> list[tuple[str, Item]]:
         overlay: dict[str, Item | None] = dict.fromkeys(dirty)
         return merge_items(
-            lambda begin, count: self._engine.scan_items(Range(entity, begin, None), count),
+            lambda begin, count: self._engine.scan_items(
+                Range(entity, begin, None), count, UNBOUNDED
+            ),
             overlay,
             "",
             1,
+            UNBOUNDED,
         )
 
     # Changes.

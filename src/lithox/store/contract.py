@@ -126,8 +126,15 @@ class Snapshot(Protocol):
         """
         ...
 
-    def scan(self, area: Range, limit: int) -> Page:
-        """Returns up to `limit` items of `area` in key order."""
+    def scan(self, area: Range, limit: int, bytes_max: int | None = None) -> Page:
+        """Returns the first items of `area` in key order.
+
+        Args:
+            area: what to read.
+            limit: number of items at most, at least 1.
+            bytes_max: bytes of keys (UTF-8) and values at most; the first item is given whatever
+                its size. None: no such bound.
+        """
         ...
 
     def release(self) -> None:
@@ -140,6 +147,9 @@ class Store(Protocol):
 
     visible_version: int
     durable_version: int
+    withdrawn_version: int
+    """The version of the newest withdrawal, 0 if there was none since opening. What a snapshot
+    below it showed, and what was not durable then, may never have happened."""
 
     def open_snapshot(self) -> Snapshot:
         """Returns a view of the newest visible version."""
@@ -166,10 +176,21 @@ class Store(Protocol):
         ...
 
     def when_read_durable(
-        self, reads: Iterable[Cell], ranges: Iterable[Range], on_done: OnDone
+        self,
+        reads: Iterable[Cell],
+        ranges: Iterable[Range],
+        on_done: OnDone,
+        up_to_version: int | None = None,
     ) -> bool:
         """Returns True when all that these read is durable now (`on_done` is not called); else
         False, and `on_done` is called once it is, or was withdrawn.
+
+        Args:
+            reads: cells read, absent ones included.
+            ranges: ranges scanned.
+            on_done: see OnDone.
+            up_to_version: the snapshot they were read at: changes after it are not waited for.
+                None: the newest.
         """
         ...
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from lithox.errors import BadArguments, TransactionError
-from lithox.store.contract import AuditRecord, Cell, Item, OnDone, Range, ResultRecord
+from lithox.store.contract import AuditRecord, Cell, Item, OnDone, Page, Range, ResultRecord
 
 
 class ResultKey(NamedTuple):
@@ -94,8 +94,8 @@ class Engine(Protocol):
         """Returns a new dict of all items, or None when they have more than `bytes_max` bytes."""
         ...
 
-    def scan_items(self, area: Range, limit: int) -> list[tuple[str, Item]]:
-        """Returns the first `limit` items of `area`, by key."""
+    def scan_items(self, area: Range, limit: int, bytes_max: int) -> Page:
+        """Returns the first items of `area`, by key, as `take_page` cuts them."""
         ...
 
     def list_entities(self, prefix: str, after: str, limit: int) -> list[str]:
@@ -173,6 +173,22 @@ def make_storable(record: AuditRecord) -> AuditRecord:
 def text_bytes(text: str) -> int:
     """Returns the UTF-8 size of `text`; raises UnicodeEncodeError for a lone surrogate."""
     return len(text) if text.isascii() else len(text.encode())
+
+
+def take_page(pairs: Iterable[tuple[str, Item]], limit: int, bytes_max: int) -> Page:
+    """Returns the first of `pairs`: `limit`, or up to the one that passes `bytes_max`.
+
+    At least two, if there are: then whoever wants at least one, and wants to know whether there
+    are more, need not ask again. `more` may be True though the last was taken.
+    """
+    items: list[tuple[str, Item]] = []
+    size = 0
+    for key, item in pairs:
+        items.append((key, item))
+        size += text_bytes(key) + len(item.value)
+        if len(items) >= limit or (size > bytes_max and len(items) > 1):
+            return Page(items, more=True)
+    return Page(items, more=False)
 
 
 def prefix_end(prefix: str) -> str | None:

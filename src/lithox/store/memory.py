@@ -14,8 +14,16 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from lithox.errors import TransactionError
-from lithox.store.contract import AuditRecord, Item, Post, Range, ResultRecord
-from lithox.store.engine import AuditPart, Listener, Part, ResultKey, key_of_result, text_bytes
+from lithox.store.contract import AuditRecord, Item, Page, Post, Range, ResultRecord
+from lithox.store.engine import (
+    AuditPart,
+    Listener,
+    Part,
+    ResultKey,
+    key_of_result,
+    take_page,
+    text_bytes,
+)
 from lithox.store.visible import Options, VisibleStore
 
 AUDIT_ROWS_MAX: Final = 10_000
@@ -109,11 +117,11 @@ class MemoryDisk:
         size = sum(text_bytes(key) + len(item.value) for key, item in items.items())
         return None if size > bytes_max else dict(items)
 
-    def scan_items(self, area: Range, limit: int) -> list[tuple[str, Item]]:
+    def scan_items(self, area: Range, limit: int, bytes_max: int) -> Page:
         entity, start, end = area
         items = self._entities.get(entity, {})
         keys = sorted(key for key in items if start <= key and (end is None or key < end))
-        return [(key, items[key]) for key in keys[:limit]]
+        return take_page(((key, items[key]) for key in keys), limit, bytes_max)
 
     def list_entities(self, prefix: str, after: str, limit: int) -> list[str]:
         found: list[str] = []

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from lithox.errors import Conflict, InternalError
 from lithox.store.contract import Item, Loaded, Page, Range
-from lithox.store.engine import text_bytes
+from lithox.store.engine import take_page, text_bytes
 from lithox.store.views import View
 
 if TYPE_CHECKING:
     from lithox.store.cells import VisibleCells
 
+UNBOUNDED: Final = 1 << 62
+"""More bytes than there are."""
 _NOTHING: Final = Loaded({}, is_complete=False)
 
 
@@ -52,10 +54,19 @@ class StableView:
             return Loaded(view.items, is_complete=True)  # type: ignore[arg-type]
         return self._load_older(entity, view, bytes_max)
 
-    def scan(self, area: Range, limit: int) -> Page:
+    def scan(self, area: Range, limit: int, bytes_max: int | None = None) -> Page:
         self._check_open()
-        found = self._cells.scan_at(self.version, area, limit + 1)
-        return Page(found[:limit], more=len(found) > limit)
+        if bytes_max is None:
+            found = self._cells.scan_at(self.version, area, limit + 1, UNBOUNDED)
+            return Page(found[:limit], more=len(found) > limit)
+        found = self._cells.scan_at(self.version, area, limit + 1, bytes_max)
+        count = size = 0
+        for key, item in found[:limit]:
+            size += text_bytes(key) + len(item.value)
+            if count and size > bytes_max:
+                break
+            count += 1
+        return Page(found[:count], more=len(found) > count)
 
     def release(self) -> None:
         if self._is_open:
@@ -89,18 +100,20 @@ class StableView:
 
 
 def merge_items(
-    fetch: Callable[[str, int], list[tuple[str, Item]]],
+    fetch: Callable[[str, int], Page],
     overlay: dict[str, Item | None],
     start: str,
     limit: int,
+    bytes_max: int,
 ) -> list[tuple[str, Item]]:
-    """Returns the first `limit` items by key of what `fetch` gives, changed by `overlay`.
+    """Returns the first items by key of what `fetch` gives, changed by `overlay`.
 
     Args:
-        fetch: gives the first n items from a start key on, by key.
+        fetch: gives the first n items from a start key on, by key, as `take_page` cuts them.
         overlay: key -> item in place of the fetched one; None: it is not there.
         start: where to begin.
         limit: number of items wanted, at least 1.
+        bytes_max: enough are found when they are more than this, and at least two.
     """
     # The overlay can hide as many fetched items as it has keys: fetch that many more, in pages,
     # so that a large overlay over a small limit does not read the whole range at once.
@@ -109,12 +122,12 @@ def merge_items(
     page_size = limit + min(len(overlay), limit)
     while True:
         page = fetch(start, page_size)
-        is_last = len(page) < page_size
-        bound = None if is_last else page[-1][0]
-        kept = (pair for pair in page if pair[0] not in overlay)
+        bound = page.items[-1][0] if page.more else None
+        kept = (pair for pair in page.items if pair[0] not in overlay)
         due = [pair for pair in added if bound is None or pair[0] <= bound]
         added = added[len(due) :]
         found.extend(merge(kept, due, key=lambda pair: pair[0]))
-        if is_last or len(found) >= limit or bound is None:
-            return found[:limit]
+        cut = take_page(found, limit, bytes_max)
+        if bound is None or cut.more:
+            return cut.items
         start = bound + "\x00"  # The smallest text greater than `bound`.

@@ -62,6 +62,7 @@ class VisibleStore:
         """Makes the core of a store whose durable data have versions up to `version`."""
         self.visible_version = version
         self.durable_version = version
+        self.withdrawn_version = 0
         self._next_version = version + 1
         self._engine = engine
         self._post = post
@@ -161,9 +162,17 @@ class VisibleStore:
         return version
 
     def when_read_durable(
-        self, reads: Iterable[Cell], ranges: Iterable[Range], on_done: OnDone
+        self,
+        reads: Iterable[Cell],
+        ranges: Iterable[Range],
+        on_done: OnDone,
+        up_to_version: int | None = None,
     ) -> bool:
         version = self._cells.recent.newest_read(reads, ranges, above_version=self.durable_version)
+        if up_to_version is not None:
+            # A cell changed again since: what was read is of some version up to the snapshot's,
+            # and versions become durable in order.
+            version = min(version, up_to_version)
         if version <= self.durable_version:
             return True
         self._waiters.setdefault(version, []).append(on_done)
@@ -282,6 +291,8 @@ class VisibleStore:
         self._cells.withdraw(version, cells)
         self._results.withdraw()
         self.visible_version = self.durable_version = version
+        if pending:
+            self.withdrawn_version = version
         self._withdrawals += len(pending)
         _call_each(calls, error)
 

@@ -194,3 +194,23 @@ def test_closed_store_refuses(world: World) -> None:
     world.store.close()
     with pytest.raises(StoreUnavailable):
         world.store.submit(Commit(0, writes={("a", "k"): b"1"}), Answers().add)
+
+
+def test_reader_does_not_wait_for_later_changes(world: World) -> None:
+    """What was read at a snapshot waits for versions up to it, not for changes made since."""
+    first = world.put("a", k="1")
+    snapshot = world.store.open_snapshot()
+    world.hold()
+    world.store.submit(Commit(first, writes={("a", "k"): b"2"}), Answers().add)
+    middle = world.store.open_snapshot()
+    world.store.submit(Commit(middle.version, writes={("a", "k"): b"3"}), Answers().add)
+    area, told = Range("a", "", None), Answers()
+    when = world.store.when_read_durable
+    for reads, ranges in ((("a", "k"),), ()), ((), (area,)):
+        assert when(reads, ranges, told.add, snapshot.version)
+        assert not when(reads, ranges, told.add, up_to_version=middle.version)
+        assert not when(reads, ranges, told.add)
+    assert told.errors == []
+    world.release()
+    world.settle()
+    assert told.errors == [None] * 4

@@ -182,3 +182,16 @@ def test_entities_appear_and_vanish_when_visible(world: World) -> None:
     world.release()
     world.settle()
     assert world.store.list_entities("", "", 10) == ["a", "aa", "c"]
+
+
+def test_scan_is_cut_by_bytes(world: World) -> None:
+    """A page has at most the bytes asked for, but one item of any size; `more` says it was cut."""
+    world.put("a", **{f"k{number}": "x" * 98 for number in range(6)})
+    snapshot = world.store.open_snapshot()
+    area = Range("a", "", None)
+    for bytes_max, count in ((0, 1), (99, 1), (100, 1), (199, 1), (200, 2), (599, 5)):
+        page = snapshot.scan(area, 9, bytes_max)
+        assert [key for key, _ in page.items] == [f"k{number}" for number in range(count)]
+        assert page.more
+    assert not snapshot.scan(area, 9, 600).more
+    assert not snapshot.scan(Range("a", "k5", None), 9, 1).more

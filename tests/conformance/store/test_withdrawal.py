@@ -35,6 +35,7 @@ def test_failed_sync_withdraws_all_that_wait(world: World) -> None:
 def test_reader_of_withdrawn_value_cannot_commit(world: World) -> None:
     """A run that read a withdrawn value conflicts; its own snapshot stays as it was."""
     world.put("a", k="kept")
+    assert world.store.withdrawn_version == 0
     world.hold()
     submit(world, "lost")
     snapshot = world.store.open_snapshot()
@@ -48,6 +49,8 @@ def test_reader_of_withdrawn_value_cannot_commit(world: World) -> None:
     assert not world.store.is_current(snapshot.version, [("a", "k")], [])
     assert not world.store.is_current(snapshot.version, [], [Range("a", "", None)])
     assert world.store.is_current(snapshot.version, [("a", "other")], [])
+    assert snapshot.version < world.store.withdrawn_version
+    assert world.store.open_snapshot().version == world.store.withdrawn_version
     world.mend()
     world.wait_writable()
     commit = Commit(snapshot.version, reads=[("a", "k")], writes={("a", "l"): b"x"})

@@ -12,10 +12,10 @@ from typing import Any, Final
 import apsw
 
 from lithox.errors import InternalError
-from lithox.store.contract import AuditRecord, Item, Range, ResultRecord
+from lithox.store.contract import AuditRecord, Item, Page, Range, ResultRecord
 from lithox.store.embedded.connections import fetch_rows
 from lithox.store.embedded.failures import meaning_of_failure
-from lithox.store.engine import ResultKey, prefix_end, text_bytes
+from lithox.store.engine import ResultKey, prefix_end, take_page, text_bytes
 
 _FIND: Final = "SELECT value, version FROM state WHERE entity = ? AND key = ?"
 _LOAD: Final = "SELECT key, value, version FROM state WHERE entity = ?"
@@ -88,13 +88,22 @@ class DurableReader:
             cursor.close(force=True)
         return items
 
-    def scan_items(self, area: Range, limit: int) -> list[tuple[str, Item]]:
+    def scan_items(self, area: Range, limit: int, bytes_max: int) -> Page:
+        self.reads += 1
         entity, start, end = area
-        if end is None:
-            rows = self._rows(_SCAN, (entity, start, limit))
-        else:
-            rows = self._rows(_SCAN_TO, (entity, start, end, limit))
-        return [(key, Item(value, version)) for key, value, version in rows]
+        text, bindings = _SCAN, (entity, start, limit)
+        if end is not None:
+            text, bindings = _SCAN_TO, (entity, start, end, limit)
+        cursor = self._connection.cursor()
+        try:
+            rows = cursor.execute(text, bindings)
+            pairs = ((key, Item(value, version)) for key, value, version in rows)
+            return take_page(pairs, limit, bytes_max)
+        except Exception as error:
+            raise self._meaning(error) from error
+        finally:
+            # Ends the read transaction even when the rest of the range is not wanted.
+            cursor.close(force=True)
 
     def list_entities(self, prefix: str, after: str, limit: int) -> list[str]:
         # A single bound, so that SQLite goes straight to the first one.
