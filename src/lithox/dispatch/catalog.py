@@ -26,11 +26,13 @@ from lithox.model.limits import HANDLER_DEFAULT_LIMITS, LIMIT_FIELDS, PRIORITY_D
 from lithox.model.patterns import is_match, is_overlap, rank
 from lithox.modules.manifest import parse_limits
 from lithox.sandbox.contract import Engine, Program, Source
-from lithox.security.access import AccessList, parse_access
+from lithox.security.access import AccessList, Actor, parse_access
 from lithox.store.contract import Item, Snapshot
 
 RESOLUTIONS_MAX: Final = 200_000
 """About 100 MB when full; the oldest are dropped first."""
+HANDLERS_KEPT_MAX: Final = 256
+"""Handlers one resolution remembers; names are the callers' choice, so they must be bounded."""
 DEPLOY_LIMITS: Final = Limits(
     fuel=50_000_000,
     memory_bytes=16 << 20,
@@ -66,6 +68,16 @@ class Resolution:
     handlers: dict[str, ResolvedHandler] = field(default_factory=dict[str, ResolvedHandler])
     """Filled as handlers are asked for."""
 
+    def owner_for(self, actor: Actor) -> str:
+        """Returns the owner; of an entity that does not exist yet, the one it would get.
+
+        A template with `owner = "caller"` gives its entities to whoever first writes them, so until
+        then a run on one must act for that caller, never for the deployer.
+        """
+        if self.record is None and self.template is not None:
+            return actor.owner if self.template.owned_by == "caller" else self.template.owner
+        return self.owner
+
 
 @dataclass(slots=True, kw_only=True)
 class Catalog:
@@ -83,11 +95,14 @@ class Catalog:
     default_limits: Limits = HANDLER_DEFAULT_LIMITS
     _templates: list[TemplateRecord] = field(default_factory=list[TemplateRecord])
     _resolutions: OrderedDict[str, Resolution] = field(default_factory=OrderedDict[str, Resolution])
+    _plain: dict[str, Resolution] = field(default_factory=dict[str, "Resolution"])
+    """By template: what an entity without overrides has; most entities share these parts."""
 
     def adopt(self, templates: Iterable[TemplateRecord]) -> None:
         """Replaces the deployment; every entity is resolved anew from now on."""
         self._templates = sorted(templates, key=lambda one: rank(one.match), reverse=True)
         self._resolutions.clear()
+        self._plain.clear()
 
     @property
     def templates(self) -> list[TemplateRecord]:
@@ -137,21 +152,21 @@ class Catalog:
         template = self.find_template(entity)
         if record is None and template is None:
             raise NotFound(f"no entity {entity!r}, and no deployed template matches it")
-        access = record.access if record is not None else None
-        if access is None and template is not None:
-            access = template.access
-        limits = [
-            parse_limits(said.limits, "limits") for said in (template, record) if said is not None
-        ]
-        return Resolution(
-            entity=entity,
-            item=item,
-            record=record,
-            template=template,
-            owner=record.owner if record is not None else (template.owner if template else ""),
-            access=parse_access(access) if access is not None else (),
-            limits=smallest(*limits),
-        )
+        if template is not None and (record is None or _is_plain(record)):
+            model = self._plain.get(template.match)
+            if model is None:
+                model = self._plain[template.match] = _combine(entity, None, None, template)
+            return Resolution(
+                entity=entity,
+                item=item,
+                record=record,
+                template=template,
+                owner=template.owner if record is None else record.owner,
+                access=model.access,
+                limits=model.limits,
+                handlers=model.handlers,
+            )
+        return _combine(entity, item, record, template)
 
     def handler(self, resolution: Resolution, name: HandlerName) -> ResolvedHandler:
         """Returns how `name` of the resolved entity runs.
@@ -164,6 +179,8 @@ class Catalog:
         if known is not None:
             return known
         resolved = self._resolve_handler(resolution, name)
+        if len(resolution.handlers) >= HANDLERS_KEPT_MAX:
+            resolution.handlers.clear()
         resolution.handlers[name] = resolved
         return resolved
 
@@ -241,6 +258,32 @@ class Catalog:
         if kept is not None:
             return kept
         return engine.load(self.read_source(handler.module), DEPLOY_LIMITS)
+
+
+def _is_plain(record: EntityRecord) -> bool:
+    """Returns whether an entity overrides nothing of its template."""
+    return not (record.handlers or record.limits or record.access is not None or record.pin)
+
+
+def _combine(
+    entity: str, item: Item | None, record: EntityRecord | None, template: TemplateRecord | None
+) -> Resolution:
+    """Returns the resolution of an entity's own record over its template's."""
+    access = record.access if record is not None else None
+    if access is None and template is not None:
+        access = template.access
+    limits = [
+        parse_limits(said.limits, "limits") for said in (template, record) if said is not None
+    ]
+    return Resolution(
+        entity=entity,
+        item=item,
+        record=record,
+        template=template,
+        owner=record.owner if record is not None else (template.owner if template else ""),
+        access=parse_access(access) if access is not None else (),
+        limits=smallest(*limits),
+    )
 
 
 def check_no_tie(templates: Iterable[TemplateRecord]) -> None:

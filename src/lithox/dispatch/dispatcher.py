@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any, Final
 
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.inflight import InFlight, digest_of_asked, id_reused
 from lithox.dispatch.job import Clock, Job, LogSink, OnAnswer
 from lithox.dispatch.lanes import Lanes, LongSteps, LongThread, Schedule
-from lithox.dispatch.records import ENTITY_KEY
 from lithox.dispatch.runs import Runs
+from lithox.dispatch.starting import find_record
 from lithox.errors import (
     DeadlinePassed,
     InternalError,
@@ -79,6 +80,8 @@ class Dispatcher:
         self._native_entity = native_entity
         self._results_max = results_per_account_max
         self._in_flight = InFlight()
+        self._waiting: list[tuple[int, int, Job]] = []
+        self._waiting_seq = 0
         self._jobs: set[Job] = set()
         self.natives: dict[str, Native] = {}
         self.catalog = catalog
@@ -94,6 +97,7 @@ class Dispatcher:
             seeds=seeds,
             settle=self._settle,
             log=log,
+            on_bug=self._internal,
         )
         self.lanes = Lanes(
             kernel=kernel,
@@ -149,13 +153,16 @@ class Dispatcher:
     @staticmethod
     def _may_call(job: Job, resolution: Resolution) -> bool:
         return is_allowed(
-            actor=job.actor, right=RIGHT_CALL, owner=resolution.owner, access=resolution.access
+            actor=job.actor,
+            right=RIGHT_CALL,
+            owner=resolution.owner_for(job.actor),
+            access=resolution.access,
         )
 
     def _resolve(self, entity: str) -> Resolution:
         snapshot = self._store.open_snapshot()
         try:
-            return self.catalog.resolve(entity, snapshot.find(entity, ENTITY_KEY))
+            return self.catalog.resolve(entity, find_record(snapshot, entity))
         finally:
             snapshot.release()
 
@@ -188,22 +195,35 @@ class Dispatcher:
         assert request.request_id is not None
         job.asked_digest = digest_of_asked(request.handler, job.args)
         if not self._in_flight.enter(job):
+            self._watch(job)
             return False
         job.holds_id = True
         found = self._store.find_result(request.caller.identity, request.entity, request.request_id)
         if found is not None and found.expires_ns > self._clock.wall_ns():
             if found.asked_digest != job.asked_digest:
                 raise id_reused(job)
+            if not self._may_call(job, self._resolve(request.entity)):
+                raise NotPermitted(f"{job.actor.identity} may not call {request.entity}")
             self._answer(job, found.answer, None, is_recorded=True)
             return False
         account = request.caller.account
-        if self._store.count_results(account) >= self._results_max:
+        waiting = self._in_flight.count(account)
+        if self._store.count_results(account) + waiting > self._results_max:
             raise ResultsFull(
                 f"account {account} keeps {self._results_max} results, which is its bound; "
                 "they are dropped 24 h after their request",
                 retry_after_ms=60_000,
             )
         return True
+
+    def _watch(self, job: Job) -> None:
+        """Sees to it that a waiter is answered when its own deadline passes."""
+        deadline_ns = job.request.deadline_ns
+        if deadline_ns is not None:
+            self._waiting_seq += 1
+            heappush(self._waiting, (deadline_ns, self._waiting_seq, job))
+            if self.lanes.on_deadline is not None:
+                self.lanes.on_deadline(deadline_ns)
 
     # -- out --------------------------------------------------------------------------------
 
@@ -216,29 +236,42 @@ class Dispatcher:
     def _answer(
         self, job: Job, body: bytes | None, error: Exception | None, *, is_recorded: bool = False
     ) -> None:
-        try:
-            value = None if body is None else decode_value(body)
-        except LithoxError as problem:
-            value, error = None, problem
-        self._leave(job, value, error, is_recorded=is_recorded)
+        """Gives the answer to `job` and to all that wait for it; starts the next waiter."""
+        following = self._answer_one(job, body, error, is_recorded=is_recorded)
+        # A loop, since each of many waiters may fail at once.
+        while following is not None:
+            try:
+                following.holds_id = True
+                if self.is_closing:
+                    raise StoreUnavailable("this node is closing", retry_after_ms=1000)
+                self._start(following, self._resolve(following.request.entity))
+                return
+            except LithoxError as refusal:
+                following = self._answer_one(following, None, refusal)
+            except Exception as bug:  # noqa: BLE001 - the border, as in `submit`
+                following = self._answer_one(following, None, self._internal(bug))
+
+    def _answer_one(
+        self, job: Job, body: bytes | None, error: Exception | None, *, is_recorded: bool = False
+    ) -> Job | None:
+        """Answers `job`, and its waiters when it succeeded; returns the waiter that runs next."""
+        if body is not None:
+            try:
+                self._leave(job, decode_value(body), None, is_recorded=is_recorded)
+            except LithoxError as problem:
+                error = problem
+        if error is not None or body is None:
+            self._leave(job, None, error, is_recorded=is_recorded)
         if not job.holds_id:
-            return
+            return None
         job.holds_id = False
         answered, following = self._in_flight.leave(job, is_success=error is None)
         for waiter in answered:
-            self._leave(waiter, value, None, is_recorded=True)
-        if following is not None:
-            self._run_following(following)
-
-    def _run_following(self, job: Job) -> None:
-        """The first request with this id has failed: the next one runs."""
-        job.holds_id = True
-        try:
-            self._start(job, self._resolve(job.request.entity))
-        except LithoxError as error:
-            self._answer(job, None, error)
-        except Exception as bug:  # noqa: BLE001 - the border, as in `submit`
-            self._answer(job, None, self._internal(bug))
+            # Decoded for each: they may change what they are given.
+            self._leave(
+                waiter, None if body is None else decode_value(body), None, is_recorded=True
+            )
+        return following
 
     def _leave(
         self, job: Job, value: Any, error: Exception | None, *, is_recorded: bool = False
@@ -328,7 +361,16 @@ class Dispatcher:
         return True
 
     def notify_time(self) -> None:
-        """To be called when `Kernel.next_deadline_ns` has come."""
+        """To be called when a deadline may have come."""
+        waiting, now_ns = self._waiting, self._clock.monotonic_ns()
+        while waiting and (waiting[0][0] <= now_ns or waiting[0][2].is_over):
+            job = heappop(waiting)[2]
+            if not job.is_over and not job.holds_id:
+                self._in_flight.forget(job)
+                error = DeadlinePassed("the deadline passed while another request had the id")
+                self._leave(job, None, error)
+        if waiting and self.lanes.on_deadline is not None:
+            self.lanes.on_deadline(waiting[0][0])
         self.lanes.wake()
 
     def end_all(self) -> None:

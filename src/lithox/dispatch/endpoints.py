@@ -34,10 +34,11 @@ LOG_TEXT_CHARACTERS_MAX: Final = 8192
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 _text: Final = msgspec.msgpack.Decoder(str)
+_maybe_text: Final = msgspec.msgpack.Decoder(str | None)
+_maybe_fields: Final = msgspec.msgpack.Decoder(dict[str, Any] | None)
 _integer: Final = msgspec.msgpack.Decoder(int)
 _texts: Final = msgspec.msgpack.Decoder(list[str])
 _writes: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
-_fields: Final = msgspec.msgpack.Decoder(dict[str, Any])
 
 Raws = list[msgspec.Raw]
 StartCall = Callable[[Frame, str, str, bytes], None]
@@ -59,7 +60,7 @@ def merge_state(frame: Frame, reads: list[str], scans: list[str], writes: dict[s
     for key in reads:
         transaction.reads.add((entity, key))
     for prefix in scans:
-        transaction.ranges.append(range_of_prefix(entity, prefix))
+        transaction.add_range(range_of_prefix(entity, prefix))
     for key, raw in writes.items():
         check_state_key(key)
         value = bytes(raw)
@@ -143,7 +144,7 @@ class Endpoints:
         return messages.encode_answer(msgspec.Raw(messages.NIL if value is None else value))
 
     def _scan(self, frame: Frame, call: Raws) -> bytes:
-        prefix, after = _text.decode(call[2]), _text.decode(call[3])
+        prefix, after = _maybe_text.decode(call[2]) or "", _maybe_text.decode(call[3])
         limit = min(max(_integer.decode(call[4]), 1), SCAN_PAGE_MAX)
         merge_state(frame, [], [], _writes.decode(call[5]))
         transaction = frame.job.transaction
@@ -151,7 +152,7 @@ class Endpoints:
         area = range_of_prefix(frame.entity, prefix)
         if after:
             area = Range(area.entity, max(area.start, after + "\x00"), area.end)
-        found, more = transaction.scan(frame.entity, area, limit)
+        found, more = transaction.scan(frame.entity, area, limit, bytes_max=SCAN_PAGE_BYTES_MAX)
         return messages.encode_answer([(key, msgspec.Raw(value)) for key, value in found], more)
 
     def _call(self, frame: Frame, call: Raws) -> bytes | None:
@@ -164,7 +165,7 @@ class Endpoints:
         level, text = _text.decode(call[2]), _text.decode(call[3])
         if level not in LEVELS:
             raise BadArguments(f"a log level is one of {', '.join(LEVELS)}; found {level[:40]!r}")
-        fields = _fields.decode(call[4]) if len(call) > 4 and call[4] != messages.NIL else {}
+        fields: dict[str, Any] = _maybe_fields.decode(call[4]) or {}
         add_output(frame, sum(map(len, call)))
         self._log(frame, level, text[:LOG_TEXT_CHARACTERS_MAX], fields)
         return messages.encode_answer()

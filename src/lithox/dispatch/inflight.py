@@ -43,6 +43,24 @@ class InFlight:
 
     def __init__(self) -> None:
         self._running: dict[Key, _Running] = {}
+        self._count_by_account: dict[str, int] = {}
+
+    def count(self, account: str) -> int:
+        """Returns how many ids of `account` are being worked on."""
+        return self._count_by_account.get(account, 0)
+
+    def _add(self, account: str, change: int) -> None:
+        count = self._count_by_account.get(account, 0) + change
+        if count:
+            self._count_by_account[account] = count
+        else:
+            self._count_by_account.pop(account, None)
+
+    def forget(self, job: Job) -> None:
+        """Takes a waiter out of the queue it waits in."""
+        running = self._running.get(key_of(job))
+        if running is not None and job in running.waiters:
+            running.waiters.remove(job)
 
     def enter(self, job: Job) -> bool:
         """Returns True when `job` may run; False when it has been made to wait for the first.
@@ -55,6 +73,7 @@ class InFlight:
         running = self._running.get(key)
         if running is None:
             self._running[key] = _Running(job.asked_digest)
+            self._add(job.account, 1)
             return True
         if running.asked_digest != job.asked_digest:
             raise id_reused(job)
@@ -74,10 +93,9 @@ class InFlight:
         running = self._running.pop(key, None)
         if running is None:
             return [], None
-        if is_success:
+        if is_success or not running.waiters:
+            self._add(job.account, -1)
             return list(running.waiters), None
-        if not running.waiters:
-            return [], None
         following = running.waiters.popleft()
         self._running[key] = _Running(following.asked_digest, running.waiters)
         return [], following

@@ -7,13 +7,13 @@ failed callee wrote is rolled back to a savepoint and its error is raised in the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.frames import FrameTable
 from lithox.dispatch.job import Clock, Frame
 from lithox.dispatch.records import ENTITY_KEY
-from lithox.dispatch.starting import Starter, check_access
+from lithox.dispatch.starting import Starter, check_access, find_record
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import GuestError, NotPermitted
 from lithox.kernel.limits import remaining, smallest
@@ -62,8 +62,12 @@ class JoinedCalls:
             )
         self.starter.keep_record(caller)
         resolution = self._resolve_callee(transaction, entity)
-        actor = Actor(identity=identity_of_entity(caller.entity), owner=caller.resolution.owner)
-        check_access(actor, resolution)
+        actor = Actor(
+            identity=identity_of_entity(caller.entity),
+            owner=caller.resolution.owner_for(caller.actor),
+        )
+        if entity != caller.entity:
+            check_access(actor, resolution)
         resolved = self.catalog.handler(resolution, handler)
         now_ns = self.clock.monotonic_ns()
         frame = Frame(
@@ -86,10 +90,10 @@ class JoinedCalls:
         if own is not None:
             return self.catalog.resolve(entity, Item(own, -1))
         transaction.reads.add((entity, ENTITY_KEY))
-        return self.catalog.resolve(entity, transaction.snapshot.find(entity, ENTITY_KEY))
+        return self.catalog.resolve(entity, find_record(transaction.snapshot, entity))
 
     def _left_of(self, frame: Frame, now_ns: int) -> Limits:
-        """Returns what is left of a caller's limits; memory is held, not spent, so it stays."""
+        """Returns what is left of a caller's limits."""
         guest, limits, transaction = frame.guest, frame.limits, frame.job.transaction
         assert guest is not None
         assert transaction is not None
@@ -100,7 +104,11 @@ class JoinedCalls:
             calls=guest.calls,
             state_bytes=transaction.writes_bytes - frame.state_bytes_before,
         )
-        return remaining(limits, used)
+        left = remaining(limits, used)
+        if limits.memory_bytes is None:
+            return left
+        # The caller holds its memory while the callee runs.
+        return replace(left, memory_bytes=max(0, limits.memory_bytes - guest.memory_bytes))
 
     def answer_caller(self, frame: Frame, answer: bytes) -> None:
         """Ends a callee and lets its caller go on; the caller's allowance pays for it."""

@@ -36,14 +36,16 @@ LONG_OUT_MAX: Final = 2
 LONG_NICENESS: Final = 10
 """Linux scheduling weight 110 against 1,024: about 10 % of one of two cores, 5 % of the node's
 processors, when all else is busy. Source: kernel/sched/core.c, sched_prio_to_weight."""
+SLICE_NS_MAX: Final = 2_000_000
+"""How long one slice on the node's thread may take with all the node does for it in between."""
 SLICE_FUEL_LEFT_MIN: Final = 20_000
 """With less of its quantum left than this, a guest that asked counts as having yielded."""
 
 Schedule = Callable[[Callable[[], None]], object]
 
 
-OnStep = Callable[[Pid, Step, int, int], None]
-"""Called on the node's thread with (pid, step, fuel, cpu_ns) of each slice."""
+OnStep = Callable[[Pid, "Step | Exception", int, int], None]
+"""Called on the node's thread with (pid, step or our bug, fuel, cpu_ns) of each slice."""
 
 
 class LongSteps(Protocol):
@@ -83,11 +85,15 @@ class LongThread:
         while (order := self._orders.get()) is not None:
             pid, guest, quantum_fuel = order
             fuel_before, cpu_before = guest.fuel_used, self._clock.thread_cpu_ns()
-            step = guest.step(quantum_fuel, frees_lock=True)
+            step: Step | Exception
+            try:
+                step = guest.step(quantum_fuel, frees_lock=True)
+            except Exception as bug:  # noqa: BLE001 - it ends one run, not this thread
+                step = bug
             cpu_ns = self._clock.thread_cpu_ns() - cpu_before
             self._deliver(pid, step, guest.fuel_used - fuel_before, cpu_ns)
 
-    def _deliver(self, pid: Pid, step: Step, fuel: int, cpu_ns: int) -> None:
+    def _deliver(self, pid: Pid, step: Step | Exception, fuel: int, cpu_ns: int) -> None:
         def arrive() -> None:
             if self.on_step is not None:
                 self.on_step(pid, step, fuel, cpu_ns)
@@ -150,7 +156,7 @@ class Lanes:
             if chosen is None:
                 break
             frame = self._runs.table.by_pid[chosen.pid]
-            end, fuel = self._run_fast(frame, chosen.quantum_fuel)
+            end, fuel = self._run_fast(frame, chosen.quantum_fuel, now_ns + SLICE_NS_MAX)
             cpu_before, cpu_ns = cpu_ns, clock.thread_cpu_ns()
             now_ns = clock.monotonic_ns()
             frame.job.usage.cpu_ns += cpu_ns - cpu_before
@@ -166,7 +172,7 @@ class Lanes:
         if self.on_deadline is not None and (due_ns := kernel.next_deadline_ns()) is not None:
             self.on_deadline(due_ns)
 
-    def _run_fast(self, frame: Frame, quantum_fuel: int) -> tuple[SliceEnd, int]:
+    def _run_fast(self, frame: Frame, quantum_fuel: int, end_ns: int) -> tuple[SliceEnd, int]:
         """Steps a frame for one quantum; returns why it came back and the fuel it burned."""
         runs, fuel = self._runs, 0
         try:
@@ -179,7 +185,10 @@ class Lanes:
                     # Read before the step is followed: that may close or restart the guest.
                     fuel = guest.fuel_used - fuel_before
                     end = runs.after_step(frame, step)
-                    if end is None and quantum_fuel - fuel < SLICE_FUEL_LEFT_MIN:
+                    if end is None and (
+                        quantum_fuel - fuel < SLICE_FUEL_LEFT_MIN
+                        or self._clock.monotonic_ns() >= end_ns
+                    ):
                         end = SliceEnd.YIELDED
         except Exception as bug:  # noqa: BLE001 - our bug ends its run, not the node
             end = runs.break_off(frame, bug)
@@ -205,7 +214,7 @@ class Lanes:
             frame.is_out = True
             self._long.submit(chosen.pid, frame.guest, chosen.quantum_fuel)
 
-    def _after_long(self, pid: Pid, step: Step, fuel: int, cpu_ns: int) -> None:
+    def _after_long(self, pid: Pid, step: Step | Exception, fuel: int, cpu_ns: int) -> None:
         """A slice has come back from the second thread."""
         self._long_out.discard(pid)
         frame = self._runs.table.by_pid[pid]
@@ -218,10 +227,17 @@ class Lanes:
             # A kill or deadline was noted while it ran: whatever it came to does not count.
             kernel.notify_sliced(pid, SliceEnd.YIELDED, fuel, cpu_ns, now_ns)
         else:
+            cpu_before = self._clock.thread_cpu_ns()
             try:
+                if isinstance(step, Exception):
+                    raise step
                 end = self._runs.after_step(frame, step)
             except Exception as bug:  # noqa: BLE001 - our bug ends its run, not the node
                 end = self._runs.break_off(frame, bug)
+            # What the node does for a run is the run's own cost, on whichever thread it is done.
+            host_ns = self._clock.thread_cpu_ns() - cpu_before
+            cpu_ns += host_ns
+            frame.job.usage.cpu_ns += host_ns
             if end is None:
                 kernel.notify_sliced(pid, SliceEnd.ASKED, fuel, cpu_ns, now_ns)
                 kernel.notify_woken(pid, now_ns)
@@ -234,7 +250,10 @@ class Lanes:
     def _perform(self) -> None:
         """Does what the kernel decided."""
         for effect in self._kernel.take_effects():
-            self._runs.end_from_outside(effect.pid, effect.code)
+            try:
+                self._runs.end_from_outside(effect.pid, effect.code)
+            except Exception as bug:  # noqa: BLE001 - the effects behind it must be done too
+                self._runs.on_bug(bug)
 
     def stop(self) -> None:
         """Steps nothing more; blocks until the slice that is out has come back."""

@@ -46,6 +46,7 @@ from lithox.model.ids import (
     Pid,
 )
 from lithox.model.limits import Limits
+from lithox.model.values import decode_value
 from lithox.sandbox import messages
 from lithox.sandbox.contract import Step, StepKind
 from lithox.store.contract import ResultRecord, Store
@@ -72,6 +73,7 @@ class Runs:
     seeds: Callable[[], int]
     settle: Settle
     log: LogSink
+    on_bug: Callable[[Exception], object]
     table: FrameTable = field(init=False)
     starter: Starter = field(init=False)
     calls: JoinedCalls = field(init=False)
@@ -179,7 +181,7 @@ class Runs:
         except LithoxError as error:
             return self._frame_failed(frame, error, is_outcome_known=False)
         if frame.parent is None:
-            return self._commit(frame, bytes(outcome.body))
+            return self._commit_plain(frame, bytes(outcome.body))
         transaction = frame.job.transaction
         assert transaction is not None
         changed = transaction.has_written(frame.parent.entity, frame.savepoint)
@@ -196,7 +198,7 @@ class Runs:
         assert transaction is not None
         if not is_outcome_known and frame.is_preloaded:
             # The guest died before it could say what it used: assume all it was given.
-            transaction.ranges.append(range_of_prefix(frame.entity, ""))
+            transaction.add_range(range_of_prefix(frame.entity, ""))
         if frame.parent is not None:
             transaction.roll_back_to(frame.savepoint)
             self.calls.answer_caller(frame, refuse(error))
@@ -210,9 +212,18 @@ class Runs:
         def leave(failure: TransactionError | None) -> None:
             self.settle(job, None, failure or error)
 
-        if self.store.when_read_durable(reads, ranges, leave):
+        if self.store.when_read_durable(reads, ranges, leave, up_to_version=version):
             leave(None)
         return SliceEnd.FINISHED
+
+    def _commit_plain(self, frame: Frame, body: bytes) -> SliceEnd:
+        """Commits, after a look at the value: what nobody could be told must not be committed."""
+        try:
+            decode_value(body)
+        except LithoxError as error:
+            broken = GuestProtocolError(f"the handler's value is not plain: {error.message}")
+            return self._frame_failed(frame, broken)
+        return self._commit(frame, body)
 
     def _commit(self, frame: Frame, body: bytes) -> SliceEnd:
         job, transaction = frame.job, frame.job.transaction
@@ -236,8 +247,13 @@ class Runs:
 
         try:
             if not transaction.writes and result is None:
+                if self._has_read_withdrawn(transaction):
+                    return self._run_again(frame, transaction)
                 is_durable = self.store.when_read_durable(
-                    transaction.reads, transaction.ranges, leave
+                    transaction.reads,
+                    transaction.ranges,
+                    leave,
+                    up_to_version=transaction.snapshot.version,
                 )
                 job.is_handed_over = True
                 self.table.close_job(job)
@@ -256,6 +272,13 @@ class Runs:
         job.is_handed_over = True
         self.table.close_job(job)
         return SliceEnd.FINISHED
+
+    def _has_read_withdrawn(self, transaction: Transaction) -> bool:
+        """Returns whether something the run read has been taken back since its snapshot."""
+        version = transaction.snapshot.version
+        return version < self.store.withdrawn_version and not self.store.is_current(
+            version, transaction.reads, transaction.ranges
+        )
 
     def _result_of(self, job: Job, body: bytes) -> ResultRecord | None:
         request = job.request
@@ -293,7 +316,7 @@ class Runs:
                 ),
             )
             return SliceEnd.FINISHED
-        if choice is Retry.AGAIN and (holds_turn or not self.table.turns):
+        if choice is Retry.AGAIN and self.table.turns.is_free_for(job.touched, job.turn):
             return SliceEnd.RERUN
         return self._take_turn(frame, job.touched)
 
@@ -334,6 +357,8 @@ class Runs:
         if frame.parent is not None:
             transaction = frame.job.transaction
             assert transaction is not None
+            if frame.is_preloaded:
+                transaction.add_range(range_of_prefix(frame.entity, ""))
             transaction.roll_back_to(frame.savepoint)
             self.calls.answer_caller(frame, refuse(error))
             return

@@ -19,7 +19,7 @@ from lithox.errors import NotFound, NotPermitted
 from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath
 from lithox.sandbox import messages
 from lithox.security.access import RIGHT_CALL, Actor, is_allowed
-from lithox.store.contract import Item
+from lithox.store.contract import Item, Snapshot
 
 PRELOAD_BYTES_MAX: Final = 16_384
 """State of entities up to this size travels with the call; larger ones are read key by key."""
@@ -47,12 +47,8 @@ class Starter:
         loaded = transaction.snapshot.load(entity, PRELOAD_BYTES_MAX)
         transaction.reads.add((entity, ENTITY_KEY))
         if frame.parent is None:
-            item = (
-                loaded.items.get(ENTITY_KEY)
-                if loaded.is_complete
-                else transaction.snapshot.find(entity, ENTITY_KEY)
-            )
-            if item != frame.resolution.item:
+            item = find_record(transaction.snapshot, entity)
+            if self.catalog.resolve(entity, item) is not frame.resolution:
                 self._resolve_again(frame, item)
         transaction.participants.add(entity)
         state: dict[str, msgspec.Raw] = {}
@@ -111,7 +107,7 @@ class Starter:
         if template is None or not any(key[0] == frame.entity for key in transaction.writes):
             return
         record = EntityRecord(
-            owner=frame.actor.owner if template.owned_by == "caller" else template.owner,
+            owner=resolution.owner_for(frame.actor),
             template=template.match,
             created_ms=self.clock.wall_ns() // 1_000_000,
             pin=template.module if template.pin else None,
@@ -119,9 +115,21 @@ class Starter:
         transaction.put(frame.entity, ENTITY_KEY, encode_record(record))
 
 
+def find_record(snapshot: Snapshot, entity: str) -> Item | None:
+    """Returns the item of the entity's own record, None when it does not exist.
+
+    Loads a small entity whole, because a run that is about to start needs the rest of it too.
+    """
+    loaded = snapshot.load(entity, PRELOAD_BYTES_MAX)
+    return loaded.items.get(ENTITY_KEY) if loaded.is_complete else snapshot.find(entity, ENTITY_KEY)
+
+
 def check_access(actor: Actor, resolution: Resolution) -> None:
     """Raises NotPermitted unless `actor` may call the entity."""
     if not is_allowed(
-        actor=actor, right=RIGHT_CALL, owner=resolution.owner, access=resolution.access
+        actor=actor,
+        right=RIGHT_CALL,
+        owner=resolution.owner_for(actor),
+        access=resolution.access,
     ):
         raise NotPermitted(f"{actor.identity} may not call {resolution.entity}")

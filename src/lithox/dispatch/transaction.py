@@ -10,39 +10,74 @@ from __future__ import annotations
 from typing import Final
 
 from lithox.dispatch.records import USER_KEYS_START
-from lithox.model.ids import EntityPath
+from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath
 from lithox.store.contract import Cell, Commit, Item, Range, ResultRecord, Snapshot
 
 _MISSING: Final = object()
 
 
+RANGES_MAX: Final = 256
+"""Ranges a read set names one by one; beyond them it counts the whole entities as read, so that a
+run that scans for ever cannot make its own validation dear."""
+_LAST: Final = "\U0010ffff"
+
+
 def range_of_prefix(entity: str, prefix: str) -> Range:
-    """Returns the range of an entity's user keys that begin with `prefix`."""
-    if not prefix:
-        return Range(entity, USER_KEYS_START, None)
-    last = ord(prefix[-1])
-    # Keys are ordered by code point; U+10FFFF has no successor, so the range is left open there.
-    end = prefix[:-1] + chr(_next_code_point(last)) if last < 0x10FFFF else None
-    return Range(entity, prefix, end)
+    """Returns the range of an entity's user keys that begin with `prefix`.
+
+    Keys of the system begin with NUL and are in no such range, whatever the prefix.
+    """
+    start = max(prefix, USER_KEYS_START)
+    if prefix.startswith(SYSTEM_KEY_PREFIX):
+        return Range(entity, start, start)
+    # Keys are ordered by code point; the last one has no successor, so the next one before counts.
+    stem = prefix.rstrip(_LAST)
+    if not stem:
+        return Range(entity, start, None)
+    return Range(entity, start, stem[:-1] + chr(_next_code_point(ord(stem[-1]))))
 
 
 def _next_code_point(code: int) -> int:
     return 0xE000 if code + 1 == 0xD800 else code + 1
 
 
+def _count_within(found: list[tuple[str, bytes]], limit: int, bytes_max: int | None) -> int:
+    """Returns how many of `found` fit into a page; at least one if there is one."""
+    if bytes_max is None:
+        return min(limit, len(found))
+    size = 0
+    for count, (_, value) in enumerate(found[:limit]):
+        size += len(value)
+        if size > bytes_max and count:
+            return count
+    return min(limit, len(found))
+
+
 class Transaction:
     """One attempt at one request. Not shared between threads."""
 
-    __slots__ = ("_undo", "participants", "ranges", "reads", "snapshot", "writes", "writes_bytes")
+    __slots__ = (
+        "_newest_savepoint",
+        "_undo",
+        "_undo_index",
+        "participants",
+        "ranges",
+        "reads",
+        "snapshot",
+        "writes",
+        "writes_bytes",
+    )
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.reads: set[Cell] = set()
-        self.ranges: list[Range] = []
+        self.ranges: dict[Range, None] = {}
         self.writes: dict[Cell, bytes | None] = {}
         self.participants: set[str] = set()
         self.writes_bytes = 0
         self._undo: list[tuple[Cell, bytes | object | None]] = []
+        self._undo_index: dict[Cell, int] = {}
+        self._newest_savepoint = 0
 
     def find(self, entity: EntityPath, key: str) -> bytes | None:
         """Returns the value the run sees under `key`, and puts the cell into the read set."""
@@ -54,24 +89,40 @@ class Transaction:
         return None if item is None else item.value
 
     def put(self, entity: EntityPath, key: str, value: bytes | None) -> None:
-        """Writes `value` (None deletes) in the run's own view."""
+        """Writes `value` (None deletes) in the run's own view.
+
+        What a savepoint may need is kept once for each cell, however often it is written.
+        """
         cell = (entity, key)
         before = self.writes.get(cell, _MISSING)
-        self._undo.append((cell, before))
+        if before is not _MISSING and before == value:
+            return
+        if self._undo_index.get(cell, -1) < self._newest_savepoint:
+            self._undo_index[cell] = len(self._undo)
+            self._undo.append((cell, before))
         if isinstance(before, bytes):
             self.writes_bytes -= len(before) + len(key)
         if value is not None:
             self.writes_bytes += len(value) + len(key)
         self.writes[cell] = value
 
+    def add_range(self, area: Range) -> None:
+        """Puts a range into the read set; beyond the bound, the whole entities instead."""
+        self.ranges[area] = None
+        if len(self.ranges) > RANGES_MAX:
+            entities = {one.entity for one in self.ranges}
+            self.ranges = {Range(entity, USER_KEYS_START, None): None for entity in entities}
+
     def savepoint(self) -> int:
         """Returns a mark to which the write set can be rolled back."""
-        return len(self._undo)
+        self._newest_savepoint = len(self._undo)
+        return self._newest_savepoint
 
     def roll_back_to(self, savepoint: int) -> None:
         """Takes back every write since `savepoint`."""
         while len(self._undo) > savepoint:
             cell, before = self._undo.pop()
+            self._undo_index.pop(cell, None)
             now = self.writes[cell]
             if now is not None:
                 self.writes_bytes -= len(now) + len(cell[1])
@@ -81,6 +132,7 @@ class Transaction:
                 del self.writes[cell]
             else:
                 self.writes[cell] = before  # type: ignore[assignment]
+        self._newest_savepoint = min(self._newest_savepoint, savepoint)
 
     def has_written(self, entity: EntityPath, since: int = 0) -> bool:
         """Returns whether a write to `entity` was made after savepoint `since`."""
@@ -91,10 +143,16 @@ class Transaction:
         return {cell[1]: value for cell, value in self.writes.items() if cell[0] == entity}
 
     def scan(
-        self, entity: EntityPath, area: Range, limit: int
+        self, entity: EntityPath, area: Range, limit: int, *, bytes_max: int | None = None
     ) -> tuple[list[tuple[str, bytes]], bool]:
-        """Returns up to `limit` (key, value) pairs in key order as the run sees them, and whether
-        there are more. What was scanned goes into the read set.
+        """Returns a page of (key, value) pairs in key order as the run sees them.
+
+        Args:
+            limit: pairs at most.
+            bytes_max: bytes of values at most, but always one pair.
+
+        Returns:
+            (pairs, whether there are more). What was shown goes into the read set.
         """
         own = {
             key: value
@@ -102,19 +160,20 @@ class Transaction:
             if key >= area.start and (area.end is None or key < area.end)
         }
         # Deleted keys hide stored ones, so up to that many more stored items may be needed.
-        page = self.snapshot.scan(area, limit + len(own))
+        page = self.snapshot.scan(area, limit + len(own), bytes_max)
         merged: dict[str, bytes | None] = {key: item.value for key, item in page.items}
         if page.more and page.items:
             last = page.items[-1][0]
             own = {key: value for key, value in own.items() if key <= last}
         merged.update(own)
         found = sorted((key, value) for key, value in merged.items() if value is not None)
-        more = page.more or len(found) > limit
-        found = found[:limit]
+        count = _count_within(found, limit, bytes_max)
+        more = page.more or len(found) > count
         if more and found:
-            self.ranges.append(Range(entity, area.start, found[-1][0] + "\x00"))
+            found = found[:count]
+            self.add_range(Range(entity, area.start, found[-1][0] + "\x00"))
         else:
-            self.ranges.append(area)
+            self.add_range(area)
         return found, more
 
     def to_commit(self, result: ResultRecord | None) -> Commit:

@@ -2,10 +2,11 @@
 
 Theory of operation. Most runs never come here. A run that lost twice asks for the turns of all
 entities it touched, in sorted order, and starts again once it holds them all. While an entity's
-turn is held, another run may still read it, but must not commit writes to it: it asks for the
-turn itself and runs again. So a holder cannot lose on what it holds, and contention degrades to
-serial execution instead of a storm of retries. No deadlock: turns are asked for in one fixed order
-and a holder that needs more gives all back first.
+turn is held, a new request to it waits in the same queue (nobody knows before whether it will
+write); a run under way may go on reading, but not commit writes to it: it asks for the turn itself
+and runs again. So a holder does not lose against other runs on what it holds (administrative acts
+do not ask), and contention degrades to serial execution instead of a storm of retries. No deadlock:
+turns are asked for in one fixed order and a holder that needs more gives all back first.
 """
 
 from __future__ import annotations

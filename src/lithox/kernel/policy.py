@@ -35,7 +35,7 @@ class Policy:
         accounts_idle_max: how many accounts without work a lane remembers what they have used.
     """
 
-    quanta_fuel: tuple[int, ...] = (1_000_000, 4_000_000, 8_000_000, 16_000_000, 32_000_000)
+    quanta_fuel: tuple[int, ...] = (4_000_000, 8_000_000, 16_000_000, 32_000_000)
     slice_fuel_min: int = 50_000
     fuel_per_us: int = 4_000
     processes_max: int = 12_000

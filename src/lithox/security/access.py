@@ -1,9 +1,12 @@
 """Who may do what to an entity: access lists, and the one decision `is_allowed`.
 
 An access list is a tuple of grants. A grant names who (an identity, `entity:PATH`, a pattern
-`entity:shop/**`, or `*` for everyone) and which rights. The owner of an entity, and every entity
-of the same owner, holds all rights but `admin` without being listed; an administrator of the node
-holds all. What no grant gives is refused.
+`entity:shop/**`, or `*` for everyone) and which rights. The owner of an entity and the node's
+administrators hold all rights without being listed. What no grant gives is refused.
+
+An entity acts under its own name only, never with the rights of its owner: who may call it could
+otherwise spend those rights through it (a confused deputy). So an entity that is to be called by
+another lists it, `entity:PATH`.
 
 Trust: identities come from `identities` (outside) or from the dispatcher (entities); a guest can
 name neither.
@@ -47,7 +50,7 @@ class Actor:
 
     Attributes:
         identity: the caller's own name, or `entity:PATH`.
-        owner: for an entity, the owner it acts for; for a caller, its own identity.
+        owner: who owns what it makes: an entity's owner, or the caller itself.
         is_admin: a node administrator.
     """
 
@@ -65,7 +68,7 @@ def is_allowed(*, actor: Actor, right: str, owner: str, access: AccessList) -> b
     """Returns whether `actor` holds `right` on an entity of `owner` with `access`."""
     if actor.is_admin:
         return True
-    if actor.owner == owner and (right != RIGHT_ADMIN or actor.identity == owner):
+    if actor.identity == owner:
         return True
     return any(right in grant.rights and _is_named(grant.who, actor.identity) for grant in access)
 

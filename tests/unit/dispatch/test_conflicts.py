@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from lithox.dispatch.turns import Turn
 from lithox.errors import Conflict, StoreUnavailable
 from lithox.kernel.retry import DEFAULT_RETRY
 from lithox.model.request import Answer
 from lithox.testing.script import ScriptedSelf, ScriptError
 from tests.unit.dispatch.house import House
 
-BURN = 2_000_000
+BURN = 5_000_000
 """More than a first slice: the run suspends between its read and its write."""
 
 
@@ -28,6 +29,12 @@ def add(_self: ScriptedSelf, by: int) -> Any:
     count = (yield ("get", "count")) or 0
     yield ("set", "count", count + by)
     return count + by
+
+
+def slow_read(_self: ScriptedSelf) -> Any:
+    count = yield ("get", "count")
+    yield ("burn", BURN)
+    return count
 
 
 def read(_self: ScriptedSelf) -> Any:
@@ -247,3 +254,31 @@ def test_withdrawn_id_may_run_again() -> None:
     house.disk.mend()
     house.run()
     assert house.call("hot/a", "add", 1, request_id="r") == 1
+
+
+def test_read_only_run_never_answers_what_was_withdrawn() -> None:
+    """A run that read a version whose sync then failed reads again before it answers."""
+    house = crowd()
+    house.call("hot/a", "add", 1)
+    house.disk.hold()
+    lost = house.send("hot/a", "add", 100)
+    house.run()
+    answers = suspended(house, lambda: house.send("hot/a", "slow_read"))
+    house.disk.fail(StoreUnavailable("disk full"))
+    house.disk.release()
+    house.run()
+    assert isinstance(lost[0].error, StoreUnavailable)
+    let_go(house)
+    assert answers[0].value == 1
+
+
+def test_first_conflict_elsewhere_takes_no_turn() -> None:
+    """A turn held on one entity makes nobody wait on another."""
+    house = crowd()
+    holder = Turn({"hot/z"}, lambda: None)
+    house.dispatcher.runs.table.turns.ask(holder)
+    answers = suspended(house, lambda: house.send("hot/a", "slow_add", 10))
+    house.call("hot/a", "add", 1)
+    let_go(house)
+    assert answers[0].value == 11
+    house.dispatcher.runs.table.turns.give_back(holder)

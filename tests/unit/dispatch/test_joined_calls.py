@@ -10,7 +10,7 @@ from lithox.dispatch.records import HandlerOverride
 from lithox.errors import GuestRaised, LimitExceeded
 from lithox.model.limits import CALL_DEPTH_MAX, PARTICIPANTS_MAX, Limits
 from lithox.testing.script import Refused, ScriptedSelf, ScriptError
-from tests.unit.dispatch.house import House
+from tests.unit.dispatch.house import BOB, House
 
 
 def deposit(_self: ScriptedSelf, amount: int) -> Any:
@@ -108,7 +108,7 @@ MODULE = {
 
 def bank(**options: Any) -> House:
     house = House(**options)
-    house.publish("bank/*", MODULE)
+    house.publish("bank/*", MODULE, access=["entity:bank/*"])
     house.call("bank/a", "deposit", 100)
     return house
 
@@ -186,7 +186,7 @@ def test_callee_has_what_is_left_of_its_callers_limits() -> None:
         seen.append(house.dispatcher.runs.table.by_pid[2].limits)  # type: ignore[index]
         yield ("log", "info", "z" * 200, {})
 
-    house.publish("l/*", {"outer": outer, "inner": inner})
+    house.publish("l/*", {"outer": outer, "inner": inner}, access=["entity:l/*"])
     asked = Limits(fuel=100_000, wall_ns=9_000_000, output_bytes=2_000, calls=50, state_bytes=1_000)
     output = house.call("l/a", "outer", limits=asked)
     [given] = seen
@@ -194,6 +194,7 @@ def test_callee_has_what_is_left_of_its_callers_limits() -> None:
     assert given.wall_ns == 8_000_000
     assert 0 < (given.output_bytes or 0) < 1_900
     assert given.calls == 48
+    assert given.memory_bytes == (1 << 20) - 65536
     assert 0 < (given.state_bytes or 0) < 900
     assert output > 300, "the callee's output is on the caller's account"
 
@@ -201,7 +202,12 @@ def test_callee_has_what_is_left_of_its_callers_limits() -> None:
 def test_callee_out_of_fuel_is_an_error_in_its_caller() -> None:
     """A callee's own limit ends the callee; the caller catches it and goes on."""
     house = House()
-    house.publish("bank/*", MODULE, handlers={"spin": HandlerOverride(limits={"fuel": 1000})})
+    house.publish(
+        "bank/*",
+        MODULE,
+        access=["entity:bank/*"],
+        handlers={"spin": HandlerOverride(limits={"fuel": 1000})},
+    )
     assert house.call("bank/a", "call_spinner", "bank/b") == "guest.out_of_fuel"
     assert house.get("bank/b", "balance") is None
 
@@ -240,3 +246,60 @@ def test_deadline_in_a_callee_ends_the_whole_request() -> None:
     assert getattr(answers[0].error, "code", "") == "request.deadline_passed"
     assert house.dispatcher.processes() == []
     assert house.get("bank/b", "balance") is None
+
+
+def test_entity_never_acts_with_its_owners_rights() -> None:
+    """Who may call an entity cannot spend its owner's rights through it, at no time."""
+    house = House()
+    house.publish("vault/*", MODULE, owner="root")
+    house.publish("open/*", MODULE, owner="root", access=["*"])
+    house.publish("mine/*", MODULE, owner="root", access=["*"], owned_by="caller")
+    for entity in ("open/x", "mine/x", "mine/x"):
+        with pytest.raises(GuestRaised) as caught:
+            house.call(entity, "ask_who", "vault/v", caller=BOB)
+        assert caught.value.code == "app.request.not_permitted"
+        house.call(entity, "deposit", 1, caller=BOB)
+
+
+def test_entity_may_always_call_itself() -> None:
+    """A call to the own entity needs no entry in the access list."""
+    house = House()
+    house.publish("bank/*", MODULE)
+    assert house.call("bank/a", "nest", 2) == 2
+
+
+def test_commit_is_validated_against_what_a_timed_out_callee_was_given() -> None:
+    """A callee ended by its wall limit counts as having read its whole state."""
+    house = House()
+
+    def outer(_self: ScriptedSelf) -> Any:
+        try:
+            yield ("call", "w/b", "slow")
+        except Refused as refused:
+            yield ("set", "why", refused.code)
+        return "caught"
+
+    def slow(_self: ScriptedSelf) -> Any:
+        yield ("get", "balance")
+        yield ("burn", 20_000_000)
+
+    house.publish(
+        "w/*",
+        {**MODULE, "outer": outer, "slow": slow},
+        access=["entity:w/*"],
+        handlers={"slow": HandlerOverride(limits={"wall_ms": 10, "fuel": 1_000_000_000})},
+    )
+    house.call("w/b", "deposit", 1)
+    house.long.is_held = True
+    answers = house.send("w/a", "outer")
+    house.run()
+    house.long.is_held = False
+    house.call("w/b", "deposit", 1)
+    house.clock.advance(20_000_000)
+    house.dispatcher.notify_time()
+    for work in house.long.held:
+        work()
+    house.long.held.clear()
+    house.run()
+    assert answers[0].value == "caught"
+    assert answers[0].usage.attempts == 2

@@ -361,6 +361,100 @@ def test_same_id_at_the_same_time_waits_for_the_first() -> None:
     assert house.get("counter/a", "count") == 1
 
 
+def test_many_waiters_that_fail_at_once_are_all_answered() -> None:
+    """A thousand waiters of one id whose turn ends in a refusal each get their answer."""
+    house = counter_house()
+    first = house.send("counter/a", "spoil", request_id="r")
+    greedy = Limits(fuel=1 << 60)
+    others = [house.send("counter/a", "spoil", request_id="r", limits=greedy) for _ in range(1000)]
+    house.run()
+    assert getattr(first[0].error, "code", "") == "app.empty"
+    assert all(isinstance(answers[0].error, LimitTooHigh) for answers in others)
+    assert house.call("counter/a", "increment", request_id="r") == 1
+
+
+def test_waiter_is_answered_at_its_own_deadline() -> None:
+    """A request that waits for another with its id does not wait beyond its deadline."""
+    house = counter_house()
+    house.long.is_held = True
+    first = house.send("counter/a", "wait_long", request_id="r")
+    second = house.send("counter/a", "wait_long", request_id="r", deadline_ns=2 * SECOND_NS)
+    house.run()
+    house.clock.advance(2 * SECOND_NS)
+    house.dispatcher.notify_time()
+    assert isinstance(second[0].error, DeadlinePassed)
+    assert not first
+    house.long.is_held = False
+    for work in house.long.held:
+        work()
+    house.run()
+    assert first[0].value == "done"
+    assert len(second) == 1
+
+
+def test_waiters_do_not_share_their_answer() -> None:
+    """Each waiter gets a value of its own, which it may change."""
+
+    def give(_self: ScriptedSelf) -> Any:
+        yield ("burn", 1)
+        return {"list": [1]}
+
+    house = House()
+    house.publish("g/*", {"give": give})
+    answers = [house.send("g/a", "give", request_id="r") for _ in range(2)]
+    house.run()
+    answers[0][0].value["list"].append(2)
+    assert answers[1][0].value == {"list": [1]}
+
+
+def test_value_that_is_not_plain_is_not_committed() -> None:
+    """A run whose value nobody could be told leaves nothing and is told as a protocol error."""
+
+    def lie(_self: ScriptedSelf) -> Any:
+        yield ("finish", b"\x95\x00\xcb\x7f\xf8\0\0\0\0\0\0\x90\x90\x81\xa1k\x01")
+
+    house = House()
+    house.publish("l/*", {"lie": lie})
+    with pytest.raises(GuestProtocolError):
+        house.call("l/a", "lie", request_id="r")
+    assert house.get("l/a", "k") is None
+
+
+def test_bug_in_a_long_slice_ends_only_its_run() -> None:
+    """An exception of ours on the second thread is an internal error of that run alone."""
+    house = counter_house()
+    answers = house.send("counter/a", "wait_long")
+
+    def fail(pid: Any, guest: Any, quantum_fuel: int) -> None:
+        del guest, quantum_fuel
+        house.queue.append(lambda: house.long.on_step(pid, RuntimeError("planted"), 0, 0))  # type: ignore[misc]
+
+    house.long.submit = fail  # type: ignore[method-assign]
+    house.run()
+    assert getattr(answers[0].error, "code", "") == "internal"
+    assert house.call("counter/a", "increment") == 1 if not house.bugs.clear() else False
+    assert house.dispatcher.processes() == []
+
+
+def test_recorded_answers_ask_the_access_list_too() -> None:
+    """Whoever may not call any more does not get recorded answers either."""
+    house = House()
+    house.publish("open/*", MODULE, access=["bob"])
+    assert house.call("open/a", "increment", caller=BOB, request_id="r") == 1
+    house.publish("open/*", MODULE)
+    with pytest.raises(NotPermitted):
+        house.call("open/a", "increment", caller=BOB, request_id="r")
+
+
+def test_ids_in_flight_count_against_the_bound_of_results() -> None:
+    """Many ids at once cannot pass the bound that one after the other could not."""
+    house = counter_house(results_per_account_max=3)
+    answers = [house.send("counter/a", "increment", request_id=f"r{n}") for n in range(10)]
+    house.run()
+    assert house.store.count_results("alice") == 3
+    assert sum(isinstance(one[0].error, ResultsFull) for one in answers) == 7
+
+
 def test_failure_is_not_recorded_and_the_next_waiter_runs() -> None:
     """After an error nothing is recorded under the id, so it may run again."""
     house = counter_house()

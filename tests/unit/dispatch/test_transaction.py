@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from lithox.dispatch.transaction import Transaction, range_of_prefix
+from lithox.dispatch.transaction import RANGES_MAX, Transaction, range_of_prefix
 from lithox.model.ids import EntityPath
 from lithox.store.contract import Commit, Range
 from lithox.store.memory import MemoryStore
@@ -67,12 +67,51 @@ def test_scan_reads_only_the_range_it_has_shown() -> None:
     """A page in the read set ends with its last item, so later keys cannot conflict with it."""
     run = open_on({f"k{n}": b"1" for n in range(6)})
     run.scan(E1, range_of_prefix(E1, "k"), 2)
-    assert run.ranges == [Range(E1, "k", "k1\x00")]
+    assert list(run.ranges) == [Range(E1, "k", "k1\x00")]
 
 
 def test_prefix_range_ends_before_the_next_prefix() -> None:
     """The end of a prefix range is its successor by code point, surrogates left out."""
     assert range_of_prefix("e", "ab") == Range("e", "ab", "ac")
     assert range_of_prefix("e", "\ud7ff") == Range("e", "\ud7ff", "\ue000")
-    assert range_of_prefix("e", "a\U0010ffff").end is None
+    assert range_of_prefix("e", "a\U0010ffff") == Range("e", "a\U0010ffff", "b")
+    assert range_of_prefix("e", "\U0010ffff").end is None
+    assert range_of_prefix("e", "\x00entity") == Range("e", "\x01", "\x01")
     assert range_of_prefix("e", "") == Range("e", "\x01", None)
+
+
+def test_scan_page_is_bounded_by_bytes() -> None:
+    """A page ends at its bound of bytes, with one item at least, and says that there is more."""
+    run = open_on({f"k{n}": b"x" * 100 for n in range(6)})
+    found, more = run.scan(E1, range_of_prefix(E1, "k"), 10, bytes_max=250)
+    assert (len(found), more) == (2, True)
+    found, more = run.scan(E1, range_of_prefix(E1, "k"), 10, bytes_max=1)
+    assert (len(found), more) == (1, True)
+
+
+def test_many_ranges_become_the_whole_entity() -> None:
+    """A read set of ranges is bounded; beyond the bound the whole entity counts as read."""
+    run = open_on({})
+    for number in range(RANGES_MAX + 1):
+        run.add_range(Range(E1, f"a{number}", f"b{number}"))
+    assert list(run.ranges) == [Range(E1, "\x01", None)]
+
+
+def test_rewriting_a_key_keeps_one_older_value() -> None:
+    """However often a key is written, a savepoint keeps one value, and restores the right one."""
+    run = open_on({})
+    run.put(E1, "a", b"first")
+    mark = run.savepoint()
+    for number in range(100):
+        run.put(E1, "a", b"%d" % number)
+    assert len(run._undo) == 2
+    inner = run.savepoint()
+    run.put(E1, "a", b"inner")
+    run.roll_back_to(inner)
+    assert run.find(E1, "a") == b"99"
+    run.put(E1, "a", b"later")
+    run.roll_back_to(mark)
+    assert run.find(E1, "a") == b"first"
+    run.roll_back_to(0)
+    assert run.writes == {}
+    assert run.writes_bytes == 0

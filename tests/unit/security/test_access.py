@@ -34,7 +34,7 @@ def may(identity: str, right: str, access: list[Any], *, owner: str = "olga", **
         ("bob", RIGHT_READ, [{"who": "bob", "rights": ["read"]}], {}, True),
         ("bob", RIGHT_CALL, ["*"], {}, True),
         ("bob", RIGHT_ADMIN, [], {"is_admin": True}, True),
-        ("entity:shop/a", RIGHT_CALL, [], {"acts_for": "olga"}, True),
+        ("entity:shop/a", RIGHT_CALL, [], {"acts_for": "olga"}, False),
         ("entity:shop/a", RIGHT_ADMIN, [], {"acts_for": "olga"}, False),
         ("entity:shop/a", RIGHT_CALL, ["entity:shop/*"], {"acts_for": "bob"}, True),
         ("entity:shop/a/b", RIGHT_CALL, ["entity:shop/*"], {"acts_for": "bob"}, False),
