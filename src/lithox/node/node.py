@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -24,6 +25,7 @@ from lithox.model.request import Answer, Caller, Request
 from lithox.modules.bundle import Bundle, read_bundle
 from lithox.node.admin import Admin, commit_durably
 from lithox.node.clock import RealClock
+from lithox.node.closing import answer_rest, drain, free_guests
 from lithox.node.config import NodeConfig, read_config
 from lithox.node.deploy import DeployReport, prepare, read_templates
 from lithox.node.lock import DirectoryLock
@@ -86,7 +88,9 @@ class Node:
         self._given_engines = engines
         self._clock: Clock = clock or RealClock()
         self._identities = Identities(config.identities)
-        self._sweeper: asyncio.Task[None] | None = None
+        self._waiting: set[asyncio.Future[Answer]] = set()
+        self._resources = ExitStack()
+        self._closing: asyncio.Task[None] | None = None
         self._is_open = False
 
     # -- life -------------------------------------------------------------------------------
@@ -113,8 +117,9 @@ class Node:
         # For the whole process, which is why it is told in `docs/how-to/embed-in-python.md`.
         if sys.getswitchinterval() > SWITCH_INTERVAL_S:
             sys.setswitchinterval(SWITCH_INTERVAL_S)
-        self._lock = DirectoryLock.open(self.data)
-        try:
+        # What is open is released in the opposite order, at the end or when something here fails.
+        with ExitStack() as opened:
+            opened.callback(DirectoryLock.open(self.data).close)
             self._store: Store = EmbeddedStore.open(
                 self.data / STORE_NAME,
                 post=loop.call_soon_threadsafe,
@@ -123,14 +128,21 @@ class Node:
                     reach=_crash_point(),
                 ),
             )
+            opened.callback(self._store.close)
             self._engines = self._given_engines or open_engines(self.data / CACHE_NAME)
-        except BaseException:
-            self._lock.close()
-            raise
-        self._wire(loop)
-        self._adopt_templates()
-        self._sweeper = loop.create_task(every(SWEEP_INTERVAL_S, self._sweep))
+            if self._given_engines is None:
+                for engine in self._engines.values():
+                    opened.callback(engine.close)
+            self._wire(loop)
+            opened.callback(free_guests, self.dispatcher)
+            opened.callback(self.dispatcher.stop)
+            opened.callback(self._timer.cancel)
+            self._adopt_stored()
+            sweeper = loop.create_task(every(SWEEP_INTERVAL_S, self._sweep))
+            opened.callback(sweeper.cancel)
+            self._resources = opened.pop_all()
         self._opened_ns = self._clock.monotonic_ns()
+        self._closing = None
         self._is_open = True
 
     def _wire(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -172,34 +184,27 @@ class Node:
     async def close(self) -> None:
         """Ends the node: running requests get ten seconds, what is visible becomes durable.
 
-        Loses nothing that was acknowledged. Idempotent.
+        Loses nothing that was acknowledged. Idempotent. Cancelling it does not stop the closing:
+        that goes on, and another `close` waits for its end.
         """
-        if not self._is_open:
-            return
-        self._is_open = False
-        dispatcher = self.dispatcher
-        dispatcher.is_closing = True
-        if dispatcher.open_count:
-            idle = asyncio.Event()
-            dispatcher.on_idle = idle.set
+        if self._closing is None:
+            if not self._is_open:
+                return
+            self._is_open = False
+            self._closing = self._loop.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        self.dispatcher.is_closing = True
+        try:
+            await drain(self.dispatcher, CLOSE_GRACE_S)
+        finally:
+            # Also when the loop itself is being ended and no grace is left.
             try:
-                await asyncio.wait_for(idle.wait(), CLOSE_GRACE_S)
-            except TimeoutError:
-                dispatcher.end_all()
-                try:
-                    await asyncio.wait_for(idle.wait(), CLOSE_GRACE_S)
-                except TimeoutError:
-                    _log.warning("closing with %d requests unanswered", dispatcher.open_count)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        self._timer.cancel()
-        dispatcher.stop()
-        self._store.close()
-        await asyncio.sleep(0)  # The last call-backs of the writer arrive.
-        if self._given_engines is None:
-            for engine in self._engines.values():
-                engine.close()
-        self._lock.close()
+                self._resources.close()
+                await asyncio.sleep(0)  # The last call-backs of the writer arrive.
+            finally:
+                answer_rest(self._waiting)
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -209,8 +214,11 @@ class Node:
         Cancelling the future does not end the run.
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
+        waiting = self._waiting
+        waiting.add(future)
 
         def on_answer(answer: Answer) -> None:
+            waiting.discard(future)
             if not future.done():
                 future.set_result(answer)
 
@@ -304,7 +312,7 @@ class Node:
             finally:
                 snapshot.release()
             if await commit_durably(self._store, commit):
-                self._adopt_templates()
+                self._adopt_stored()
                 self.dispatcher.record_act(
                     identity=caller.identity,
                     act="deploy",
@@ -315,7 +323,7 @@ class Node:
                 return report
         raise Conflict("other deploys were faster each time; try again")
 
-    def _adopt_templates(self) -> None:
+    def _adopt_stored(self) -> None:
         snapshot = self._store.open_snapshot()
         try:
             self.dispatcher.catalog.adopt(read_templates(snapshot))
