@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.inflight import InFlight, digest_of_asked, id_reused
-from lithox.dispatch.job import Clock, Job, LogSink, OnAnswer
+from lithox.dispatch.job import UNKNOWN, Clock, Job, LogSink, OnAnswer
 from lithox.dispatch.lanes import Lanes, LongSteps, LongThread, Schedule
 from lithox.dispatch.runs import Runs
 from lithox.dispatch.starting import find_record
@@ -255,13 +255,11 @@ class Dispatcher:
         self, job: Job, body: bytes | None, error: Exception | None, *, is_recorded: bool = False
     ) -> Job | None:
         """Answers `job`, and its waiters when it succeeded; returns the waiter that runs next."""
-        if body is not None:
-            try:
-                self._leave(job, decode_value(body), None, is_recorded=is_recorded)
-            except LithoxError as problem:
-                error = problem
         if error is not None or body is None:
             self._leave(job, None, error, is_recorded=is_recorded)
+        else:
+            value = decode_value(body) if job.value is UNKNOWN else job.value
+            self._leave(job, value, None, is_recorded=is_recorded)
         if not job.holds_id:
             return None
         job.holds_id = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from lithox.dispatch.catalog import Resolution, ResolvedHandler
 from lithox.dispatch.transaction import Transaction
@@ -14,6 +14,7 @@ from lithox.model.request import Answer, Request, Usage
 from lithox.sandbox.contract import Guest
 from lithox.security.access import Actor
 
+UNKNOWN: Final = object()
 OnAnswer = Callable[[Answer], None]
 
 
@@ -118,6 +119,7 @@ class Job:
         "transaction",
         "turn",
         "usage",
+        "value",
         "wall_end_ns",
     )
 
@@ -137,6 +139,8 @@ class Job:
         self.touched: set[str] = set()
         self.transaction: Transaction | None = None
         self.frames: list[Frame] = []
+        self.value: Any = UNKNOWN
+        """What its handler returned, decoded before its commit."""
         self.holds_id = False
         """True while it is the one running request of its id."""
         self.is_handed_over = False

@@ -219,7 +219,7 @@ class Runs:
     def _commit_plain(self, frame: Frame, body: bytes) -> SliceEnd:
         """Commits, after a look at the value: what nobody could be told must not be committed."""
         try:
-            decode_value(body)
+            frame.job.value = decode_value(body)
         except LithoxError as error:
             broken = GuestProtocolError(f"the handler's value is not plain: {error.message}")
             return self._frame_failed(frame, broken)

@@ -47,7 +47,11 @@ class Starter:
         loaded = transaction.snapshot.load(entity, PRELOAD_BYTES_MAX)
         transaction.reads.add((entity, ENTITY_KEY))
         if frame.parent is None:
-            item = find_record(transaction.snapshot, entity)
+            item = (
+                loaded.items.get(ENTITY_KEY)
+                if loaded.is_complete
+                else transaction.snapshot.find(entity, ENTITY_KEY)
+            )
             if self.catalog.resolve(entity, item) is not frame.resolution:
                 self._resolve_again(frame, item)
         transaction.participants.add(entity)
