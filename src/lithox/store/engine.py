@@ -114,6 +114,10 @@ class Engine(Protocol):
         """Returns the number of results of `account` and those of `among` which it counted."""
         ...
 
+    def list_result_keys(self, start: ResultKey, limit: int) -> list[ResultKey]:
+        """Returns the first `limit` keys of results from `start` on, ascending."""
+        ...
+
     def list_expired_results(self, now_ns: int, limit: int) -> list[ResultRecord]:
         """Returns up to `limit` results with expires_ns <= now_ns, the oldest first."""
         ...

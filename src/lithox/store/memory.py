@@ -144,6 +144,9 @@ class MemoryDisk:
         own = {key for key, record in self._results.items() if record.account == account}
         return len(own), own.intersection(among)
 
+    def list_result_keys(self, start: ResultKey, limit: int) -> list[ResultKey]:
+        return sorted(key for key in self._results if key >= start)[:limit]
+
     def list_expired_results(self, now_ns: int, limit: int) -> list[ResultRecord]:
         expired = [record for record in self._results.values() if record.expires_ns <= now_ns]
         return sorted(expired, key=lambda record: record.expires_ns)[:limit]

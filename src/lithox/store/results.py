@@ -9,24 +9,30 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+from lithox.store.absence import AbsenceFilter
 from lithox.store.contract import ResultRecord
 from lithox.store.engine import Engine, ResultKey, check_text, key_of_result
 
 RESULTS_KNOWN_MAX: Final = 16_384
 """Answers of the engine (absent ones included) remembered, so that a submit need not ask again."""
+FILL_PAGE_MAX: Final = 128
+"""Keys of results taken over by one question while the filter fills: about 0.1 ms."""
 ACCOUNTS_COUNTED_MAX: Final = 16_384
 
 
 class VisibleResults:
     """Recorded answers as the newest visible version has them."""
 
-    __slots__ = ("_counts", "_engine", "_known", "_pending")
+    __slots__ = ("_counts", "_engine", "_known", "_pending", "absent")
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._pending: dict[ResultKey, tuple[int, ResultRecord | None]] = {}
         self._known: OrderedDict[ResultKey, ResultRecord | None] = OrderedDict()
         self._counts: dict[str, int] = {}
+        self.absent = AbsenceFilter(
+            engine.list_result_keys, first=ResultKey("", "", ""), page_max=FILL_PAGE_MAX
+        )
 
     def find(self, key: ResultKey) -> ResultRecord | None:
         pending = self._pending.get(key)
@@ -34,6 +40,8 @@ class VisibleResults:
             return pending[1]
         if key in self._known:
             return self._known[key]
+        if self.absent.is_absent(key):
+            return None
         record = self._engine.find_result(key)
         self._remember(key, record)
         return record
@@ -67,6 +75,7 @@ class VisibleResults:
         self._uncount(self.find(key))
         if record.account in self._counts:
             self._counts[record.account] += 1
+        self.absent.add(key)
         self._pending[key] = (version, record)
         self._known.pop(key, None)
 

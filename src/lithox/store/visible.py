@@ -130,6 +130,7 @@ class VisibleStore:
             "cache_misses": cells.misses,
             "cache_bytes": cells.views.bytes_used,
             "cache_evictions": cells.views.evictions,
+            "reads_saved": cells.absent.saved + self._results.absent.saved,
             **cells.recent.statistics(),
             **self._engine.statistics(),
         }

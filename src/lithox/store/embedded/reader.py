@@ -49,6 +49,12 @@ _EXPIRED: Final = """
 SELECT identity, entity, request_id, account, asked_digest, answer, expires_ns
 FROM results WHERE expires_ns <= ? ORDER BY expires_ns LIMIT ?
 """
+# The table's unique index has all of it: no answer is read.
+_RESULT_KEYS: Final = """
+SELECT identity, entity, request_id FROM results
+WHERE (identity, entity, request_id) >= (?, ?, ?)
+ORDER BY identity, entity, request_id LIMIT ?
+"""
 _COUNT: Final = "SELECT count(*) FROM results WHERE account = ?"
 _AUDIT: Final = (
     "SELECT at_ns, identity, act, entity, outcome, detail FROM audit "
@@ -134,6 +140,9 @@ class DurableReader:
         finally:
             self._rows("COMMIT", ())
         return count, found
+
+    def list_result_keys(self, start: ResultKey, limit: int) -> list[ResultKey]:
+        return [ResultKey(*row) for row in self._rows(_RESULT_KEYS, (*start, limit))]
 
     def list_expired_results(self, now_ns: int, limit: int) -> list[ResultRecord]:
         return [_record_of(row) for row in self._rows(_EXPIRED, (now_ns, limit))]
