@@ -7,7 +7,7 @@ cell that is not dirty is durable, so the engine has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Final, cast
 
@@ -113,8 +113,10 @@ class VisibleCells:
         view = self.views.views.get(entity)
         if is_newest and view is not None and view.is_complete:
             self.hits += 1
-            keys = sorted(k for k in view.items if start <= k and (end is None or k < end))
-            return self._take_view(view, keys, limit, bytes_max)
+            items = view.items
+            keys = view.keys_between(start, end)
+            pairs = ((key, item) for key in keys if (item := items[key]) is not None)
+            return take_page(pairs, limit, bytes_max).items
         overlay: dict[str, Item | None] = {}
         if changes is not None:
             changed = {**changes.dirty, **dict.fromkeys(self.recent.keys_after(changes, version))}
@@ -131,12 +133,6 @@ class VisibleCells:
             limit,
             bytes_max,
         )
-
-    def _take_view(
-        self, view: View, keys: Sequence[str], limit: int, bytes_max: int
-    ) -> list[tuple[str, Item]]:
-        pairs = ((key, item) for key in keys if (item := view.items[key]) is not None)
-        return take_page(pairs, limit, bytes_max).items
 
     def measure_newest(self, entity: str) -> tuple[int, int]:
         """Returns (number, bytes) of the user's items. May block."""

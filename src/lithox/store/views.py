@@ -11,18 +11,23 @@ no change: copy on write of the dict only, items are immutable.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final
 
 from lithox.store.contract import Item
 from lithox.store.engine import text_bytes
 
 CACHE_BYTES_MAX: Final = 64 << 20
-ITEM_OVERHEAD_BYTES: Final = 250
+ITEM_OVERHEAD_BYTES: Final = 258
 """Python objects of one cached item beside key and value: Item 64, int 32, str 49, bytes 33, dict
-slots about 70; sys.getsizeof on CPython 3.11, 64 bits."""
+slots about 70, place among the sorted keys 8; sys.getsizeof on CPython 3.11, 64 bits."""
 VIEW_OVERHEAD_BYTES: Final = 600
 """The view, its dict, its entry in the cache and the entity's name; measured like the above."""
+SORTED_CHANGES_MAX: Final = 64
+"""Keys added or removed since the last scan before the sorted keys are given up: each moves half
+the list, so many would cost more than sorting anew."""
 VIEW_SHARE_MAX: Final = 8
 """One view may take 1/8 of the cache; a larger one is used once and not kept."""
 
@@ -30,12 +35,14 @@ VIEW_SHARE_MAX: Final = 8
 class View:
     """What is known of one entity; `items_bytes` counts keys and values, as limits do."""
 
-    __slots__ = ("is_complete", "is_shared", "items", "items_bytes")
+    __slots__ = ("_changes", "_sorted_keys", "is_complete", "is_shared", "items", "items_bytes")
 
     def __init__(self, items: dict[str, Item | None], *, is_complete: bool) -> None:
         self.items = items
         self.is_complete = is_complete
         self.is_shared = False
+        self._sorted_keys: list[str] | None = None
+        self._changes = 0
         self.items_bytes = sum(_item_bytes(key, item) for key, item in items.items())
 
     @property
@@ -56,7 +63,33 @@ class View:
         if item is not None or not self.is_complete:
             items[key] = item
             self.items_bytes += _item_bytes(key, item)
+        if self._sorted_keys is not None:
+            self._change_sorted(self._sorted_keys, key, is_there=key in items)
         return self.cost_bytes - before
+
+    def keys_between(self, start: str, end: str | None) -> Iterator[str]:
+        """Returns the keys from `start` to before `end`, ascending; None: to the last.
+
+        Sorts all keys at the first time and after many changes, else bisects.
+        """
+        keys = self._sorted_keys
+        if keys is None:
+            keys = self._sorted_keys = sorted(self.items)
+        self._changes = 0
+        last = len(keys) if end is None else bisect_left(keys, end)
+        return map(keys.__getitem__, range(bisect_left(keys, start), last))
+
+    def _change_sorted(self, keys: list[str], key: str, *, is_there: bool) -> None:
+        self._changes += 1
+        if self._changes > SORTED_CHANGES_MAX:
+            self._sorted_keys = None
+            return
+        index = bisect_left(keys, key)
+        if index < len(keys) and keys[index] == key:
+            if not is_there:
+                del keys[index]
+        elif is_there:
+            keys.insert(index, key)
 
 
 def _item_bytes(key: str, item: Item | None) -> int:

@@ -1,0 +1,49 @@
+"""What a view of an entity promises beyond what the conformance tests see."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lithox.store.contract import Item
+from lithox.store.views import SORTED_CHANGES_MAX, View
+
+
+class Key(str):
+    """A key that counts comparisons."""
+
+    __slots__ = ()
+    compared = 0
+
+    def __lt__(self, other: str) -> bool:
+        Key.compared += 1
+        return str.__lt__(self, other)
+
+
+@given(
+    changes=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=90),
+    look_every=st.integers(1, 80),
+)
+def test_keys_stay_sorted_through_changes(changes: list[tuple[str, bool]], look_every: int) -> None:
+    """However keys come and go between scans, few or many, a scan gives those there, in order."""
+    view = View({"c": Item(b"", 1)}, is_complete=True)
+    there = {"c"}
+    assert list(view.keys_between("", None)) == ["c"]
+    for number, (key, is_put) in enumerate(changes):
+        view.put(key, Item(b"", number) if is_put else None)
+        (there.add if is_put else there.discard)(key)
+        if number % look_every == 0:
+            assert list(view.keys_between("", None)) == sorted(there)
+    assert list(view.keys_between("b", "f")) == sorted(there & set("bcde"))
+
+
+def test_page_of_a_large_view_does_not_sort_it() -> None:
+    """After the first scan a page costs a few comparisons, also when a few keys changed."""
+    items: dict[str, Item | None] = {Key(f"k{number:05}"): Item(b"", 1) for number in range(5_000)}
+    view = View(items, is_complete=True)
+    list(view.keys_between(Key("k00010"), Key("k00020")))
+    for changed in range(SORTED_CHANGES_MAX):
+        view.put(Key(f"new{changed}"), Item(b"", 2))
+        Key.compared = 0
+        assert len(list(view.keys_between(Key("k00010"), Key("k00020")))) == 10
+        assert Key.compared < 100
