@@ -236,6 +236,7 @@ class WasmEngine:
         return {
             "live_guests": self._pool.live,
             "idle_guests": self._pool.idle,
+            "idle_bytes": self._pool.idle_bytes,
             "made_guests": self._pool.made,
             "recycled_guests": self._pool.recycled,
             "mappings": self._budget.estimate,

@@ -37,6 +37,7 @@ from lithox.sandbox.meters import (
     CODE_OUT_OF_MEMORY,
     CODE_OUT_OF_OUTPUT,
     CODE_PROTOCOL,
+    NO_MEMORY_TEXT,
     OUTCOME_BYTES_MAX,
     REQUEST_BYTES_MAX,
     calls_of,
@@ -86,6 +87,7 @@ class WasmGuest:
         "_ended",
         "_fuel_max",
         "_image_bytes",
+        "_inbox",
         "_is_stepping",
         "_kept_answer",
         "_library",
@@ -107,6 +109,7 @@ class WasmGuest:
         self._fuel_max = fuel_of(limits)
         self._calls_max = calls_of(limits)
         self._image_bytes = image.size_bytes
+        self._inbox = 0
         self._is_stepping = False
         self._kept_answer: bytes | None = None
         self._ended: Step | None = None
@@ -142,6 +145,7 @@ class WasmGuest:
         cell = self._cell
         if cell is None:
             return
+        self._inbox = inbox
         length = len(message)
         if length > INBOX_BYTES:
             reserved = self._reserve(cell, length)
@@ -241,7 +245,10 @@ class WasmGuest:
         assert problem is not None
         self._state = State.ENDED
         self._ended = step_of_trap(
-            *problem, memory_bytes=cell.memory_bytes, memory_bytes_max=cell.memory_bytes_max
+            *problem,
+            memory_bytes=cell.memory_bytes,
+            memory_bytes_max=cell.memory_bytes_max,
+            inbox_text=ctypes.string_at(cell.base + self._inbox, len(NO_MEMORY_TEXT)),
         )
         return self._ended
 

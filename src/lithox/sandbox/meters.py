@@ -17,6 +17,8 @@ MEMORY_NEAR_LIMIT_BYTES: Final = 4 * WASM_PAGE_BYTES
 """An abort with less room than this left below the memory limit, or with more than half of the
 limit in use, counts as out of memory. The C interface tells nobody of a refused growth; tables and
 strings double when they grow, and an interpreter has no other reason to abort."""
+NO_MEMORY_TEXT: Final = b"out of memory\0"
+"""What a guest writes at the beginning of its inbox before it aborts for want of memory."""
 REQUEST_BYTES_MAX: Final = 8 << 20
 """Size of one system-call message; the same as a node's default `output_bytes`."""
 OUTCOME_BYTES_MAX: Final = 32 << 20
@@ -55,7 +57,14 @@ def calls_of(limits: Limits) -> int:
     return max(calls, 0)
 
 
-def step_of_trap(trap_code: int, name: str, *, memory_bytes: int, memory_bytes_max: int) -> Step:
+def step_of_trap(
+    trap_code: int,
+    name: str,
+    *,
+    memory_bytes: int,
+    memory_bytes_max: int,
+    inbox_text: bytes = b"",
+) -> Step:
     """Returns the end that a trap stands for.
 
     Args:
@@ -63,12 +72,15 @@ def step_of_trap(trap_code: int, name: str, *, memory_bytes: int, memory_bytes_m
         name: the trap's name, for the detail.
         memory_bytes: size of the guest's memory when it trapped.
         memory_bytes_max: its limit.
+        inbox_text: the first bytes of its inbox. A guest that wants too much at once is far from
+            its limit when it aborts, and says so here; one whose language does not is judged by
+            the room it had left.
     """
     if trap_code == TRAP_OUT_OF_FUEL:
         return Step(StepKind.ENDED, b"", CODE_OUT_OF_FUEL, "the fuel allowance is used up")
     room_bytes = memory_bytes_max - memory_bytes
     is_full = room_bytes < max(MEMORY_NEAR_LIMIT_BYTES, memory_bytes)
-    if trap_code == TRAP_UNREACHABLE and is_full:
+    if trap_code == TRAP_UNREACHABLE and (is_full or inbox_text == NO_MEMORY_TEXT):
         return Step(
             StepKind.ENDED,
             b"",

@@ -4,9 +4,9 @@ A cell whose guest ended in the ordinary way is kept and given to the next guest
 all are instances of one module, and the whole memory is restored first. Making a cell costs
 40 us and a system call or two, restoring one costs the copy of its memory.
 
-Invariants: at most `IDLE_MAX` cells wait (one list for each memory size, since a guest can see the
-size of its memory); a cell is in the hands of one guest or waits here, never both; used by the
-node's thread alone.
+Invariants: at most `IDLE_MAX` cells of at most `IDLE_BYTES_MAX` bytes together wait (one list for
+each memory size, since a guest can see the size of its memory); a cell is in the hands of one guest
+or waits here, never both; used by the node's thread alone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ from lithox.sandbox.wasm import WasmHost
 
 IDLE_MAX: Final = 256
 """Cells kept for reuse: 256 of 0.3 MB."""
+IDLE_BYTES_MAX: Final = 64 << 20
+"""Memory of the cells that wait, all sizes together."""
+IDLE_CELL_BYTES_MAX: Final = 1 << 20
+"""A larger cell is not kept: it would take the place of many ordinary ones, and next to what its
+guest did, making it anew costs little."""
 
 
 class CellPool:
@@ -37,6 +42,7 @@ class CellPool:
         "_budget",
         "_host",
         "_idle",
+        "_idle_bytes",
         "_idle_count",
         "_idle_max",
         "library",
@@ -51,6 +57,7 @@ class CellPool:
         self._budget = budget
         self._idle: dict[int, list[Cell]] = {}
         self._idle_count = 0
+        self._idle_bytes = 0
         self._idle_max = idle_max
         self.library = host.library
         self.live = 0
@@ -61,6 +68,11 @@ class CellPool:
     def idle(self) -> int:
         """Cells that wait."""
         return self._idle_count
+
+    @property
+    def idle_bytes(self) -> int:
+        """Memory of the cells that wait."""
+        return self._idle_bytes
 
     def make(self, memory_bytes_max: int) -> Cell:
         """Returns a cell whose memory is the module's blank one.
@@ -95,6 +107,7 @@ class CellPool:
         if idle:
             cell = idle.pop()
             self._idle_count -= 1
+            self._idle_bytes -= image.size_bytes
             self.live += 1
             self.recycled += 1
             if cell.memory_bytes_max != memory_bytes_max:
@@ -121,14 +134,20 @@ class CellPool:
 
     def give(self, cell: Cell) -> None:
         """Takes back a cell whose guest ended in the ordinary way; its memory may hold anything."""
-        if self._idle_count >= self._idle_max:
+        size_bytes = cell.memory_bytes
+        if (
+            self._idle_count >= self._idle_max
+            or size_bytes > IDLE_CELL_BYTES_MAX
+            or self._idle_bytes + size_bytes > IDLE_BYTES_MAX
+        ):
             self.drop(cell)
             return
         self.live -= 1
         self._idle_count += 1
-        idle = self._idle.get(cell.memory_bytes)
+        self._idle_bytes += size_bytes
+        idle = self._idle.get(size_bytes)
         if idle is None:
-            idle = self._idle[cell.memory_bytes] = []
+            idle = self._idle[size_bytes] = []
         idle.append(cell)
 
     def drop(self, cell: Cell) -> None:
@@ -142,10 +161,11 @@ class CellPool:
 
     def _close_one_idle(self) -> None:
         """Makes room for a size that has no cell waiting."""
-        for idle in self._idle.values():
+        for size_bytes, idle in self._idle.items():
             if idle:
                 self._close(idle.pop())
                 self._idle_count -= 1
+                self._idle_bytes -= size_bytes
                 return
 
     def close(self) -> None:

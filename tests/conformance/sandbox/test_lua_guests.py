@@ -62,6 +62,13 @@ def test_lua_guest_is_sliced_wherever_it_is(run: Run, where: str) -> None:
         assert ran.yields >= 3_000_000 // QUANTUM_FUEL // 2
 
 
+def test_lua_guest_that_wants_too_much_at_once_is_out_of_memory(run: Run) -> None:
+    """An uncaught refusal of memory is named so, however far below its limit the guest is."""
+    ran = run("return ('x'):rep((1 << 31) - 1)")
+    assert ran.step.code == "guest.out_of_memory"
+    assert ran.memory_bytes < LIMITS.memory_bytes // 2
+
+
 @pytest.mark.parametrize("where", ["sort comparator", "coroutine", "pcall", "close", "pattern"])
 @pytest.mark.parametrize("steps", [0, 1, 7])
 def test_lua_guest_can_be_killed_anywhere(load: Load, run: Run, where: str, steps: int) -> None:

@@ -18,7 +18,7 @@ from lithox.errors import (
     LimitExceeded,
     Overloaded,
 )
-from lithox.sandbox import lua
+from lithox.sandbox import lua, pool
 from lithox.sandbox.cell import Cell
 from lithox.sandbox.contract import StepKind
 from lithox.sandbox.engine import EngineOptions, WasmEngine
@@ -158,6 +158,32 @@ def test_engine_keeps_a_bounded_number_of_idle_cells(
         guest.close()
     statistics = engine.statistics()
     assert (statistics["idle_guests"], statistics["live_guests"]) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "bound", "kept"), [("IDLE_BYTES_MAX", 0, 3), ("IDLE_CELL_BYTES_MAX", -1, 0)]
+)
+def test_engine_bounds_idle_cells_in_bytes(
+    make_engine: Callable[..., WasmEngine],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    bound: int,
+    kept: int,
+) -> None:
+    """Idle cells have a bound in bytes, all together and each; what is taken again is uncounted."""
+    engine = make_engine()
+    program = engine.load(make_source(), LIMITS)
+    size_bytes = program.image_bytes
+    monkeypatch.setattr(pool, name, 3 * size_bytes + bound if kept else size_bytes + bound)
+    for _ in range(2):
+        guests = [program.start(b"e", LIMITS) for _ in range(8)]
+        for guest in guests:
+            guest.step(10_000, frees_lock=False)
+            guest.close()
+        statistics = engine.statistics()
+        assert statistics["idle_guests"] == kept
+        assert statistics["idle_bytes"] == kept * size_bytes
+    assert statistics["live_guests"] == 0
 
 
 def test_engine_calls_it_overload_when_the_machine_has_no_room(

@@ -48,3 +48,21 @@ def test_meters_name_the_end_of_a_trap(trap_code: int, memory_bytes: int, code: 
     )
     assert (step.kind, step.code) == (StepKind.ENDED, code)
     assert step.code in TABLE
+
+
+@pytest.mark.parametrize(
+    ("trap_code", "text", "code"),
+    [
+        (TRAP_UNREACHABLE, b"out of memory\0", "guest.out_of_memory"),
+        (TRAP_UNREACHABLE, b"something else", "guest.trapped"),
+        (0, b"out of memory\0", "guest.trapped"),
+    ],
+)
+def test_meters_believe_a_guest_that_says_it_has_no_memory(
+    trap_code: int, text: bytes, code: str
+) -> None:
+    """An abort far below the limit is out of memory when the inbox says so."""
+    step = meters.step_of_trap(
+        trap_code, "name", memory_bytes=MIB, memory_bytes_max=8 * MIB, inbox_text=text
+    )
+    assert step.code == code
