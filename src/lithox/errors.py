@@ -57,7 +57,7 @@ TABLE: Final[dict[str, Meaning]] = {
     "store.in_use": Meaning(503, 65, 4, "operator"),
     "peer.unreachable": Meaning(502, 70, 4, "peer"),
     "peer.protocol": Meaning(502, 71, 4, "peer"),
-    "config.invalid": Meaning(500, 80, 2, "operator"),
+    "config.invalid": Meaning(400, 80, 2, "operator"),
     "internal": Meaning(500, 90, 5, "ours"),
 }
 """The one table: code -> what it means outside. `app.<code>` shares the row of `guest.raised`."""

@@ -98,8 +98,13 @@ class EmbeddedBackend:
     async def entities(
         self, prefix: str = "", *, after: str = "", limit: int = 100
     ) -> tuple[list[str], bool]:
-        found = self._node.list_entities(prefix, after, limit + 1, self._caller)
-        return found[:limit], len(found) > limit
+        found: list[str] = []
+        more = True
+        while more and len(found) < limit:
+            page = self._node.list_entities(prefix, after, limit - len(found), self._caller)
+            found += page["entities"]
+            more, after = page["more"], page["after"]
+        return found, more
 
     async def entity_show(self, entity: str) -> dict[str, Any]:
         return self._node.admin_show(entity, self._caller)

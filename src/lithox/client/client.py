@@ -154,9 +154,19 @@ class Client:
     async def entities(
         self, prefix: str = "", *, after: str = "", limit: int = 100
     ) -> tuple[list[str], bool]:
-        """Returns (paths in order, whether others follow the last one)."""
-        page = await self._wire.ask("GET", f"/v1/entities?{_page(prefix, after, limit)}")
-        return page["entities"], page["more"]
+        """Returns (paths in order, whether others follow the last one); asks as often as it takes.
+
+        The node looks at a bounded number of entities for one answer, so a caller who may read
+        few of many needs several.
+        """
+        found: list[str] = []
+        more = True
+        while more and len(found) < limit:
+            wanted = _page(prefix, after, limit - len(found))
+            page = await self._wire.ask("GET", f"/v1/entities?{wanted}")
+            found += page["entities"]
+            more, after = page["more"], page["after"]
+        return found, more
 
     async def entity_show(self, entity: str) -> dict[str, Any]:
         """Returns what the entity is: owner, template, access, handlers, limits, size."""

@@ -99,10 +99,15 @@ class ErrorAnswer(Struct, kw_only=True):
 
 
 class EntitiesAnswer(Struct, kw_only=True):
-    """Entity paths in order; `more` says that others follow after the last one."""
+    """Entity paths in order; `more` says that others may follow beyond `after`.
+
+    A page may have fewer than asked for, even none, and still say `more`: the node looks at a
+    bounded number of entities for each.
+    """
 
     entities: list[str]
     more: bool
+    after: str
 
 
 class EntityAnswer(Struct, kw_only=True):

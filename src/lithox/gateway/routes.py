@@ -30,7 +30,7 @@ from lithox.modules.bundle import Bundle
 
 PAGE_LIMIT_DEFAULT: Final = 100
 PAGE_LIMIT_MAX: Final = 500
-"""Below the node's own bound of 1,000, since a listing asks for one more."""
+"""Below the node's own bound of 1,000: an answer is made whole on the node's thread."""
 PID_MAX: Final = (1 << 63) - 1
 PAGE_QUERY: Final = ("prefix", "after", "limit")
 
@@ -132,9 +132,7 @@ def _read_file(name: str, content: str | dict[str, str]) -> bytes:
 
 async def list_entities(asked: Asked) -> Reply:
     prefix, after, limit = asked.page
-    # One more than asked tells whether others follow.
-    found = asked.node.list_entities(prefix, after, limit + 1, asked.caller)
-    return reply_json({"entities": found[:limit], "more": len(found) > limit})
+    return reply_json(asked.node.list_entities(prefix, after, limit, asked.caller))
 
 
 async def show_entity(asked: Asked) -> Reply:

@@ -69,9 +69,10 @@ def read_bundle(path: Path) -> Bundle:
         try:
             with source.open("rb") as opened:
                 files[spec.source] = opened.read(SOURCE_BYTES_MAX + 1)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             raise ConfigError(
-                f"{manifest_path}: {spec.source}: cannot be read: {error.strerror}",
+                f"{manifest_path}: {spec.source}: cannot be read: {why}",
                 file=str(manifest_path),
             ) from None
     return Bundle(manifest=text, files=files)

@@ -64,6 +64,14 @@ def parse_manifest(text: str, *, file_name: str = MANIFEST_NAME) -> Manifest:
             the message names the file and the key.
     """
     try:
+        return _parse_manifest(text, file_name)
+    except RecursionError:
+        # In the parser, or where a message shows what was found.
+        raise ConfigError(f"{file_name}: malformed TOML: nests too deep", file=file_name) from None
+
+
+def _parse_manifest(text: str, file_name: str) -> Manifest:
+    try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = _LINE_OF_TOML_ERROR.search(str(error))
@@ -71,6 +79,9 @@ def parse_manifest(text: str, *, file_name: str = MANIFEST_NAME) -> Manifest:
         raise ConfigError(
             f"{file_name}: malformed TOML: {error}", file=file_name, line=line
         ) from None
+    except ValueError as error:
+        # tomllib lets through what int() and datetime say of digits and dates out of range.
+        raise ConfigError(f"{file_name}: malformed TOML: {error}", file=file_name) from None
     _refuse_unknown(data, {"template"}, f"{file_name}")
     templates = data.get("template", [])
     if not isinstance(templates, list) or not templates:
@@ -111,6 +122,8 @@ def _parse_template(item: Any, where: str, file_name: str) -> TemplateSpec:
         raise ConfigError(f"{where}: source is a relative file name; found {table['source']!r}")
     if table.get("owner", "deployer") not in ("deployer", "caller"):
         raise ConfigError(f"{where}: owner is 'deployer' or 'caller'")
+    if not isinstance(table.get("pin", False), bool):
+        raise ConfigError(f"{where}: pin is true or false; found {table['pin']!r:.80}")
     try:
         check_pattern(table["match"])
         return TemplateSpec(
@@ -124,7 +137,7 @@ def _parse_template(item: Any, where: str, file_name: str) -> TemplateSpec:
             },
             access=table.get("access"),
             owner=table.get("owner", "deployer"),
-            pin=bool(table.get("pin", False)),
+            pin=table.get("pin", False),
         )
     except BadArguments as error:
         raise ConfigError(f"{where}: {error.message}", file=file_name) from None

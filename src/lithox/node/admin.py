@@ -7,30 +7,36 @@ audit record. Reads see the newest visible version.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
-from lithox.dispatch.catalog import Resolution
+import msgspec
+
+from lithox.dispatch.catalog import Resolution, ResolvedHandler
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.records import (
     ENTITY_KEY,
     USER_KEYS_START,
     EntityRecord,
-    HandlerOverride,
     encode_record,
 )
 from lithox.dispatch.transaction import range_of_prefix
-from lithox.errors import BadArguments, Conflict, LithoxError, NotFound, NotPermitted
+from lithox.errors import Conflict, LithoxError, NotFound, NotPermitted
 from lithox.model.ids import (
     check_entity_path,
     check_handler_name,
     check_state_key,
     is_system_entity,
 )
-from lithox.model.limits import PRIORITY_DEFAULT
+from lithox.model.limits import PRIORITY_DEFAULT, Limits
 from lithox.model.request import Caller
 from lithox.model.values import decode_value, encode_value
-from lithox.modules.manifest import format_limits, parse_limits, parse_priority
+from lithox.modules.manifest import format_limits
+from lithox.node.commits import submit_durably
+from lithox.node.overrides import parse_overrides
+from lithox.node.pages import PAGE_BYTES_MAX, check_limit, list_readable, read_page
 from lithox.security.access import (
     RIGHT_ADMIN,
     RIGHT_READ,
@@ -40,14 +46,44 @@ from lithox.security.access import (
     is_allowed,
     parse_access,
 )
-from lithox.store.contract import Cell, Commit, Page, Range, Snapshot, Store
+from lithox.store.contract import Cell, Commit, Range, Snapshot, Store
 
 ATTEMPTS_MAX: Final = 10
-PAGE_ITEMS_MAX: Final = 1000
-DELETE_PAGE: Final = 10_000
+DELETE_KEYS_MAX: Final = 1_000
+DELETE_BYTES_MAX: Final = 4 << 20
+"""Keys, and bytes of them with their values, that one commit of a deletion takes (about 15 ms)."""
 
-Plan = Callable[[Snapshot, Resolution], dict[Cell, "bytes | None"]]
-"""Decides, on one snapshot, what an act writes."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One commit of an act.
+
+    Attributes:
+        writes: what it writes.
+        reads: cells beside those written that nobody may have changed.
+        ranges: ranges in which nobody may have changed anything.
+        is_last: False when the act goes on with another step.
+    """
+
+    writes: Mapping[Cell, bytes | None]
+    reads: Iterable[Cell] = ()
+    ranges: Iterable[Range] = ()
+    is_last: bool = True
+
+
+Plan = Callable[[Snapshot, Resolution], Step]
+"""Decides, on one snapshot, what an act does next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Something an administrator does to an entity; `name` is for the audit record."""
+
+    entity: str
+    caller: Caller
+    right: str
+    name: str
+    plan: Plan
 
 
 class Admin:
@@ -61,6 +97,10 @@ class Admin:
 
     # -- reading ----------------------------------------------------------------------------
 
+    def _resolve_read(self, snapshot: Snapshot, entity: str, caller: Caller) -> Resolution:
+        with self._recording(caller, RIGHT_READ, entity, is_read=True):
+            return self._resolve(snapshot, entity, caller, RIGHT_READ)
+
     def _resolve(self, snapshot: Snapshot, entity: str, caller: Caller, right: str) -> Resolution:
         check_entity_path(entity)
         if is_system_entity(entity):
@@ -69,14 +109,7 @@ class Admin:
         if not is_allowed(
             actor=actor_of(caller), right=right, owner=resolution.owner, access=resolution.access
         ):
-            self._record(caller, f"admin:{right}", entity, "request.not_permitted")
             raise NotPermitted(f"{caller.identity} holds no right {right!r} on {entity}")
-        return resolution
-
-    def _existing(self, snapshot: Snapshot, entity: str, caller: Caller, right: str) -> Resolution:
-        resolution = self._resolve(snapshot, entity, caller, right)
-        if resolution.record is None:
-            raise NotFound(f"entity {entity!r} does not exist: no run has written it yet")
         return resolution
 
     def show(self, entity: str, caller: Caller) -> dict[str, Any]:
@@ -87,11 +120,12 @@ class Admin:
         """
         snapshot = self._store.open_snapshot()
         try:
-            resolution = self._existing(snapshot, entity, caller, RIGHT_READ)
+            resolution = self._resolve_read(snapshot, entity, caller)
         finally:
             snapshot.release()
         record, template = resolution.record, resolution.template
-        assert record is not None
+        if record is None:
+            raise NotFound(f"entity {entity!r} does not exist: no run has written it yet")
         keys, size = self._store.measure_entity(entity)
         return {
             "id": entity,
@@ -111,11 +145,9 @@ class Admin:
         for source in (resolution.template, resolution.record):
             if source is not None:
                 names |= set(source.handlers)
-        template = resolution.template
-        if template is not None:
-            program = self._catalog.engine(template.language).find(template.module)
-            if program is not None:
-                names |= set(program.handler_names)
+        # A module that no longer loads gives no names; a run of it is told why.
+        with suppress(LithoxError):
+            names |= set(self._names_of_module(resolution))
         found: dict[str, Any] = {}
         for name in sorted(names):
             try:
@@ -130,11 +162,28 @@ class Admin:
             }
         return found
 
+    def _names_of_module(self, resolution: Resolution) -> tuple[str, ...]:
+        """Returns what the entity's own module gives; loads it if it is not loaded yet."""
+        record, template = resolution.record, resolution.template
+        digest = record.pin if record is not None else None
+        if digest is None:
+            if template is None:
+                return ()
+            digest = template.module
+        if template is not None and template.module == digest:
+            language = template.language
+        else:
+            language = self._catalog.read_source(digest).language
+        handler = ResolvedHandler(
+            module=digest, language=language, priority=PRIORITY_DEFAULT, limits=Limits()
+        )
+        return self._catalog.program(handler).handler_names
+
     def get_handlers(self, entity: str, caller: Caller) -> dict[str, Any]:
         """Returns {name: {module, language, priority, limits}} as runs will have them."""
         snapshot = self._store.open_snapshot()
         try:
-            return self._handlers_of(self._resolve(snapshot, entity, caller, RIGHT_READ))
+            return self._handlers_of(self._resolve_read(snapshot, entity, caller))
         finally:
             snapshot.release()
 
@@ -143,7 +192,7 @@ class Admin:
         check_state_key(key)
         snapshot = self._store.open_snapshot()
         try:
-            self._resolve(snapshot, entity, caller, RIGHT_READ)
+            self._resolve_read(snapshot, entity, caller)
             item = snapshot.find(entity, key)
         finally:
             snapshot.release()
@@ -154,16 +203,20 @@ class Admin:
     def list_state(
         self, entity: str, prefix: str, after: str, limit: int, caller: Caller
     ) -> dict[str, Any]:
-        """Returns {"items": {key: value}, "more": bool}, ordered by key, up to 1,000 items."""
-        if not 1 <= limit <= PAGE_ITEMS_MAX:
-            raise BadArguments(f"limit is 1 to {PAGE_ITEMS_MAX}; found {limit}")
+        """Returns {"items": {key: value}, "more": bool}, ordered by key.
+
+        A page ends after `limit` items (up to 1,000) or `PAGE_BYTES_MAX` bytes; when there is
+        `more`, the next one begins after its last key.
+        """
+        check_limit(limit)
         snapshot = self._store.open_snapshot()
         try:
-            self._resolve(snapshot, entity, caller, RIGHT_READ)
+            self._resolve_read(snapshot, entity, caller)
             area = range_of_prefix(entity, prefix)
+            start = max(area.start, USER_KEYS_START)
             if after:
-                area = Range(entity, max(area.start, after + "\x00"), area.end)
-            page: Page = snapshot.scan(area, limit)
+                start = max(start, after + "\x00")
+            page = read_page(snapshot, Range(entity, start, area.end), limit, PAGE_BYTES_MAX)
         finally:
             snapshot.release()
         return {
@@ -171,30 +224,25 @@ class Admin:
             "more": page.more,
         }
 
-    def list_entities(self, prefix: str, after: str, limit: int, caller: Caller) -> list[str]:
-        """Returns paths of entities the caller may read, ordered, up to `limit` of 1,000."""
-        if not 1 <= limit <= PAGE_ITEMS_MAX:
-            raise BadArguments(f"limit is 1 to {PAGE_ITEMS_MAX}; found {limit}")
-        found: list[str] = []
+    def list_entities(self, prefix: str, after: str, limit: int, caller: Caller) -> dict[str, Any]:
+        """Returns {"entities": paths the caller may read, "more": bool, "after": text}.
+
+        One answer looks at no more than `LOOKED_AT_MAX` entities, so it may have fewer than
+        `limit`, or none, and still say `more`; the next one begins after `after`.
+        """
         snapshot = self._store.open_snapshot()
         try:
-            while len(found) < limit:
-                names = self._store.list_entities(prefix, after, PAGE_ITEMS_MAX)
-                for name in names:
-                    if len(found) < limit and self._may_read(snapshot, name, caller):
-                        found.append(name)
-                if len(names) < PAGE_ITEMS_MAX:
-                    break
-                after = names[-1]
+            return list_readable(
+                self._store,
+                prefix,
+                after,
+                limit,
+                None if caller.is_admin else lambda name: self._may_read(snapshot, name, caller),
+            )
         finally:
             snapshot.release()
-        return found
 
     def _may_read(self, snapshot: Snapshot, entity: str, caller: Caller) -> bool:
-        if is_system_entity(entity):
-            return False
-        if caller.is_admin:
-            return True
         resolution = self._catalog.resolve(entity, snapshot.find(entity, ENTITY_KEY))
         return is_allowed(
             actor=actor_of(caller),
@@ -210,44 +258,55 @@ class Admin:
         check_state_key(key)
         data = encode_value(value)
 
-        def plan(snapshot: Snapshot, resolution: Resolution) -> dict[Cell, bytes | None]:
+        def plan(snapshot: Snapshot, resolution: Resolution) -> Step:
             del snapshot
             writes: dict[Cell, bytes | None] = {(entity, key): data}
             if resolution.record is None:
                 record = self._new_record(resolution, caller)
                 writes[entity, ENTITY_KEY] = encode_record(record)
-            return writes
+            return Step(writes=writes)
 
-        await self._act(entity, caller, RIGHT_WRITE, f"put:{key}", plan)
+        await self._do(
+            Act(entity=entity, caller=caller, right=RIGHT_WRITE, name=f"put:{key}", plan=plan)
+        )
 
     async def delete_state(self, entity: str, key: str, caller: Caller) -> None:
         """Deletes one key; raises NotFound when there is none."""
         check_state_key(key)
 
-        def plan(snapshot: Snapshot, resolution: Resolution) -> dict[Cell, bytes | None]:
+        def plan(snapshot: Snapshot, resolution: Resolution) -> Step:
             del resolution
             if snapshot.find(entity, key) is None:
                 raise NotFound(f"{entity} has no key {key!r}")
-            return {(entity, key): None}
+            return Step(writes={(entity, key): None})
 
-        await self._act(entity, caller, RIGHT_WRITE, f"delete:{key}", plan)
+        await self._do(
+            Act(entity=entity, caller=caller, right=RIGHT_WRITE, name=f"delete:{key}", plan=plan)
+        )
 
     async def delete_entity(self, entity: str, caller: Caller) -> None:
-        """Deletes the entity with all its state; raises NotFound when it does not exist."""
+        """Deletes the entity with all its state; raises NotFound when it does not exist.
 
-        def plan(snapshot: Snapshot, resolution: Resolution) -> dict[Cell, bytes | None]:
+        An entity of more than `DELETE_KEYS_MAX` keys or `DELETE_BYTES_MAX` bytes goes in several
+        commits, the first keys first and the entity itself with the last, so that others are
+        served meanwhile. Runs in between see what is left. Should it be broken off there, the
+        entity is still known and can be deleted again.
+        """
+
+        def plan(snapshot: Snapshot, resolution: Resolution) -> Step:
             if resolution.record is None:
                 raise NotFound(f"entity {entity!r} does not exist")
-            writes: dict[Cell, bytes | None] = {(entity, ENTITY_KEY): None}
-            start = USER_KEYS_START
-            while True:
-                page = snapshot.scan(Range(entity, start, None), DELETE_PAGE)
-                writes.update({(entity, key): None for key, _ in page.items})
-                if not page.more or not page.items:
-                    return writes
-                start = page.items[-1][0] + "\x00"
+            everything = Range(entity, USER_KEYS_START, None)
+            page = read_page(snapshot, everything, DELETE_KEYS_MAX, DELETE_BYTES_MAX)
+            writes: dict[Cell, bytes | None] = {(entity, key): None for key, _ in page.items}
+            if page.more:
+                return Step(writes=writes, reads=[(entity, ENTITY_KEY)], is_last=False)
+            writes[entity, ENTITY_KEY] = None
+            return Step(writes=writes, ranges=[everything])
 
-        await self._act(entity, caller, RIGHT_ADMIN, "delete", plan, reads_all=True)
+        await self._do(
+            Act(entity=entity, caller=caller, right=RIGHT_ADMIN, name="delete", plan=plan)
+        )
 
     async def put_handlers(self, entity: str, handlers: Any, caller: Caller) -> None:
         """Replaces the entity's own overrides of handlers.
@@ -255,47 +314,34 @@ class Admin:
         Args:
             handlers: {name: {"priority"?, "limits"?, "module"?}}; `module` is a digest.
         """
-        overrides = _parse_overrides(handlers)
-        for override in overrides.values():
-            if override.module is not None:
-                self._catalog.read_source(override.module)
+        overrides = parse_overrides(handlers)
 
-        def plan(snapshot: Snapshot, resolution: Resolution) -> dict[Cell, bytes | None]:
+        def plan(snapshot: Snapshot, resolution: Resolution) -> Step:
             del snapshot
+            for digest in {one.module for one in overrides.values() if one.module is not None}:
+                self._catalog.read_source(digest)
             record = resolution.record or self._new_record(resolution, caller)
-            changed = EntityRecord(
-                owner=record.owner,
-                template=record.template,
-                created_ms=record.created_ms,
-                access=record.access,
-                limits=record.limits,
-                handlers=overrides,
-                pin=record.pin,
-            )
-            return {(entity, ENTITY_KEY): encode_record(changed)}
+            changed = msgspec.structs.replace(record, handlers=overrides)
+            return Step(writes={(entity, ENTITY_KEY): encode_record(changed)})
 
-        await self._act(entity, caller, RIGHT_ADMIN, "put_handlers", plan)
+        await self._do(
+            Act(entity=entity, caller=caller, right=RIGHT_ADMIN, name="put_handlers", plan=plan)
+        )
 
     async def put_access(self, entity: str, access: Any, caller: Caller) -> None:
         """Replaces the entity's access list; None returns it to its template's."""
         if access is not None:
             parse_access(access)
 
-        def plan(snapshot: Snapshot, resolution: Resolution) -> dict[Cell, bytes | None]:
+        def plan(snapshot: Snapshot, resolution: Resolution) -> Step:
             del snapshot
             record = resolution.record or self._new_record(resolution, caller)
-            changed = EntityRecord(
-                owner=record.owner,
-                template=record.template,
-                created_ms=record.created_ms,
-                access=access,
-                limits=record.limits,
-                handlers=record.handlers,
-                pin=record.pin,
-            )
-            return {(entity, ENTITY_KEY): encode_record(changed)}
+            changed = msgspec.structs.replace(record, access=access)
+            return Step(writes={(entity, ENTITY_KEY): encode_record(changed)})
 
-        await self._act(entity, caller, RIGHT_ADMIN, "put_access", plan)
+        await self._do(
+            Act(entity=entity, caller=caller, right=RIGHT_ADMIN, name="put_access", plan=plan)
+        )
 
     def _new_record(self, resolution: Resolution, caller: Caller) -> EntityRecord:
         template = resolution.template
@@ -307,79 +353,61 @@ class Admin:
             pin=template.module if template.pin else None,
         )
 
-    async def _act(  # noqa: PLR0913 - one act, described whole
-        self,
-        entity: str,
-        caller: Caller,
-        right: str,
-        act: str,
-        plan: Plan,
-        *,
-        reads_all: bool = False,
-    ) -> None:
-        """Runs `plan` on a snapshot and commits it; again when it lost; waits until durable."""
-        for _ in range(ATTEMPTS_MAX):
-            snapshot = self._store.open_snapshot()
-            try:
-                resolution = self._resolve(snapshot, entity, caller, right)
-                writes = plan(snapshot, resolution)
-                commit = Commit(
-                    snapshot.version,
-                    list(writes),
-                    [Range(entity, USER_KEYS_START, None)] if reads_all else [],
-                    writes,
-                )
-            finally:
-                snapshot.release()
-            if await commit_durably(self._store, commit):
-                self._record(caller, f"admin:{act}", entity, "ok")
+    async def _do(self, act: Act) -> None:
+        """Does an act, step by step, each on a snapshot of its own; waits until it is durable."""
+        lost = 0
+        while True:
+            with self._recording(act.caller, act.name, act.entity):
+                step, done = self._submit(act)
+                if done is None:
+                    lost += 1
+                    if lost >= ATTEMPTS_MAX:
+                        raise Conflict(
+                            f"lost {lost} times against runs on {act.entity}", retry_after_ms=50
+                        )
+                    continue
+            await done
+            if step.is_last:
                 return
-        raise Conflict(f"lost {ATTEMPTS_MAX} times against runs on {entity}", retry_after_ms=50)
+            lost = 0
 
-    def _record(self, caller: Caller, act: str, entity: str, outcome: str) -> None:
-        self._dispatcher.record_act(
-            identity=caller.identity, act=act, entity=entity, outcome=outcome
-        )
-
-
-async def commit_durably(store: Store, commit: Commit) -> bool:
-    """Submits `commit` and waits until it is durable; False when it lost against another.
-
-    Raises:
-        StoreUnavailable: it could not be made durable; nothing of it remains.
-    """
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def on_done(error: Exception | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    if store.submit(commit, on_done) is None:
-        return False
-    await done
-    return True
-
-
-def _parse_overrides(data: Any) -> dict[str, HandlerOverride]:
-    if not isinstance(data, dict):
-        raise BadArguments("handlers are a map: name to {priority, limits, module}")
-    table: dict[str, Any] = data  # pyright: ignore[reportUnknownVariableType]
-    found: dict[str, HandlerOverride] = {}
-    for name, said in table.items():
-        check_handler_name(name)
-        if not isinstance(said, dict) or not set(said) <= {"priority", "limits", "module"}:  # pyright: ignore[reportUnknownArgumentType]
-            raise BadArguments(f"handler {name}: known keys are priority, limits, module")
-        fields: dict[str, Any] = said  # pyright: ignore[reportUnknownVariableType]
+    def _submit(self, act: Act) -> tuple[Step, asyncio.Future[None] | None]:
+        """Plans and submits one step; the future is None when it lost against another commit."""
+        snapshot = self._store.open_snapshot()
         try:
-            found[name] = HandlerOverride(
-                priority=parse_priority(fields.get("priority", PRIORITY_DEFAULT), name),
-                limits=format_limits(parse_limits(fields.get("limits", {}), name)),
-                module=fields.get("module"),
-            )
+            resolution = self._resolve(snapshot, act.entity, act.caller, act.right)
+            step = act.plan(snapshot, resolution)
+            # Only a last step depends on what was under the keys it writes.
+            reads = [*step.reads, *(step.writes if step.is_last else ())]
+            commit = Commit(snapshot.version, reads, step.ranges, step.writes)
+        finally:
+            snapshot.release()
+
+        def follow_up(error: Exception | None) -> None:
+            if error is not None or step.is_last:
+                self._record(act.caller, act.name, act.entity, error)
+
+        return step, submit_durably(self._store, commit, follow_up)
+
+    # -- audit ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _recording(
+        self, caller: Caller, act: str, entity: str, *, is_read: bool = False
+    ) -> Generator[None]:
+        """Leaves a record of an act that fails inside, or of a reading that is refused."""
+        try:
+            yield
         except LithoxError as error:
-            raise BadArguments(f"handler {error.message}") from None
-    return found
+            if not is_read or isinstance(error, NotPermitted):
+                self._record(caller, act, entity, error)
+            raise
+
+    def _record(self, caller: Caller, act: str, entity: str, error: Exception | None) -> None:
+        self._dispatcher.record_act(
+            identity=caller.identity,
+            act=f"admin:{act}",
+            entity=entity,
+            outcome="ok" if error is None else getattr(error, "code", "internal"),
+            detail="" if error is None else str(error),
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lithox.dispatch.catalog import DEPLOY_LIMITS, Catalog, check_no_tie
+from lithox.dispatch.catalog import DEPLOY_LIMITS, Catalog
 from lithox.dispatch.records import (
     MODULES_ENTITY,
     TEMPLATES_ENTITY,
@@ -24,12 +24,15 @@ from lithox.errors import BadArguments, ConfigError, NotAvailable, NotFound
 from lithox.model.ids import SYSTEM_ENTITY_PREFIX
 from lithox.modules.bundle import Bundle
 from lithox.modules.digest import digest_of
-from lithox.modules.manifest import MANIFEST_NAME, TemplateSpec, format_limits
+from lithox.modules.manifest import MANIFEST_NAME, Manifest, TemplateSpec, format_limits
+from lithox.modules.ties import find_tie
 from lithox.sandbox.contract import Source
 from lithox.security.access import parse_access
 from lithox.store.contract import Cell, Commit, Range, Snapshot
 
-TEMPLATES_PAGE: Final = 1000
+TEMPLATES_PAGE: Final = 100
+NODE_TEMPLATES_MAX: Final = 1_000
+"""Templates of one node in all: each first run of an entity looks through them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,21 @@ class DeployReport:
         return {"modules": self.modules, "templates": self.templates, "handlers": self.handlers}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A deploy that is ready to be committed.
+
+    Attributes:
+        commit: what publishes it; it loses against any other deploy in between.
+        report: what the deployer is told.
+        templates: every template the node has once exactly this commit is durable.
+    """
+
+    commit: Commit
+    report: DeployReport
+    templates: list[TemplateRecord]
+
+
 def read_templates(snapshot: Snapshot) -> list[TemplateRecord]:
     """Returns every deployed template as of `snapshot`, ordered by pattern."""
     found: list[TemplateRecord] = []
@@ -62,13 +80,19 @@ def read_templates(snapshot: Snapshot) -> list[TemplateRecord]:
         start = page.items[-1][0] + "\x00"
 
 
-def prepare(
-    bundle: Bundle, *, catalog: Catalog, snapshot: Snapshot, deployer: str, now_ms: int
-) -> tuple[Commit, DeployReport]:
-    """Checks and compiles `bundle`; returns the commit that publishes it.
+def prepare(  # noqa: PLR0913 - a deploy, described whole; all by keyword
+    bundle: Bundle,
+    *,
+    catalog: Catalog,
+    snapshot: Snapshot,
+    node_entity: str,
+    deployer: str,
+    now_ms: int,
+) -> Prepared:
+    """Checks and compiles `bundle`; returns what publishes it.
 
     Raises:
-        ConfigError: the manifest, a tie between templates, an unknown handler.
+        ConfigError: the manifest, a tie between templates, an unknown handler, too many templates.
         CompileFailed: a module does not load; fields file and line.
         NotAvailable: a language without an engine on this node.
 
@@ -79,9 +103,10 @@ def prepare(
     modules: dict[str, str] = {}
     handlers: dict[str, list[str]] = {}
     fresh: list[TemplateRecord] = []
+    replaced = {spec.match for spec in manifest.templates}
+    kept = [one for one in read_templates(snapshot) if one.match not in replaced]
+    _check_matches(manifest, [one.match for one in kept], node_entity)
     for spec in manifest.templates:
-        if spec.match.startswith(SYSTEM_ENTITY_PREFIX):
-            raise ConfigError(f"{MANIFEST_NAME}: {spec.match!r} names the node's own entities")
         source = Source(
             language=spec.language,
             name=spec.source,
@@ -96,9 +121,6 @@ def prepare(
         fresh.append(template)
         modules[spec.source] = source.digest
         handlers[spec.match] = list(names)
-    replaced = {template.match for template in fresh}
-    kept = [one for one in read_templates(snapshot) if one.match not in replaced]
-    check_no_tie([*kept, *fresh])
     commit = Commit(
         snapshot.version,
         (),
@@ -108,7 +130,27 @@ def prepare(
     report = DeployReport(
         modules=modules, templates=[spec.match for spec in manifest.templates], handlers=handlers
     )
-    return commit, report
+    return Prepared(commit=commit, report=report, templates=[*kept, *fresh])
+
+
+def _check_matches(manifest: Manifest, kept: list[str], node_entity: str) -> None:
+    """Refuses templates for the node's own entities, too many, and ties; compiles nothing yet."""
+    fresh = [spec.match for spec in manifest.templates]
+    for match in fresh:
+        own = f"{match}/".startswith(SYSTEM_ENTITY_PREFIX) or match == node_entity
+        if own or match.startswith(f"{node_entity}/"):
+            raise ConfigError(f"{MANIFEST_NAME}: {match!r} names the node's own entities")
+    if len(kept) + len(fresh) > NODE_TEMPLATES_MAX:
+        raise ConfigError(
+            f"{MANIFEST_NAME}: with these {len(fresh)} templates the node would have "
+            f"{len(kept) + len(fresh)}; it may have {NODE_TEMPLATES_MAX}"
+        )
+    tie = find_tie(kept, fresh)
+    if tie is not None:
+        raise ConfigError(
+            f"templates {tie[0]!r} and {tie[1]!r} are equally literal and can match "
+            "the same entity; make one more literal"
+        )
 
 
 def _load(catalog: Catalog, source: Source, spec: TemplateSpec) -> tuple[str, ...]:

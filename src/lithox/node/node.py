@@ -17,20 +17,31 @@ from typing import Any, Final, Self
 from lithox.dispatch.catalog import Catalog
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.job import Clock
-from lithox.errors import Conflict, InternalError, LithoxError, NotFound, NotPermitted
+from lithox.errors import (
+    BadArguments,
+    Conflict,
+    InternalError,
+    LithoxError,
+    NotFound,
+    NotPermitted,
+    Unauthenticated,
+)
 from lithox.kernel.kernel import Kernel
 from lithox.model.ids import Pid, check_entity_path, check_handler_name, check_request_id
 from lithox.model.limits import Limits
 from lithox.model.request import Answer, Caller, Request
 from lithox.modules.bundle import Bundle, read_bundle
-from lithox.node.admin import Admin, commit_durably
+from lithox.node.admin import Admin
 from lithox.node.clock import RealClock
 from lithox.node.closing import answer_rest, drain, free_guests
+from lithox.node.commits import submit_durably
 from lithox.node.config import NodeConfig, read_config
-from lithox.node.deploy import DeployReport, prepare, read_templates
+from lithox.node.deploy import DeployReport, Prepared, prepare, read_templates
 from lithox.node.lock import DirectoryLock
 from lithox.node.logs import log_bug, log_guest
+from lithox.node.natives import read_pid
 from lithox.node.seeds import SeedSource
+from lithox.node.strangers import Strangers
 from lithox.node.timers import DeadlineTimer, every
 from lithox.node.views import collect_statistics, list_processes
 from lithox.sandbox.contract import Engine
@@ -178,8 +189,9 @@ class Node:
             "info": lambda _: self.info(),
             "statistics": lambda _: self.statistics(),
             "processes": lambda request: self.processes(request.caller),
-            "kill": lambda request: self.kill(int(request.args[0]), request.caller),
+            "kill": lambda request: self.kill(read_pid(request.args), request.caller),
         }
+        self._strangers = Strangers(self.dispatcher)
 
     async def close(self) -> None:
         """Ends the node: running requests get ten seconds, what is visible becomes durable.
@@ -247,6 +259,10 @@ class Node:
         Raises:
             LithoxError: by its code; nothing of the run remains.
         """
+        if limits is not None and not isinstance(limits, Limits):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise BadArguments(f"limits is a lithox.Limits or None; found {limits!r:.80}")
+        if deadline_ms is not None and type(deadline_ms) is not int:
+            raise BadArguments(f"deadline_ms is a whole number or None; found {deadline_ms!r:.80}")
         request = Request(
             entity=check_entity_path(entity),
             handler=check_handler_name(handler),
@@ -270,8 +286,12 @@ class Node:
         return self._clock.monotonic_ns() + duration_ms * 1_000_000
 
     def identify(self, token: str | None, *, is_loopback: bool) -> Caller:
-        """Returns who holds `token`; raises Unauthenticated."""
-        return self._identities.identify(token, is_loopback=is_loopback)
+        """Returns who holds `token`; raises Unauthenticated, which leaves an audit record."""
+        try:
+            return self._identities.identify(token, is_loopback=is_loopback)
+        except Unauthenticated as error:
+            self._strangers.note(self._clock.wall_ns(), error)
+            raise
 
     @property
     def has_identities(self) -> bool:
@@ -292,36 +312,58 @@ class Node:
         Blocks: while its modules compile.
         """
         caller = caller or LOCAL_OPERATOR
-        if not caller.is_admin:
-            self.dispatcher.record_act(
-                identity=caller.identity, act="deploy", entity="", outcome="request.not_permitted"
+        try:
+            if not caller.is_admin:
+                raise NotPermitted(f"{caller.identity} may not deploy: it takes an administrator")
+            if not isinstance(bundle, Bundle):
+                bundle = read_bundle(Path(bundle))
+            for _ in range(DEPLOY_ATTEMPTS_MAX):
+                prepared = self._prepare(bundle, caller)
+                done = self._submit_deploy(prepared, caller)
+                if done is not None:
+                    break
+            else:
+                raise Conflict("other deploys were faster each time; try again")
+        except LithoxError as error:
+            self._record(caller, "deploy", error)
+            raise
+        await done
+        return prepared.report
+
+    def _prepare(self, bundle: Bundle, caller: Caller) -> Prepared:
+        snapshot = self._store.open_snapshot()
+        try:
+            return prepare(
+                bundle,
+                catalog=self.dispatcher.catalog,
+                snapshot=snapshot,
+                node_entity=self.config.node_entity,
+                deployer=caller.identity,
+                now_ms=self._clock.wall_ns() // 1_000_000,
             )
-            raise NotPermitted(f"{caller.identity} may not deploy: it takes an administrator")
-        if not isinstance(bundle, Bundle):
-            bundle = read_bundle(Path(bundle))
-        for _ in range(DEPLOY_ATTEMPTS_MAX):
-            snapshot = self._store.open_snapshot()
-            try:
-                commit, report = prepare(
-                    bundle,
-                    catalog=self.dispatcher.catalog,
-                    snapshot=snapshot,
-                    deployer=caller.identity,
-                    now_ms=self._clock.wall_ns() // 1_000_000,
-                )
-            finally:
-                snapshot.release()
-            if await commit_durably(self._store, commit):
-                self._adopt_stored()
-                self.dispatcher.record_act(
-                    identity=caller.identity,
-                    act="deploy",
-                    entity="",
-                    outcome="ok",
-                    detail=", ".join(report.templates),
-                )
-                return report
-        raise Conflict("other deploys were faster each time; try again")
+        finally:
+            snapshot.release()
+
+    def _submit_deploy(self, prepared: Prepared, caller: Caller) -> asyncio.Future[None] | None:
+        """Commits a deploy; it is served from when it is durable, waited for or not."""
+
+        def follow_up(error: Exception | None) -> None:
+            if error is None:
+                # Exactly what was committed: a later deploy may be visible and yet be withdrawn.
+                self.dispatcher.catalog.adopt(prepared.templates)
+            self._record(caller, "deploy", error, ", ".join(prepared.report.templates))
+
+        return submit_durably(self._store, prepared.commit, follow_up)
+
+    def _record(self, caller: Caller, act: str, error: Exception | None, detail: str = "") -> None:
+        """Leaves an audit record of an act that is no entity's."""
+        self.dispatcher.record_act(
+            identity=caller.identity,
+            act=act,
+            entity="",
+            outcome="ok" if error is None else getattr(error, "code", "internal"),
+            detail=detail if error is None else str(error),
+        )
 
     def _adopt_stored(self) -> None:
         snapshot = self._store.open_snapshot()
@@ -358,7 +400,7 @@ class Node:
     async def admin_put_handlers(self, entity: str, handlers: Any, caller: Caller) -> None:
         await self.admin.put_handlers(entity, handlers, caller)
 
-    def list_entities(self, prefix: str, after: str, limit: int, caller: Caller) -> list[str]:
+    def list_entities(self, prefix: str, after: str, limit: int, caller: Caller) -> dict[str, Any]:
         return self.admin.list_entities(prefix, after, limit, caller)
 
     def processes(self, caller: Caller) -> list[dict[str, Any]]:
@@ -369,16 +411,18 @@ class Node:
         """Ends a process and its request; raises NotFound for one that is not the caller's."""
         account = self.dispatcher.account_of(Pid(pid))
         if account is None or (not caller.is_admin and account != caller.account):
-            raise NotFound(f"no process {pid}")
+            error = NotFound(f"no process {pid}")
+            self._record(caller, f"kill:{pid}", error)
+            raise error
         self.dispatcher.kill(Pid(pid))
-        self.dispatcher.record_act(
-            identity=caller.identity, act=f"kill:{pid}", entity="", outcome="ok"
-        )
+        self._record(caller, f"kill:{pid}", None)
 
     def read_audit(self, limit: int, caller: Caller) -> list[dict[str, Any]]:
         """Returns the newest audit records, newest first; administrators only."""
         if not caller.is_admin:
-            raise NotPermitted(f"{caller.identity} may not read the audit records")
+            error = NotPermitted(f"{caller.identity} may not read the audit records")
+            self._record(caller, "read_audit", error)
+            raise error
         return [
             {
                 "at_ms": record.at_ns // 1_000_000,

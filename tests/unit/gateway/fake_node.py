@@ -192,8 +192,14 @@ class FakeNode:
                 raise BadArguments(f"not a handler name: {name}")
         self.handlers[entity] = handlers
 
-    def list_entities(self, prefix: str, after: str, limit: int, caller: Caller) -> list[str]:
-        return sorted(e for e in self.state if e.startswith(prefix) and e > after)[:limit]
+    def list_entities(self, prefix: str, after: str, limit: int, caller: Caller) -> dict[str, Any]:
+        found = sorted(e for e in self.state if e.startswith(prefix) and e > after)
+        names = found[:limit]
+        return {
+            "entities": names,
+            "more": len(found) > limit,
+            "after": names[-1] if names else after,
+        }
 
     def processes(self, caller: Caller) -> list[dict[str, Any]]:
         return [

@@ -41,9 +41,9 @@ def test_entities_are_listed_in_pages():
     """A page says whether others follow."""
     node = FakeNode(state={name: {} for name in ("a/1", "a/2", "a/3", "b/1")})
     first = send("GET", "/v1/entities?prefix=a%2F&limit=2", node=node).json
-    assert first == {"entities": ["a/1", "a/2"], "more": True}
+    assert first == {"entities": ["a/1", "a/2"], "more": True, "after": "a/2"}
     rest = send("GET", "/v1/entities?prefix=a/&after=a/2&limit=2", node=node).json
-    assert rest == {"entities": ["a/3"], "more": False}
+    assert rest == {"entities": ["a/3"], "more": False, "after": "a/3"}
 
 
 def test_an_entity_is_shown_and_deleted():

@@ -178,9 +178,9 @@ def test_deleted_entity_is_gone_whole(tmp_path: Path) -> None:
     async def body(node: Node, engine: ScriptedEngine) -> None:
         await node.deploy(bundle_of(engine))
         await node.call("counter/a", "increment", 5)
-        assert node.list_entities("counter/", "", 10, LOCAL_OPERATOR) == ["counter/a"]
+        assert node.list_entities("counter/", "", 10, LOCAL_OPERATOR)["entities"] == ["counter/a"]
         await node.admin_delete("counter/a", LOCAL_OPERATOR)
-        assert node.list_entities("counter/", "", 10, LOCAL_OPERATOR) == []
+        assert node.list_entities("counter/", "", 10, LOCAL_OPERATOR)["entities"] == []
         with pytest.raises(lithox.NotFound):
             node.admin_show("counter/a", LOCAL_OPERATOR)
         assert await node.call("counter/a", "increment") == 1
@@ -200,8 +200,8 @@ def test_strangers_may_neither_read_nor_write(tmp_path: Path) -> None:
             await node.admin_put_state("counter/a", "count", 0, BOB)
         with pytest.raises(lithox.NotPermitted):
             node.admin_get_state("counter/a", "count", ALICE)
-        assert node.list_entities("", "", 10, ALICE) == []
-        assert node.list_entities("", "", 10, BOB) == ["counter/a"]
+        assert node.list_entities("", "", 10, ALICE)["entities"] == []
+        assert node.list_entities("", "", 10, BOB)["entities"] == ["counter/a"]
         with pytest.raises(lithox.NotPermitted):
             node.admin_get_state("~lithox/templates", "counter/*", LOCAL_OPERATOR)
 
