@@ -25,7 +25,6 @@ from tests.e2e.node.serving import (
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-EXIT_WRONG = 2
 EXIT_UNAVAILABLE = 4
 PAGE_BYTES = 4096
 SLOW = """
@@ -134,7 +133,7 @@ def test_a_newer_database_is_refused(deployed: Path, tmp_path: Path) -> None:
         database.commit()
     before = path.read_bytes()
     status, words = serve_in_vain(data)
-    assert status == EXIT_WRONG
+    assert status == EXIT_UNAVAILABLE
     assert words.startswith(
         f"lithox: {path} has schema version {version + 41}, this lithox knows up to {version}; "
         "start the newer lithox that wrote it"
@@ -149,7 +148,7 @@ def test_a_file_that_is_no_database_is_refused(deployed: Path, tmp_path: Path) -
     foreign = b"not a database " * 300
     path.write_bytes(foreign)
     status, words = serve_in_vain(data)
-    assert status == EXIT_WRONG
+    assert status == EXIT_UNAVAILABLE
     assert words.startswith(f"lithox: {path} is not a database of lithox")
     assert path.read_bytes() == foreign
 

@@ -67,7 +67,7 @@ def test_foreign_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 something else" * 100)
     expect(
         path,
-        ConfigError,
+        StoreCorrupt,
         f"{path} is not a database of lithox (it does not begin as SQLite files do); name "
         "another data directory, or restore a backup",
     )
@@ -81,7 +81,7 @@ def test_foreign_database_is_refused(tmp_path: Path) -> None:
     connection.close()
     expect(
         path,
-        ConfigError,
+        StoreCorrupt,
         f"{path} is an SQLite database of another program (application id 0x11); name another "
         "data directory",
     )
@@ -96,7 +96,7 @@ def test_newer_schema_is_refused(tmp_path: Path) -> None:
     connection.close()
     expect(
         path,
-        ConfigError,
+        StoreCorrupt,
         f"{path} has schema version 7, this lithox knows up to {migrations.SCHEMA_VERSION}; "
         "start the newer lithox that wrote it, or restore a backup made before the upgrade",
     )
@@ -146,6 +146,58 @@ def test_damaged_page_is_told_when_read(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(StoreCorrupt):
         store.open_snapshot().find("a", "k1")
     store.close()
+
+
+@pytest.mark.parametrize("version", [0, -1])
+def test_impossible_schema_version_is_refused(tmp_path: Path, version: int) -> None:
+    """A database of ours without a version of ours is damaged; it is not made anew over that."""
+    path = tmp_path / "state.db"
+    make(path)
+    connection = apsw.Connection(str(path))
+    connection.execute(f"PRAGMA user_version = {version}; PRAGMA journal_mode = DELETE").fetchall()
+    connection.close()
+    expect(
+        path,
+        StoreCorrupt,
+        f"{path} is damaged: its schema version is {version}; nothing was repaired: keep a copy, "
+        "then restore a backup",
+    )
+
+
+@pytest.mark.parametrize("flip", [0xFF, 0x01, 0x80])
+def test_changed_head_is_damage_or_harmless(tmp_path: Path, flip: int) -> None:
+    """Whatever byte of the head changes: the store opens with all it had, or says it is damaged."""
+    path = tmp_path / "state.db"
+    make(path)
+    good = path.read_bytes()
+    refused = 0
+    for index in range(100):
+        content = bytearray(good)
+        content[index] ^= flip
+        path.write_bytes(content)
+        try:
+            store = open_store(path)
+        except StoreCorrupt:
+            refused += 1
+            continue
+        assert store.open_snapshot().find("a", "k1") is not None, index
+        store.close()
+    assert refused > 20
+
+
+def test_emptied_file_is_refused(tmp_path: Path) -> None:
+    """A file that had a store and has no byte now is damaged; one that is gone is made anew."""
+    path = tmp_path / "state.db"
+    make(path)
+    path.write_bytes(b"")
+    expect(
+        path,
+        StoreCorrupt,
+        f"{path} is damaged: it is empty, and a store was kept in it (see state.db-lock); nothing "
+        "was repaired: keep a copy, then restore a backup",
+    )
+    path.unlink()
+    open_store(path).close()
 
 
 def test_missing_table_is_refused(tmp_path: Path) -> None:

@@ -27,15 +27,21 @@ QUICK_CHECK_BYTES_MAX: Final = 8 << 20
 PAGE_BYTES: Final = 4096
 
 _HEADER_BYTES: Final = 100
+_FILE_FORMATS: Final = {1, 2}
+"""Bytes 18 and 19 of the head: with a rollback journal, with a log."""
 _MAGIC: Final = b"SQLite format 3\x00"
 
 
-def check_head(path: Path) -> bool:
+def check_head(path: Path, *, had_state: bool = False) -> bool:
     """Returns whether there is a file to check further; False: a new database.
 
+    Args:
+        path: the database.
+        had_state: it is known to have been made, so it was not empty.
+
     Raises:
-        ConfigError: the file is not SQLite.
-        StoreCorrupt: it is cut off.
+        ConfigError: the file cannot be read.
+        StoreCorrupt: it is not SQLite, is cut off, or was emptied.
     """
     try:
         with path.open("rb") as file:
@@ -45,14 +51,19 @@ def check_head(path: Path) -> bool:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     if not head:
+        if had_state:
+            raise _corrupt(path, f"it is empty, and a store was kept in it (see {path.name}-lock)")
         return False
     if head[: len(_MAGIC)] != _MAGIC[: len(head)]:
-        raise ConfigError(
+        raise StoreCorrupt(
             f"{path} is not a database of lithox (it does not begin as SQLite files do); "
             "name another data directory, or restore a backup"
         )
     if len(head) < _HEADER_BYTES:
         raise _corrupt(path, f"it ends after {len(head)} bytes")
+    if not set(head[18:20]) <= _FILE_FORMATS:
+        # SQLite would open it for reading only, and blame the disk.
+        raise _corrupt(path, f"its head names the file formats {head[18]} and {head[19]}")
     # Bytes 16-17 and 28-31 of the head: page size, and pages in the file; see
     # sqlite.org/fileformat.html. With a log beside it the file may be shorter than its head says:
     # the rest is in the log, whose copying a crash has cut short.
@@ -69,14 +80,21 @@ def prepare(connection: apsw.Connection, path: Path, *, is_checked: bool) -> Non
     """Checks the database, makes or migrates its schema, and puts it into WAL mode.
 
     Raises:
-        ConfigError: it is not ours, or of a newer version.
-        StoreCorrupt: it is damaged.
+        StoreCorrupt: it is damaged, not ours, or of a newer version.
         StoreUnavailable: it cannot be read or made.
     """
     try:
         _prepare(connection, path, is_checked=is_checked)
     except apsw.Error as error:
-        raise meaning_of_failure(error, act=f"opening {path}") from error
+        raise meaning_at_opening(error, path) from error
+
+
+def meaning_at_opening(error: apsw.Error, path: Path) -> TransactionError:
+    """Returns the error to raise for one of SQLite's that opening `path` met."""
+    if isinstance(error, apsw.SQLError):
+        # Our SQL is right: it is the schema that is not what its version says.
+        return _corrupt(path, str(error))
+    return meaning_of_failure(error, act=f"opening {path}")
 
 
 def _prepare(connection: apsw.Connection, path: Path, *, is_checked: bool) -> None:
@@ -129,16 +147,18 @@ def _check_origin(connection: apsw.Connection, path: Path) -> int:
     if tables == 0 and application_id in (0, migrations.APPLICATION_ID) and schema_version == 0:
         return 0
     if application_id != migrations.APPLICATION_ID:
-        raise ConfigError(
+        raise StoreCorrupt(
             f"{path} is an SQLite database of another program (application id "
             f"{application_id:#x}); name another data directory"
         )
     if schema_version > migrations.SCHEMA_VERSION:
-        raise ConfigError(
+        raise StoreCorrupt(
             f"{path} has schema version {schema_version}, this lithox knows up to "
             f"{migrations.SCHEMA_VERSION}; start the newer lithox that wrote it, or restore a "
             "backup made before the upgrade"
         )
+    if schema_version < 1:
+        raise _corrupt(path, f"its schema version is {schema_version}")
     return schema_version
 
 

@@ -62,8 +62,8 @@ class EmbeddedStore(VisibleStore):
 
         Raises:
             StoreInUse: another store has it open.
-            StoreCorrupt: it is damaged; nothing was changed.
-            ConfigError: it is not ours, is of a newer version, or the folder is not usable.
+            StoreCorrupt: it is damaged, not ours, or of a newer version; nothing was changed.
+            ConfigError: the folder is not usable.
             StoreUnavailable: it cannot be read, or made where there is none yet.
         """
         chosen = options or EmbeddedOptions()
@@ -110,7 +110,7 @@ class _EmbeddedEngine(DurableReader):
         self._lock = lock
         self._reach = options.reach
         self._mailbox = Mailbox(post)
-        opening.check_head(path)
+        opening.check_head(path, had_state=lock.had_state)
         try:
             self._writing = connections.connect(
                 path,
@@ -119,9 +119,10 @@ class _EmbeddedEngine(DurableReader):
                 synchronous=options.synchronous,
             )
         except apsw.Error as error:
-            raise meaning_of_failure(error, act=f"opening {path}") from error
+            raise opening.meaning_at_opening(error, path) from error
         try:
             opening.prepare(self._writing, path, is_checked=options.is_checked)
+            lock.mark_state()
             reading = connections.connect(
                 path,
                 vfs=options.vfs,
@@ -129,8 +130,10 @@ class _EmbeddedEngine(DurableReader):
                 synchronous=options.synchronous,
             )
             reading.execute("PRAGMA query_only = ON")
-        except BaseException:
+        except BaseException as error:
             self._writing.close(force=True)
+            if isinstance(error, apsw.Error):
+                raise opening.meaning_at_opening(error, path) from error
             raise
         super().__init__(reading)
         self._checkpoints = Checkpoints(
