@@ -9,6 +9,7 @@ import click
 from lithox.cli.backend import Backend, open_backend
 from lithox.cli.commands_run import NumbersAllowed, read_argument, unshield
 from lithox.cli.options import COUNT, Target, target_options
+from lithox.cli.terminal import escape_line
 
 PAGE_SIZE: Final = 500
 LISTED_DEFAULT: Final = 1000
@@ -38,7 +39,7 @@ def entity_ls(*, prefix: str, limit: int, target: Target, as_json: bool) -> None
         print_json({"names": names, "more": more})
         return
     for name in names:
-        click.echo(name)
+        click.echo(escape_line(name))
     if more:
         click.echo(f"lithox: there are more; use --limit above {limit}", err=True)
 

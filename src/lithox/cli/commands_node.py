@@ -9,6 +9,7 @@ import click
 
 from lithox.cli.backend import Backend, open_backend
 from lithox.cli.options import COUNT, DURATION, Target, target_options
+from lithox.cli.terminal import escape_line
 
 AUDIT_ROWS_MAX: Final = 500
 _TOP_INTERVAL: Final = "1s"
@@ -147,7 +148,7 @@ def node_info(*, target: Target, as_json: bool) -> None:
     width = max(map(len, found), default=0)
     for name, value in found.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType]
-        click.echo(f"{name:<{width}}  {shown}")
+        click.echo(escape_line(f"{name:<{width}}  {shown}"))
 
 
 @click.command()

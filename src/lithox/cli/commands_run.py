@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from lithox.cli.options import DURATION, Target, limit_options, target_options
+from lithox.cli.terminal import escape_line
 from lithox.errors import BadArguments, InternalError, LithoxError, NotAvailable
 from lithox.model.limits import Limits
 
@@ -78,10 +79,10 @@ def deploy(*, path: Path, target: Target, as_json: bool) -> int:
         print_json(report)
         return 0
     for name, digest in report["modules"].items():
-        click.echo(f"{digest}  {name}")
+        click.echo(escape_line(f"{digest}  {name}"))
     for match in report["templates"]:
         handlers = ", ".join(report["handlers"].get(match, ()))
-        click.echo(f"{match}: {handlers}")
+        click.echo(escape_line(f"{match}: {handlers}"))
     return 0
 
 

@@ -84,8 +84,8 @@ def serve(
         )
     form = logs["log_format"]
     is_human = form == "human" or (form == "auto" and sys.stderr.isatty())
-    configure_logs(level=logs["log_level"], is_human=is_human)
-    uvloop.run(_serve(data=data, config=config, settings=settings, as_json=as_json))
+    with configure_logs(level=logs["log_level"], is_human=is_human):
+        uvloop.run(_serve(data=data, config=config, settings=settings, as_json=as_json))
 
 
 async def _serve(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lithox.cli.failures import is_terminal
+from lithox.cli.terminal import escape_json, escape_line
 from lithox.model.quantities import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -63,15 +64,16 @@ def format_count(count: int) -> str:
 
 
 def print_json(data: Any, *, is_indented: bool = False) -> None:
-    """Prints plain JSON, keys in their own order, text as it is."""
-    print(json.dumps(data, ensure_ascii=False, indent=2 if is_indented else None, default=str))
+    """Prints plain JSON, keys in their own order; only what is not printable is escaped."""
+    indent = 2 if is_indented else None
+    print(escape_json(json.dumps(data, ensure_ascii=False, indent=indent, default=str)))
 
 
 def print_value(value: Any) -> None:
     """Prints a value of the contract as JSON (bytes and `$` maps escaped)."""
     from lithox.model.values import encode_json
 
-    print(encode_json(value).decode())
+    print(escape_json(encode_json(value).decode()))
 
 
 def make_table(rows: Iterable[dict[str, Any]], columns: Iterable[Column]) -> Table:
@@ -93,22 +95,17 @@ def print_table(rows: Iterable[dict[str, Any]], columns: Iterable[Column]) -> No
     if not sys.stdout.isatty():
         print("\t".join(title for title, _ in listed))
         for row in found:
-            print("\t".join(_one_line(read(row)) for _, read in listed))
+            print("\t".join(escape_line(read(row)) for _, read in listed))
         return
     from rich.console import Console
 
     Console().print(make_table(found, listed))
 
 
-def _one_line(text: str) -> str:
-    """Returns `text` without control characters: names and audit details may come from guests."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
-
-
 def _safe(text: str) -> str:
     from rich.markup import escape
 
-    return escape(_one_line(text))
+    return escape(escape_line(text))
 
 
 async def with_progress(work: Awaitable[Result], text: str) -> Result:

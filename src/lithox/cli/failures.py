@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from lithox.cli.terminal import escape_json, escape_lines
 from lithox.errors import CompileFailed, LithoxError, StoreInUse
 from lithox.model.quantities import format_duration
 
@@ -21,7 +22,8 @@ MILLISECOND_NS: Final = 1_000_000
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    """Prints for people; parts of it may be a guest's words."""
+    print(escape_lines(text), file=sys.stderr)
 
 
 def show_usage(error: click.ClickException) -> None:
@@ -56,7 +58,7 @@ def show_json_error(error: LithoxError) -> None:
     from lithox.model.values import to_json
 
     body = {"status": error.code, "error": to_json(error.to_fields())}
-    print(json.dumps(body, ensure_ascii=False, default=str))
+    print(escape_json(json.dumps(body, ensure_ascii=False, default=str)))
 
 
 def show_bug(error: BaseException) -> None:
