@@ -20,15 +20,6 @@ LOG_LINES_MAX: Final = 30
 IDENTITIES: Final = ("operator", "loader", "looper", "hoarder")
 """Each is an account of its own; `operator` administers the node."""
 
-SCHEDULER: Final = """\
-# A record's run calls another entity and reads one nobody has seen before: half a millisecond.
-# The first quantum, 4,000 a microsecond, has room for that; what takes longer is long.
-[scheduler]
-quanta_fuel = [8_000_000, 16_000_000, 32_000_000]
-
-"""
-"""Not the default, so the report says it."""
-
 
 class NodeFailedError(Exception):
     """The node did not start; the message has the end of its log."""
@@ -44,7 +35,7 @@ class DemoNode:
         self._url = ""
         self.config = folder / "node.toml"
         self.log = folder / "node.log"
-        self.config.write_text(SCHEDULER + "".join(map(self._identity, IDENTITIES)))
+        self.config.write_text("".join(map(self._identity, IDENTITIES)))
 
     def _identity(self, name: str) -> str:
         digest = hashlib.sha256(self._tokens[name].encode()).hexdigest()

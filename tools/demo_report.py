@@ -64,7 +64,6 @@ def print_report(outcome: Outcome) -> None:
     for name, codes in outcome.codes.items():
         ends = ", ".join(f"{count} x {code}" for code, count in sorted(codes.items()))
         console.print(f"  tenant {name}: {ends or 'no answer'}")
-    console.print("  first quantum of the node: 2 ms (0.25 ms when nobody says)")
     lost = outcome.missing
     console.print(
         f"\n[bold]After SIGKILL[/bold]: ready again in {outcome.restart_s:.1f} s\n"
