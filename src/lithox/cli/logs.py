@@ -43,7 +43,7 @@ def configure_logs(*, level: str, is_human: bool) -> Generator[None]:
             structlog.processors.format_exc_info,
             structlog.processors.EventRenamer("message"),
             structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
-            lambda _logger, _method, line: escape_json(line),
+            _escape_line_of_json,
         ]
     handler = LogQueue(sys.stderr.fileno())
     handler.setFormatter(
@@ -59,6 +59,10 @@ def configure_logs(*, level: str, is_human: bool) -> Generator[None]:
         yield
     finally:
         handler.close()
+
+
+def _escape_line_of_json(_logger: Any, _method: str, line: str) -> str:
+    return escape_json(line)
 
 
 def _escape_values(_logger: Any, _method: str, said: dict[str, Any]) -> dict[str, Any]:

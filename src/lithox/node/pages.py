@@ -18,7 +18,7 @@ PAGE_BYTES_MAX: Final = 1 << 20
 """Keys and values in one page of state; the item that crosses it is still in."""
 LOOKED_AT_MAX: Final = 500
 """Entities whose access list one listing looks at; about 25 ms when none is in the cache."""
-STEP_ITEMS_FIRST: Final = 4
+STEP_ITEMS_FIRST: Final = 1
 STEP_ITEMS_MAX: Final = 32
 """Items read from the store at once. The store counts items only, so this, times the largest
 value, bounds what is read beyond the page."""
