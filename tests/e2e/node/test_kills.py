@@ -39,6 +39,7 @@ MIRROR = LEDGER.replace(
 )
 MANIFEST = "".join(
     f'[[template]]\nmatch = "{name}/*"\nlanguage = "lua"\nsource = "{name}.lua"\n'
+    'access = ["entity:ledger/*"]\n'
     for name in ("ledger", "mirror")
 )
 
