@@ -45,20 +45,28 @@ class LogQueue(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queues one record, or counts it as dropped. Does not wait for the writer."""
+        if self._drop_if_full(1):
+            return  # Before it is formatted, which is most of the work.
         try:
             line = (self.format(record) + "\n").encode(errors="backslashreplace")
         except Exception:  # noqa: BLE001 - as in every handler of the library
             self.handleError(record)
             return
         with self._changed:
-            if self._is_closing:
-                return
-            if len(self._lines) >= LINES_MAX or self._bytes + len(line) > BYTES_MAX:
-                self.dropped += 1
+            if self._drop_if_full(len(line)):
                 return
             self._lines.append(line)
             self._bytes += len(line)
             self._changed.notify()
+
+    def _drop_if_full(self, size: int) -> bool:
+        with self._changed:
+            if self._is_closing:
+                return True
+            if len(self._lines) < LINES_MAX and self._bytes + size <= BYTES_MAX:
+                return False
+            self.dropped += 1
+            return True
 
     def close(self) -> None:
         """Writes what waits, for at most `CLOSE_WAIT_S`, and ends the thread. Idempotent."""
@@ -87,7 +95,7 @@ class LogQueue(logging.Handler):
                 self._bytes -= len(line)
                 return line
             count, self.dropped = self.dropped, 0
-        # What was dropped came after all that was kept, so it is told when that is written.
+        # Told when all that was kept before it is written: then whoever reads is there again.
         record = logging.LogRecord(
             "lithox.log", logging.WARNING, __file__, 0, "%d " + DROPPED, (count,), None
         )

