@@ -7,10 +7,11 @@ that no request can reach.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from lithox.errors import StoreCorrupt
 from lithox.model.ids import SYSTEM_KEY_PREFIX
 
 ENTITY_KEY: Final = SYSTEM_KEY_PREFIX + "entity"
@@ -72,6 +73,30 @@ _template_decoder: Final = msgspec.msgpack.Decoder(TemplateRecord)
 _module_decoder: Final = msgspec.msgpack.Decoder(ModuleRecord)
 
 encode_record = _encoder.encode
-decode_entity = _entity_decoder.decode
-decode_template = _template_decoder.decode
-decode_module = _module_decoder.decode
+
+
+def decode_entity(data: bytes) -> EntityRecord:
+    """Returns the entity record that was stored; raises StoreCorrupt for anything else."""
+    return _decode(_entity_decoder, data, "entity")
+
+
+def decode_template(data: bytes) -> TemplateRecord:
+    """Returns the template that was stored; raises StoreCorrupt for anything else."""
+    return _decode(_template_decoder, data, "template")
+
+
+def decode_module(data: bytes) -> ModuleRecord:
+    """Returns the module that was stored; raises StoreCorrupt for anything else."""
+    return _decode(_module_decoder, data, "module")
+
+
+_Record = TypeVar("_Record")
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[_Record], data: bytes, what: str) -> _Record:
+    try:
+        return decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise StoreCorrupt(
+            f"a stored {what} record cannot be read ({error}); restore the data from a backup"
+        ) from None

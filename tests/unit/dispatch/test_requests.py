@@ -22,6 +22,7 @@ from lithox.errors import (
     NotPermitted,
     Overloaded,
     ResultsFull,
+    StoreCorrupt,
 )
 from lithox.kernel.policy import Policy
 from lithox.model.limits import Limits
@@ -563,6 +564,15 @@ def test_forged_contexts_and_unknown_calls_are_refused() -> None:
     with pytest.raises(GuestRaised) as caught:
         house.call("f/a", "forge")
     assert caught.value.code == "app.context.invalid"
+
+
+def test_damaged_record_is_told_as_such() -> None:
+    """An entity whose stored record is garbage answers store.corrupt, and others go on."""
+    house = counter_house()
+    house.put({("counter/a", ENTITY_KEY): b"garbage"})
+    with pytest.raises(StoreCorrupt):
+        house.call("counter/a", "increment")
+    assert house.call("counter/b", "increment") == 1
 
 
 def test_bug_of_ours_ends_only_its_run() -> None:
