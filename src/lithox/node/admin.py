@@ -7,9 +7,8 @@ audit record. Reads see the newest visible version.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -34,6 +33,7 @@ from lithox.model.limits import PRIORITY_DEFAULT, Limits
 from lithox.model.request import Caller
 from lithox.model.values import decode_value, encode_value
 from lithox.modules.manifest import format_limits
+from lithox.node.acts import Act, Step
 from lithox.node.commits import submit_durably
 from lithox.node.overrides import parse_overrides
 from lithox.node.pages import PAGE_BYTES_MAX, check_limit, list_readable, read_page
@@ -52,38 +52,6 @@ ATTEMPTS_MAX: Final = 10
 DELETE_KEYS_MAX: Final = 1_000
 DELETE_BYTES_MAX: Final = 4 << 20
 """Keys, and bytes of them with their values, that one commit of a deletion takes (about 15 ms)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One commit of an act.
-
-    Attributes:
-        writes: what it writes.
-        reads: cells beside those written that nobody may have changed.
-        ranges: ranges in which nobody may have changed anything.
-        is_last: False when the act goes on with another step.
-    """
-
-    writes: Mapping[Cell, bytes | None]
-    reads: Iterable[Cell] = ()
-    ranges: Iterable[Range] = ()
-    is_last: bool = True
-
-
-Plan = Callable[[Snapshot, Resolution], Step]
-"""Decides, on one snapshot, what an act does next."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
-    """Something an administrator does to an entity; `name` is for the audit record."""
-
-    entity: str
-    caller: Caller
-    right: str
-    name: str
-    plan: Plan
 
 
 class Admin:
