@@ -19,11 +19,11 @@ from lithox.dispatch.records import (
     decode_entity,
     decode_module,
 )
-from lithox.errors import ConfigError, NotAvailable, NotFound
+from lithox.errors import NotAvailable, NotFound
 from lithox.kernel.limits import check_not_above, smallest
 from lithox.model.ids import HandlerName
 from lithox.model.limits import HANDLER_DEFAULT_LIMITS, LIMIT_FIELDS, PRIORITY_DEFAULT, Limits
-from lithox.model.patterns import is_match, is_overlap, rank
+from lithox.model.patterns import is_match, rank
 from lithox.modules.manifest import parse_limits
 from lithox.sandbox.contract import Engine, Program, Source
 from lithox.security.access import AccessList, Actor, parse_access
@@ -284,17 +284,3 @@ def _combine(
         access=parse_access(access) if access is not None else (),
         limits=smallest(*limits),
     )
-
-
-def check_no_tie(templates: Iterable[TemplateRecord]) -> None:
-    """Raises ConfigError when two templates of equal rank could match one path."""
-    by_rank: dict[tuple[int, int, int], list[str]] = {}
-    for template in templates:
-        equals = by_rank.setdefault(rank(template.match), [])
-        for other in equals:
-            if other != template.match and is_overlap(other, template.match):
-                raise ConfigError(
-                    f"templates {other!r} and {template.match!r} are equally literal and can match "
-                    "the same entity; make one more literal"
-                )
-        equals.append(template.match)
