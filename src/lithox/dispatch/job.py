@@ -109,7 +109,6 @@ class Job:
         "conflicts",
         "frames",
         "holds_id",
-        "is_handed_over",
         "is_over",
         "on_answer",
         "request",
@@ -120,7 +119,6 @@ class Job:
         "turn",
         "usage",
         "value",
-        "wall_end_ns",
     )
 
     def __init__(self, *, request: Request, actor: Actor, on_answer: OnAnswer, now_ns: int) -> None:
@@ -129,7 +127,6 @@ class Job:
         self.account = request.caller.account
         self.on_answer = on_answer
         self.started_ns = now_ns
-        self.wall_end_ns = now_ns
         self.args = b""
         self.asked_digest = b""
         self.seed = 0
@@ -143,8 +140,6 @@ class Job:
         """What its handler returned, decoded before its commit."""
         self.holds_id = False
         """True while it is the one running request of its id."""
-        self.is_handed_over = False
-        """True once the commit is the store's: from here on the answer is the commit's."""
         self.is_over = False
 
 

@@ -12,7 +12,7 @@ they read and wrote, and tells the kernel what became of the process:
     FINISHED  it is over; its commit is the store's, or its error has been settled
 
 Invariants: nothing of a frame that failed stays in the write set; a job is settled exactly once;
-after `is_handed_over` neither kill nor deadline changes the answer.
+once the commit is the store's neither kill nor deadline changes the answer.
 """
 
 from __future__ import annotations
@@ -255,7 +255,6 @@ class Runs:
                     leave,
                     up_to_version=transaction.snapshot.version,
                 )
-                job.is_handed_over = True
                 self.table.close_job(job)
                 if is_durable:
                     leave(None)
@@ -269,7 +268,6 @@ class Runs:
             return SliceEnd.FINISHED
         if version is None:
             return self._run_again(frame, transaction)
-        job.is_handed_over = True
         self.table.close_job(job)
         return SliceEnd.FINISHED
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from lithox.dispatch.records import USER_KEYS_START
 from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath
-from lithox.store.contract import Cell, Commit, Item, Range, ResultRecord, Snapshot
+from lithox.store.contract import Cell, Commit, Range, ResultRecord, Snapshot
 
 _MISSING: Final = object()
 
@@ -179,10 +179,6 @@ class Transaction:
     def to_commit(self, result: ResultRecord | None) -> Commit:
         """Returns what the store is given."""
         return Commit(self.snapshot.version, self.reads, self.ranges, self.writes, result)
-
-    def newest_item(self, entity: EntityPath, key: str) -> Item | None:
-        """Returns the stored item, unseen by the read set and the run's own writes."""
-        return self.snapshot.find(entity, key)
 
     def release(self) -> None:
         """Gives the snapshot back. Idempotent."""

@@ -36,7 +36,7 @@ from lithox.modules.manifest import format_limits
 from lithox.node.acts import Act, Step
 from lithox.node.commits import submit_durably
 from lithox.node.overrides import parse_overrides
-from lithox.node.pages import PAGE_BYTES_MAX, check_limit, list_readable, read_page
+from lithox.node.pages import PAGE_BYTES_MAX, check_limit, list_readable
 from lithox.security.access import (
     RIGHT_ADMIN,
     RIGHT_READ,
@@ -184,7 +184,7 @@ class Admin:
             start = max(area.start, USER_KEYS_START)
             if after:
                 start = max(start, after + "\x00")
-            page = read_page(snapshot, Range(entity, start, area.end), limit, PAGE_BYTES_MAX)
+            page = snapshot.scan(Range(entity, start, area.end), limit, PAGE_BYTES_MAX)
         finally:
             snapshot.release()
         return {
@@ -265,7 +265,7 @@ class Admin:
             if resolution.record is None:
                 raise NotFound(f"entity {entity!r} does not exist")
             everything = Range(entity, USER_KEYS_START, None)
-            page = read_page(snapshot, everything, DELETE_KEYS_MAX, DELETE_BYTES_MAX)
+            page = snapshot.scan(everything, DELETE_KEYS_MAX, DELETE_BYTES_MAX)
             writes: dict[Cell, bytes | None] = {(entity, key): None for key, _ in page.items}
             if page.more:
                 return Step(writes=writes, reads=[(entity, ENTITY_KEY)], is_last=False)

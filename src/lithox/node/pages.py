@@ -11,46 +11,19 @@ from typing import Any, Final
 
 from lithox.errors import BadArguments
 from lithox.model.ids import is_system_entity
-from lithox.store.contract import Item, Page, Range, Snapshot, Store
+from lithox.store.contract import Store
 
 PAGE_ITEMS_MAX: Final = 1000
 PAGE_BYTES_MAX: Final = 1 << 20
-"""Keys and values in one page of state; the item that crosses it is still in."""
+"""Keys and values in one page of state; one item is in it however large."""
 LOOKED_AT_MAX: Final = 500
 """Entities whose access list one listing looks at; about 25 ms when none is in the cache."""
-STEP_ITEMS_FIRST: Final = 1
-STEP_ITEMS_MAX: Final = 32
-"""Items read from the store at once. The store counts items only, so this, times the largest
-value, bounds what is read beyond the page."""
 
 
 def check_limit(limit: int) -> None:
     """Raises BadArguments unless `limit` is a number of items a page may have."""
     if type(limit) is not int or not 1 <= limit <= PAGE_ITEMS_MAX:
         raise BadArguments(f"limit is 1 to {PAGE_ITEMS_MAX}; found {limit!r}")
-
-
-def read_page(snapshot: Snapshot, area: Range, limit: int, bytes_max: int) -> Page:
-    """Returns the first items of `area`, one at least if it has any.
-
-    Args:
-        limit: items at most.
-        bytes_max: bytes of keys and values after which the page ends.
-    """
-    found: list[tuple[str, Item]] = []
-    size, step = 0, STEP_ITEMS_FIRST
-    entity, start, end = area
-    while True:
-        page = snapshot.scan(Range(entity, start, end), min(step, limit - len(found)))
-        for index, (key, item) in enumerate(page.items, 1):
-            found.append((key, item))
-            size += len(key.encode()) + len(item.value)
-            if size >= bytes_max or len(found) == limit:
-                return Page(found, page.more or index < len(page.items))
-        if not page.more or not page.items:
-            return Page(found, more=False)
-        start = found[-1][0] + "\x00"
-        step = min(step * 2, STEP_ITEMS_MAX)
 
 
 def list_readable(
