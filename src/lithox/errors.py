@@ -47,8 +47,18 @@ TABLE: Final[dict[str, Meaning]] = {
     "guest.out_of_depth": Meaning(422, 39, 1, "guest"),
     "guest.out_of_participants": Meaning(422, 40, 1, "guest"),
     "guest.out_of_state": Meaning(422, 41, 1, "guest"),
+    "process.parent_ended": Meaning(409, 42, 4, "node"),
+    "process.exited": Meaning(422, 43, 1, "guest"),
     "context.not_in_transaction": Meaning(409, 50, 1, "guest"),
     "context.invalid": Meaning(422, 51, 1, "guest"),
+    "context.closed": Meaning(409, 52, 1, "guest"),
+    "context.no_such_name": Meaning(404, 53, 1, "guest"),
+    "context.not_owner": Meaning(403, 54, 1, "guest"),
+    "context.not_in_arguments": Meaning(422, 55, 1, "guest"),
+    "context.too_many": Meaning(429, 56, 1, "guest"),
+    "call.not_found": Meaning(404, 57, 1, "guest"),
+    "call.abandoned": Meaning(409, 58, 1, "guest"),
+    "call.deadlock": Meaning(409, 59, 1, "guest"),
     "transaction.conflict": Meaning(409, 60, 4, "node"),
     "transaction.diverged": Meaning(409, 61, 4, "guest"),
     "store.results_full": Meaning(429, 62, 4, "node"),
@@ -87,8 +97,18 @@ SUMMARIES: Final[dict[str, str]] = {
     "guest.out_of_depth": "calls between entities nest too deep",
     "guest.out_of_participants": "one transaction touches too many entities",
     "guest.out_of_state": "the run wrote more state than its limit",
+    "process.parent_ended": "the process that had started this one has ended",
+    "process.exited": "the program ended with a status other than 0",
     "context.not_in_transaction": "this may not be done inside a transaction",
     "context.invalid": "the guest does not hold that context",
+    "context.closed": "the context's owner has closed it, taken it back, or has ended",
+    "context.no_such_name": "the context's owner has not bound that name",
+    "context.not_owner": "only the owner of a context may do this",
+    "context.not_in_arguments": "contexts travel in answers and at a process's start only",
+    "context.too_many": "the process holds as many contexts, names, calls or queues as it may",
+    "call.not_found": "no such call waits for this process's answer",
+    "call.abandoned": "who was to answer the call has ended or has closed the context",
+    "call.deadlock": "the processes in this chain of requests would wait for each other for ever",
     "transaction.conflict": "others changed what the run read, as often as it was tried",
     "transaction.diverged": "a run tried again asked for something else than before",
     "store.results_full": "the account keeps as many recorded answers as it may",
@@ -258,6 +278,64 @@ class ContextInvalid(GuestError):
 
 class NotInTransaction(GuestError):
     default_code = "context.not_in_transaction"
+
+
+class ContextClosed(GuestError):
+    """The owner has closed or revoked the context, or has ended."""
+
+    default_code = "context.closed"
+
+
+class NoSuchName(GuestError):
+    """The context's owner has not bound that name."""
+
+    default_code = "context.no_such_name"
+
+
+class NotOwner(GuestError):
+    default_code = "context.not_owner"
+
+
+class NotInArguments(GuestError):
+    """A context was put where none may travel."""
+
+    default_code = "context.not_in_arguments"
+
+
+class TooManyContexts(GuestError):
+    """A process's own bound on contexts, names, calls or queues. Fields: limit, allowed."""
+
+    default_code = "context.too_many"
+
+
+class CallNotFound(GuestError):
+    """No such call waits for an answer of this process."""
+
+    default_code = "call.not_found"
+
+
+class CallAbandoned(GuestError):
+    """Who was to answer has ended or has closed the context."""
+
+    default_code = "call.abandoned"
+
+
+class CallDeadlock(GuestError):
+    """A chain of requests that closes on itself."""
+
+    default_code = "call.deadlock"
+
+
+class ParentEnded(GuestError):
+    """The parent of a process has ended, which ended the process."""
+
+    default_code = "process.parent_ended"
+
+
+class ProgramExited(GuestError):
+    """A program ended with a status other than 0. Fields: status, values where plain."""
+
+    default_code = "process.exited"
 
 
 class LimitExceeded(GuestError):

@@ -53,7 +53,8 @@ def test_each_row_agrees_with_itself(code: str) -> None:
     assert row.exit_status in {1, 2, 3, 4, 5}
     assert row.fault in {"caller", "guest", "node", "peer", "operator", "ours"}
     assert (row.exit_status == 5) == (row.fault == "ours")
-    assert (row.exit_status == 1) == code.startswith(("guest.", "context."))
+    guest_made = ("guest.", "context.", "call.", "process.exited")
+    assert (row.exit_status == 1) == code.startswith(guest_made)
     assert row.http_status < 500 or row.fault != "guest"
 
 

@@ -40,12 +40,22 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Code as published: `name` is for messages (`counter.lua`), `digest` identifies it."""
+    """Code as published.
+
+    Attributes:
+        language: which engine runs it.
+        name: for messages (`counter.lua`).
+        digest: identifies text and preludes together.
+        preludes: (name, text) of chunks that run while the image is made, before the text is
+            compiled; programs only (docs/explanation/processes.md). The first may speak the
+            system calls; the others are runtimes.
+    """
 
     language: str
     name: str
     text: bytes
     digest: str
+    preludes: tuple[tuple[str, bytes], ...] = ()
 
 
 class Guest(Protocol):

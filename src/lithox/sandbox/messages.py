@@ -12,6 +12,20 @@ State values travel as they are stored (canonical MessagePack), undecoded by the
 value nil deletes the key. `reads` are the keys whose value or absence the guest used, `scans` the
 prefixes whose whole content it used. The guest is trusted with its own entity's read set only:
 lying about it harms nobody else.
+
+Programs speak the same protocol with two more fields, because contexts may travel with values
+(docs/explanation/processes.md):
+
+    load     [name, text, preludes]; preludes [[name, text], ...]
+    run      [args, now_ms, seed, info]
+    outcome  [0, values]                                                 the main code returned
+             [1, error]                                                  it raised
+    call     [0, name, ...arguments, shared]     shared: context numbers that travel with this call
+    answer   [status, contexts, ...values]       contexts: the receiver's numbers for those that
+                                                 travelled; else [status, [], code, message]
+
+Inside the values of a call or answer, a context is MessagePack extension type `EXT_CONTEXT` whose
+four bytes are a big-endian index into that list.
 """
 
 from __future__ import annotations
@@ -40,6 +54,33 @@ CALL_SEND: Final = "send"
 CALL_AFTER: Final = "after"
 
 NIL: Final = b"\xc0"
+
+
+EXT_CONTEXT: Final = 1
+"""MessagePack extension type of a context inside values: an index, four bytes, big-endian."""
+
+
+class ProgramMessage(msgspec.Struct, array_like=True, gc=False):
+    """What a program's process begins with.
+
+    Attributes:
+        args: MessagePack array of arguments.
+        now_ms: wall-clock milliseconds since 1970 at the process's start.
+        seed: 63-bit seed of all its randomness.
+        info: what `os.info()` says at first: pid, name, runtime, mode, contexts, parent.
+    """
+
+    args: msgspec.Raw
+    now_ms: int
+    seed: int
+    info: dict[str, Any]
+
+
+class ProgramOutcome(msgspec.Struct, array_like=True, gc=False):
+    """How main code ended: the array of its values, or an `ErrorMessage` when kind is RAISED."""
+
+    kind: int
+    body: msgspec.Raw
 
 
 class RunMessage(msgspec.Struct, array_like=True, gc=False):
@@ -97,6 +138,8 @@ _error_decoder: Final = msgspec.msgpack.Decoder(ErrorMessage)
 _call_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 encode_run = _encoder.encode
+encode_program = _encoder.encode
+decode_program_outcome = msgspec.msgpack.Decoder(ProgramOutcome).decode
 decode_outcome = _outcome_decoder.decode
 decode_error = _error_decoder.decode
 
