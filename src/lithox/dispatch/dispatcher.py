@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.inflight import InFlight, digest_of_asked, id_reused
-from lithox.dispatch.job import UNKNOWN, Clock, Job, LogSink, OnAnswer
+from lithox.dispatch.job import UNKNOWN, Clock, Frame, Job, LogSink, OnAnswer
 from lithox.dispatch.lanes import Lanes, LongSteps, LongThread, Schedule
 from lithox.dispatch.runs import Runs
 from lithox.dispatch.starting import find_record
@@ -101,7 +101,8 @@ class Dispatcher:
         )
         self.lanes = Lanes(
             kernel=kernel,
-            runs=self.runs,
+            by_pid=self.runs.table.by_pid,
+            on_bug=self._internal,
             clock=clock,
             schedule=schedule,
             long=long or LongThread(post=post, clock=clock),
@@ -351,7 +352,7 @@ class Dispatcher:
     def kill(self, pid: Pid) -> bool:
         """Ends a process and the request it belongs to; False when there is no such process."""
         frame = self.runs.table.by_pid.get(pid)
-        if frame is None:
+        if not isinstance(frame, Frame):
             return False
         root = frame.job.frames[0]
         self._kernel.notify_killed(root.pid, "request.cancelled", self._clock.monotonic_ns())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lithox.dispatch.driven import Driven
 from lithox.dispatch.job import Frame, Job
 from lithox.dispatch.turns import Turns
 from lithox.errors import Overloaded
@@ -23,7 +24,8 @@ class FrameTable:
 
     kernel: Kernel
     turns: Turns = field(default_factory=Turns)
-    by_pid: dict[Pid, Frame] = field(default_factory=dict[Pid, Frame])
+    by_pid: dict[Pid, Driven] = field(default_factory=dict[Pid, Driven])
+    """All processes of the node that have a guest or will, programs too."""
 
     def spawn(self, frame: Frame, now_ns: int) -> None:
         """Makes the frame's process; it waits for its first slice.

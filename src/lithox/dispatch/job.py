@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from lithox.dispatch.catalog import Resolution, ResolvedHandler
+from lithox.dispatch.driven import Driver
 from lithox.dispatch.transaction import Transaction
 from lithox.dispatch.turns import Turn
 from lithox.model.ids import EntityPath, HandlerName, Pid
@@ -34,6 +35,7 @@ class Frame:
     __slots__ = (
         "actor",
         "args",
+        "driver",
         "entity",
         "fuel_charged",
         "guest",
@@ -41,6 +43,7 @@ class Frame:
         "is_out",
         "is_over",
         "is_preloaded",
+        "is_waiting",
         "job",
         "limits",
         "output_bytes",
@@ -76,7 +79,11 @@ class Frame:
         self.resolved = resolved
         self.limits = limits
         self.pid = Pid(0)
+        self.driver: Driver
+        """Who follows it; set before its process is made."""
         self.guest: Guest | None = None
+        self.is_waiting = False
+        """Never: a run is answered when its answer comes, not at its next slice."""
         self.is_out = False
         """True while a slice of it is on the second thread: its guest must not be touched."""
         self.is_over = False

@@ -83,6 +83,7 @@ class JoinedCalls:
         )
         frame.state_bytes_before = transaction.writes_bytes
         frame.savepoint = transaction.savepoint()
+        frame.driver = caller.driver
         self.table.spawn(frame, now_ns)
 
     def _resolve_callee(self, transaction: Transaction, entity: EntityPath) -> Resolution:

@@ -19,8 +19,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final, Protocol
 
-from lithox.dispatch.job import Clock, Frame
-from lithox.dispatch.runs import Runs
+from lithox.dispatch.driven import Driven
+from lithox.dispatch.job import Clock
 from lithox.kernel.kernel import Kernel
 from lithox.kernel.process import Lane, SliceEnd
 from lithox.model.ids import Pid
@@ -110,13 +110,26 @@ class LongThread:
 
 
 class Lanes:
-    """Drives kernel and runs."""
+    """Steps what the kernel picks.
 
-    def __init__(
-        self, *, kernel: Kernel, runs: Runs, clock: Clock, schedule: Schedule, long: LongSteps
+    Attributes:
+        by_pid: every process that can be stepped.
+        on_bug: told of exceptions that belong to no process.
+    """
+
+    def __init__(  # noqa: PLR0913 - one wiring; all by keyword
+        self,
+        *,
+        kernel: Kernel,
+        by_pid: dict[Pid, Driven],
+        on_bug: Callable[[Exception], object],
+        clock: Clock,
+        schedule: Schedule,
+        long: LongSteps,
     ) -> None:
         self._kernel = kernel
-        self._runs = runs
+        self._by_pid = by_pid
+        self._on_bug = on_bug
         self._clock = clock
         self._schedule = schedule
         self._long = long
@@ -155,14 +168,14 @@ class Lanes:
                 follow_end_ns = now_ns + FOLLOW_NS
             if chosen is None:
                 break
-            frame = self._runs.table.by_pid[chosen.pid]
+            frame = self._by_pid[chosen.pid]
             end, fuel = self._run_fast(frame, chosen.quantum_fuel, now_ns + SLICE_NS_MAX)
             cpu_before, cpu_ns = cpu_ns, clock.thread_cpu_ns()
             now_ns = clock.monotonic_ns()
-            frame.job.usage.cpu_ns += cpu_ns - cpu_before
+            driver = frame.driver
+            driver.charge_cpu(frame, cpu_ns - cpu_before)
             kernel.notify_sliced(chosen.pid, end, fuel, cpu_ns - cpu_before, now_ns)
-            frames = frame.job.frames
-            follow = frames[-1].pid if frames else None
+            follow = driver.following(frame)
             if now_ns >= end_ns:
                 break
         self._feed_long(now_ns)
@@ -172,11 +185,11 @@ class Lanes:
         if self.on_deadline is not None and (due_ns := kernel.next_deadline_ns()) is not None:
             self.on_deadline(due_ns)
 
-    def _run_fast(self, frame: Frame, quantum_fuel: int, end_ns: int) -> tuple[SliceEnd, int]:
+    def _run_fast(self, frame: Driven, quantum_fuel: int, end_ns: int) -> tuple[SliceEnd, int]:
         """Steps a frame for one quantum; returns why it came back and the fuel it burned."""
-        runs, fuel = self._runs, 0
+        driver, fuel = frame.driver, 0
         try:
-            end = runs.begin(frame) if frame.guest is None else None
+            end = driver.begin(frame) if frame.guest is None or frame.is_waiting else None
             guest = frame.guest
             if guest is not None:
                 fuel_before = guest.fuel_used
@@ -184,28 +197,29 @@ class Lanes:
                     step = guest.step(quantum_fuel - fuel, frees_lock=False)
                     # Read before the step is followed: that may close or restart the guest.
                     fuel = guest.fuel_used - fuel_before
-                    end = runs.after_step(frame, step)
+                    end = driver.after_step(frame, step)
                     if end is None and (
                         quantum_fuel - fuel < SLICE_FUEL_LEFT_MIN
                         or self._clock.monotonic_ns() >= end_ns
                     ):
                         end = SliceEnd.YIELDED
         except Exception as bug:  # noqa: BLE001 - our bug ends its run, not the node
-            end = runs.break_off(frame, bug)
+            end = driver.break_off(frame, bug)
         assert end is not None
         return end, fuel
 
     def _feed_long(self, now_ns: int) -> None:
-        kernel, runs = self._kernel, self._runs
+        kernel = self._kernel
         while len(self._long_out) < LONG_OUT_MAX:
             chosen = kernel.next_slice(Lane.LONG, now_ns)
             if chosen is None:
                 return
-            frame = runs.table.by_pid[chosen.pid]
+            frame = self._by_pid[chosen.pid]
+            driver = frame.driver
             try:
-                end = runs.begin(frame) if frame.guest is None else None
+                end = driver.begin(frame) if frame.guest is None or frame.is_waiting else None
             except Exception as bug:  # noqa: BLE001 - our bug ends its run, not the node
-                end = runs.break_off(frame, bug)
+                end = driver.break_off(frame, bug)
             if end is not None:
                 kernel.notify_sliced(chosen.pid, end, 0, 0, now_ns)
                 continue
@@ -217,12 +231,13 @@ class Lanes:
     def _after_long(self, pid: Pid, step: Step | Exception, fuel: int, cpu_ns: int) -> None:
         """A slice has come back from the second thread."""
         self._long_out.discard(pid)
-        frame = self._runs.table.by_pid[pid]
+        frame = self._by_pid[pid]
         if self.is_stopped:
             return
         kernel, now_ns = self._kernel, self._clock.monotonic_ns()
+        driver = frame.driver
         frame.is_out = False
-        frame.job.usage.cpu_ns += cpu_ns
+        driver.charge_cpu(frame, cpu_ns)
         if not kernel.may_finish(pid, now_ns):
             # A kill or deadline was noted while it ran: whatever it came to does not count.
             kernel.notify_sliced(pid, SliceEnd.YIELDED, fuel, cpu_ns, now_ns)
@@ -231,13 +246,13 @@ class Lanes:
             try:
                 if isinstance(step, Exception):
                     raise step
-                end = self._runs.after_step(frame, step)
+                end = driver.after_step(frame, step)
             except Exception as bug:  # noqa: BLE001 - our bug ends its run, not the node
-                end = self._runs.break_off(frame, bug)
+                end = driver.break_off(frame, bug)
             # What the node does for a run is the run's own cost, on whichever thread it is done.
             host_ns = self._clock.thread_cpu_ns() - cpu_before
             cpu_ns += host_ns
-            frame.job.usage.cpu_ns += host_ns
+            driver.charge_cpu(frame, host_ns)
             if end is None:
                 kernel.notify_sliced(pid, SliceEnd.ASKED, fuel, cpu_ns, now_ns)
                 kernel.notify_woken(pid, now_ns)
@@ -250,10 +265,13 @@ class Lanes:
     def _perform(self) -> None:
         """Does what the kernel decided."""
         for effect in self._kernel.take_effects():
+            frame = self._by_pid.get(effect.pid)
+            if frame is None:
+                continue
             try:
-                self._runs.end_from_outside(effect.pid, effect.code)
+                frame.driver.end_from_outside(frame, effect.code)
             except Exception as bug:  # noqa: BLE001 - the effects behind it must be done too
-                self._runs.on_bug(bug)
+                self._on_bug(bug)
 
     def stop(self) -> None:
         """Steps nothing more; blocks until the slice that is out has come back."""

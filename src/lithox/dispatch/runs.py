@@ -110,6 +110,7 @@ class Runs:
             limits=limits,
         )
         job.seed = self.seeds()
+        frame.driver = self
         self.table.spawn(frame, job.started_ns)
 
     # -- beginning --------------------------------------------------------------------------
@@ -342,11 +343,8 @@ class Runs:
 
     # -- closing ----------------------------------------------------------------------------
 
-    def end_from_outside(self, pid: Pid, code: str) -> None:
+    def end_from_outside(self, frame: Frame, code: str) -> None:
         """The kernel has ended a process (kill, deadline, wall limit)."""
-        frame = self.table.by_pid.get(pid)
-        if frame is None:
-            return
         if frame.is_over:
             # Its job was settled while a slice of it was out; now its guest can be freed too.
             self.table.close_frame(frame)
@@ -372,3 +370,18 @@ class Runs:
         self.table.close_job(job)
         self.settle(job, None, bug)
         return SliceEnd.ENDED
+
+    # -- what lanes ask besides -------------------------------------------------------------
+
+    def charge_cpu(self, frame: Frame, cpu_ns: int) -> None:
+        """Notes the processor time of a slice on its request."""
+        frame.job.usage.cpu_ns += cpu_ns
+
+    def following(self, frame: Frame) -> Pid | None:
+        """Returns the innermost frame of the request: it goes on first."""
+        frames = frame.job.frames
+        return frames[-1].pid if frames else None
+
+    def close_guest(self, frame: Frame) -> None:
+        """Frees a frame's guest."""
+        self.table.close_guest(frame)

@@ -41,10 +41,9 @@ def free_guests(dispatcher: Dispatcher) -> None:
     dispatcher stopped, so nobody was left to take it back. The frames stay in the table, since
     word of such a slice may still arrive.
     """
-    table = dispatcher.runs.table
     with ExitStack() as each:  # One that cannot be freed must not keep the others.
-        for frame in table.by_pid.values():
-            each.callback(table.close_guest, frame)
+        for frame in dispatcher.runs.table.by_pid.values():
+            each.callback(frame.driver.close_guest, frame)
 
 
 def answer_rest(waiting: Iterable[asyncio.Future[Answer]]) -> None:
