@@ -19,6 +19,16 @@ USER_KEYS_START: Final = "\x01"
 """First key a guest can own: every system key begins with NUL."""
 TEMPLATES_ENTITY: Final = "~lithox/templates"
 MODULES_ENTITY: Final = "~lithox/modules"
+CODE_ENTITIES: Final = {
+    "program": "~lithox/programs",
+    "library": "~lithox/libraries",
+    "runtime": "~lithox/runtimes",
+}
+"""Where each store of code keeps its names and versions (`node/code_plans.py` has the keys)."""
+TEXTS_ENTITY: Final = "~lithox/texts"
+"""The texts of all three stores, each kept once under its digest."""
+REGISTRY_ENTITY: Final = "~lithox/registry"
+DEVICES_ENTITY: Final = "~lithox/devices"
 
 
 class HandlerOverride(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -67,10 +77,35 @@ class ModuleRecord(msgspec.Struct, frozen=True):
     text: bytes
 
 
+class VersionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One version of a program, library or runtime."""
+
+    digest: str = ""
+    """SHA-256 of the text; "" for the version that removed the name."""
+    size: int = 0
+    by: str = ""
+    at_ms: int = 0
+    note: str = ""
+    runtime: str = ""
+    """The runtime a program asks for when whoever runs it names none; "" for none."""
+
+
+class CodeRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One name in a store of code."""
+
+    version: int
+    """The newest number ever given to the name."""
+    first: int
+    """The oldest version that is kept; all from there on are."""
+    newest: VersionRecord
+
+
 _encoder: Final = msgspec.msgpack.Encoder(order="deterministic")
 _entity_decoder: Final = msgspec.msgpack.Decoder(EntityRecord)
 _template_decoder: Final = msgspec.msgpack.Decoder(TemplateRecord)
 _module_decoder: Final = msgspec.msgpack.Decoder(ModuleRecord)
+_version_decoder: Final = msgspec.msgpack.Decoder(VersionRecord)
+_code_decoder: Final = msgspec.msgpack.Decoder(CodeRecord)
 
 encode_record = _encoder.encode
 
@@ -88,6 +123,16 @@ def decode_template(data: bytes) -> TemplateRecord:
 def decode_module(data: bytes) -> ModuleRecord:
     """Returns the module that was stored; raises StoreCorrupt for anything else."""
     return _decode(_module_decoder, data, "module")
+
+
+def decode_version(data: bytes) -> VersionRecord:
+    """Returns the version that was stored; raises StoreCorrupt for anything else."""
+    return _decode(_version_decoder, data, "version")
+
+
+def decode_code(data: bytes) -> CodeRecord:
+    """Returns the name's record that was stored; raises StoreCorrupt for anything else."""
+    return _decode(_code_decoder, data, "code")
 
 
 _Record = TypeVar("_Record")
