@@ -83,9 +83,6 @@ def check_note(note: Any) -> str:
 
 def check_version(version: Any) -> int:
     """Returns `version`; raises BadArguments unless it is a number a version may have."""
-    # A program in Lua 5.1 has no integers, so its 3.0 may arrive as a float of whole value.
-    if isinstance(version, float) and version.is_integer():
-        version = int(version)
     if type(version) is not int or not 0 <= version <= VERSION_MAX:
         raise BadArguments(f"a version is a whole number from 0; found {version!r:.80}")
     return version

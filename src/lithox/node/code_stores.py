@@ -21,7 +21,7 @@ from lithox.dispatch.records import (
     decode_code,
 )
 from lithox.dispatch.transaction import range_of_prefix
-from lithox.errors import BadArguments, Conflict, LithoxError, NotFound
+from lithox.errors import BadArguments, LithoxError, NotFound, TransactionError
 from lithox.modules.boot import find_boot, list_boot
 from lithox.modules.code import (
     check_code_name,
@@ -41,10 +41,9 @@ from lithox.node.code_plans import (
     read_history,
     read_text,
 )
-from lithox.node.drafts import Draft
+from lithox.node.drafts import Draft, submit_change
 from lithox.store.contract import OnDone, Range, Store
 
-ATTEMPTS_MAX: Final = 10
 LIST_ITEMS_MAX: Final = 1_000
 BOOT_VERSION: Final = 0
 BOOT_IDENTITY: Final = "package"
@@ -313,39 +312,17 @@ class CodeStores:
                 detail=detail if error is None else str(error),
             )
 
-        try:
-            check_kind(kind)
-            check_code_name(name, kind)
-            for _ in range(ATTEMPTS_MAX):
-                version = self._submit(plan, record, on_done)
-                if version is not None:
-                    return version
-        except LithoxError as error:
-            record(error, "")
-            raise
-        lost = Conflict(f"lost {ATTEMPTS_MAX} times against other changes", retry_after_ms=50)
-        record(lost, "")
-        raise lost
-
-    def _submit(
-        self,
-        plan: Callable[[Draft], int],
-        record: Callable[[Exception | None, str], None],
-        on_done: OnDone,
-    ) -> int | None:
-        snapshot = self._store.open_snapshot()
-        try:
-            draft = Draft(snapshot)
-            version = plan(draft)
-            commit = draft.to_commit()
-        finally:
-            snapshot.release()
-
-        def follow_up(error: Any) -> None:
+        def follow_up(version: int, error: TransactionError | None) -> None:
             record(error, f"version {version}")
             on_done(error)
 
-        return None if self._store.submit(commit, follow_up) is None else version
+        try:
+            check_kind(kind)
+            check_code_name(name, kind)
+            return submit_change(self._store, plan, follow_up)
+        except LithoxError as error:
+            record(error, "")
+            raise
 
 
 def check_runtime(kind: str, runtime: Any, kept: str) -> str:

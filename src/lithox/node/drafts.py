@@ -7,15 +7,20 @@ cells of an administrative act; it has no bound of its own, its users have their
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
 
 import msgspec
 
-from lithox.errors import StoreCorrupt
-from lithox.store.contract import Cell, Commit, Range, Snapshot
+from lithox.errors import Conflict, StoreCorrupt, TransactionError
+from lithox.store.contract import Cell, Commit, Range, Snapshot, Store
 
-_encoder = msgspec.msgpack.Encoder()
-_count_decoder = msgspec.msgpack.Decoder(int)
+ATTEMPTS_MAX: Final = 10
+"""How often a change is planned again because another was faster."""
+RETRY_AFTER_MS: Final = 50
+_encoder: Final = msgspec.msgpack.Encoder()
+_count_decoder: Final = msgspec.msgpack.Decoder(int)
+Result = TypeVar("Result")
 
 
 class Draft:
@@ -67,3 +72,44 @@ def read_count(data: bytes) -> int:
         raise StoreCorrupt(
             f"a stored count cannot be read ({error}); restore the data from a backup"
         ) from None
+
+
+def submit_change(
+    store: Store,
+    plan: Callable[[Draft], Result],
+    on_done: Callable[[Result, TransactionError | None], None],
+) -> Result:
+    """Plans a change on the newest version and makes it visible; again when another was faster.
+
+    Args:
+        plan: writes into the draft; what it returns is the result of this.
+        on_done: told the result, and None when durable or why it was withdrawn. Called once, after
+            this has returned, and not at all when this raises.
+
+    Raises:
+        Conflict: lost `ATTEMPTS_MAX` times.
+        StoreUnavailable: writes are stopped.
+        LithoxError: what `plan` raises; nothing has happened.
+
+    Blocks: no.
+    """
+    for _ in range(ATTEMPTS_MAX):
+        snapshot = store.open_snapshot()
+        try:
+            draft = Draft(snapshot)
+            result = plan(draft)
+            commit = draft.to_commit()
+        finally:
+            snapshot.release()
+        done = _bind(on_done, result)
+        if store.submit(commit, done) is not None:
+            return result
+    raise Conflict(
+        f"lost {ATTEMPTS_MAX} times against other changes", retry_after_ms=RETRY_AFTER_MS
+    )
+
+
+def _bind(
+    on_done: Callable[[Result, TransactionError | None], None], result: Result
+) -> Callable[[TransactionError | None], None]:
+    return lambda error: on_done(result, error)

@@ -272,11 +272,10 @@ def test_wrong_arguments_are_refused_and_recorded(
 
 @pytest.mark.parametrize("version", [-1, "1", 1.5, True, 1 << 60, b"1"])
 def test_a_version_is_a_number(quick: House, version: Any) -> None:
-    """Anything else is told as such; a whole double, all that Lua 5.1 has, is a number."""
+    """Anything else is told as such."""
     quick.set("p", "x")
     with pytest.raises(BadArguments):
         quick.stores.get("program", "p", version)
-    assert quick.stores.get("program", "p", 1.0)[0] == b"x"  # type: ignore[arg-type]
 
 
 def test_the_largest_text_fits(house: House) -> None:
