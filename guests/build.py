@@ -1,11 +1,12 @@
-"""Builds the Lua guest: Lua 5.4 and our shim as one WebAssembly module.
+"""Builds the guests made of Lua: handlers' (5.4) and programs' (5.1 to 5.5), each one module.
 
-    python guests/build.py
+    python guests/build.py [name ...]
 
-It leaves `src/lithox/sandbox/guests/lua54.wasm`, which the wheel ships and nothing commits. The
+It leaves `src/lithox/sandbox/guests/NAME.wasm`, which the wheel ships and nothing commits. The
 sources come from `guests/sources.py`, the compiler from the `ziglang` package; both are pinned.
 What was built is kept in `.cache/guests/` under the digest of everything that went in (sources,
-shim, flags, versions), so a second run only compares digests. The module may import nothing but
+shim, flags, versions), so a second run only compares digests; the objects of Lua's own files are
+kept too, so a change of a shim compiles the shim alone. A module may import nothing but
 `lithox.syscall`; that is checked here, because the host links nothing else.
 """
 
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,40 +28,95 @@ if __package__ in {None, ""}:  # started as a script, or loaded by its path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from guests.module_check import check_module
-from guests.sources import CACHE, LUPA_SHA256, ROOT, BuildError, lua54_sources
+from guests.sources import CACHE, LUPA_SHA256, ROOT, BuildError, lua_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-SHIM: Final = ROOT / "guests" / "lua"
-OUTPUT: Final = ROOT / "src" / "lithox" / "sandbox" / "guests" / "lua54.wasm"
+SHARED: Final = ROOT / "guests" / "shared"
+"""C files every guest is made of, beside those of its own folder."""
+OUTPUTS: Final = ROOT / "src" / "lithox" / "sandbox" / "guests"
 ZIGLANG_VERSION: Final = "0.17.1"
 STACK_BYTES: Final = 96 << 10
 """The C stack in memory; `lx_config.h` keeps Lua's own limit inside it."""
-MEMORY_BYTES: Final = 192 << 10
-"""Initial memory, all of which the host copies before each run."""
 
-LUA_UNITS: Final = (
-    *("lapi", "lauxlib", "lbaselib", "lcode", "lcorolib", "lctype", "ldebug", "ldo", "lfunc"),
-    *("lgc", "llex", "lmem", "lobject", "lopcodes", "lparser", "lstate", "lstring", "lstrlib"),
-    *("ltable", "ltablib", "ltm", "lutf8lib", "lvm", "lzio"),
+_CORE: Final = (
+    *("lapi", "lauxlib", "lbaselib", "lcode", "ldebug", "ldo", "lfunc", "lgc", "llex", "lmem"),
+    *("lobject", "lopcodes", "lparser", "lstate", "lstring", "lstrlib", "ltable", "ltablib"),
+    *("ltm", "lvm", "lzio"),
 )
-"""Without lundump and ldump (no bytecode), liolib, loadlib, ldblib; lmathlib and loslib are
-included by the shim's mathlib.c and oslib.c."""
+LUA_UNITS: Final = {
+    "5.1": _CORE,
+    "5.2": (*_CORE, "lbitlib", "lcorolib", "lctype"),
+    "5.3": (*_CORE, "lcorolib", "lctype", "lutf8lib"),
+    "5.4": (*_CORE, "lcorolib", "lctype", "lutf8lib"),
+    "5.5": (*_CORE, "lcorolib", "lctype", "lutf8lib"),
+}
+"""Without lundump and ldump (no bytecode) and liolib; lmathlib, loslib, ldblib and loadlib are
+included by files of the shims."""
 
 TARGET_FLAGS: Final = (
     *("-target", "wasm32-wasi", "-O3", "-mexec-model=reactor", "-mexception-handling"),
     *("-mllvm", "-wasm-enable-sjlj", "-mllvm", "-wasm-use-legacy-eh=false"),
 )
 WARNING_FLAGS: Final = ("-Wall", "-Wextra", "-Werror")
-LINK_FLAGS: Final = (
-    *("-s", f"-Wl,-z,stack-size={STACK_BYTES}", f"-Wl,--initial-memory={MEMORY_BYTES}"),
-    "-lsetjmp",
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """One module.
+
+    Attributes:
+        name: of the file, without `.wasm`.
+        lua: version of Lua.
+        shim: folder of C files that are this guest's own.
+        memory_bytes: initial memory, all of which the host may copy before each run.
+        stack_bytes: C stack at the beginning of that memory.
+    """
+
+    name: str
+    lua: str
+    shim: Path
+    memory_bytes: int
+    stack_bytes: int = STACK_BYTES
+
+    @property
+    def output(self) -> Path:
+        """Where the built module is put."""
+        return OUTPUTS / f"{self.name}.wasm"
+
+    @property
+    def defines(self) -> tuple[str, ...]:
+        """Flags every file of this guest is compiled with."""
+        major, minor = self.lua.split(".")
+        return (f"-DLX_LUA_VERSION={major}{minor:0>2}",)
+
+    @property
+    def link_flags(self) -> tuple[str, ...]:
+        """Flags of the linker."""
+        return (
+            *("-s", f"-Wl,-z,stack-size={self.stack_bytes}"),
+            *(f"-Wl,--initial-memory={self.memory_bytes}", "-lsetjmp"),
+        )
+
+
+HANDLERS: Final = Guest(
+    name="lua54", lua="5.4", shim=ROOT / "guests" / "lua", memory_bytes=192 << 10
 )
+PROGRAMS: Final = tuple(
+    Guest(
+        name=f"program{version.replace('.', '')}",
+        lua=version,
+        shim=ROOT / "guests" / "program",
+        memory_bytes=192 << 10,
+    )
+    for version in LUA_UNITS
+)
+GUESTS: Final = {guest.name: guest for guest in (HANDLERS, *PROGRAMS)}
 
 
 def build(progress: Callable[[str], None] = print) -> Path:
-    """Returns the built module's path, building it only if something it is made of has changed.
+    """Builds every guest; returns the path of the handlers' one.
 
     Args:
         progress: called with one line of text for every step that takes a while.
@@ -67,34 +124,63 @@ def build(progress: Callable[[str], None] = print) -> Path:
     Raises:
         BuildError: the sources or the compiler are missing, or the result is not as it must be.
 
+    Blocks: about two minutes on two cores the first time, some milliseconds later.
+    """
+    for guest in PROGRAMS:
+        build_guest(guest, progress)
+    return build_guest(HANDLERS, progress)
+
+
+def build_guest(guest: Guest, progress: Callable[[str], None] = print) -> Path:
+    """Returns one built module's path, building it only if something it is made of has changed.
+
+    Args:
+        guest: one of `GUESTS`.
+        progress: called with one line of text for every step that takes a while.
+
+    Raises:
+        BuildError: as `build`.
+
     Blocks: about 20 s on two cores the first time, some milliseconds later.
     """
-    digest = _input_digest()
-    stamp = CACHE / "lua54.stamp"
-    if OUTPUT.is_file() and stamp.is_file() and stamp.read_text() == _stamp(digest):
-        return OUTPUT
-    kept = CACHE / f"lua54-{digest[:24]}.wasm"
+    digest = input_digest(guest)
+    stamp = CACHE / f"{guest.name}.stamp"
+    if guest.output.is_file() and stamp.is_file() and stamp.read_text() == _stamp(guest, digest):
+        return guest.output
+    kept = CACHE / f"{guest.name}-{digest[:24]}.wasm"
     if not kept.is_file():
-        _compile(lua54_sources(progress), kept, progress)
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    _copy_whole(kept, OUTPUT)
-    stamp.write_text(_stamp(digest))
-    return OUTPUT
+        _compile(guest, kept, progress)
+    OUTPUTS.mkdir(parents=True, exist_ok=True)
+    _copy_whole(kept, guest.output)
+    stamp.write_text(_stamp(guest, digest))
+    return guest.output
 
 
-def _stamp(digest: str) -> str:
-    size = OUTPUT.stat().st_size if OUTPUT.is_file() else 0
+def _stamp(guest: Guest, digest: str) -> str:
+    size = guest.output.stat().st_size if guest.output.is_file() else 0
     return f"{digest} {size}\n"
 
 
-def _input_digest() -> str:
+def input_digest(guest: Guest) -> str:
     """Returns the digest of everything the module is made of; the archive stands for Lua."""
-    whole = hashlib.sha256(f"{LUPA_SHA256} {_zig_version()}".encode())
-    whole.update(repr((LUA_UNITS, TARGET_FLAGS, WARNING_FLAGS, LINK_FLAGS)).encode())
-    for path in sorted(SHIM.iterdir()):
-        if path.suffix in {".c", ".h", ".s"}:
-            whole.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    whole = hashlib.sha256(_core_digest(guest).encode())
+    whole.update(repr((WARNING_FLAGS, guest.link_flags)).encode())
+    for path in _shim_files(guest):
+        whole.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return whole.hexdigest()
+
+
+def _core_digest(guest: Guest) -> str:
+    """Returns the digest of what the objects of Lua's own files depend on."""
+    whole = hashlib.sha256(f"{LUPA_SHA256} {_zig_version()}".encode())
+    whole.update(repr((guest.lua, LUA_UNITS[guest.lua], TARGET_FLAGS, guest.defines)).encode())
+    whole.update((SHARED / "lx_config.h").read_bytes())
+    return whole.hexdigest()
+
+
+def _shim_files(guest: Guest) -> list[Path]:
+    files = (*SHARED.iterdir(), *guest.shim.iterdir())
+    return sorted(path for path in files if path.suffix in {".c", ".h", ".s"})
 
 
 def _zig_version() -> str:
@@ -110,38 +196,56 @@ def _zig_version() -> str:
     return version
 
 
-def _compile(lua: Path, to: Path, progress: Callable[[str], None]) -> None:
-    """Compiles every unit, as many at once as there are processors, and links them into `to`."""
-    units = [lua / f"{name}.c" for name in LUA_UNITS]
-    shim = sorted(SHIM.glob("*.c")) + sorted(SHIM.glob("*.s"))
-    total = len(units) + len(shim)
-    progress(f"compiling the Lua guest: {total} files, about 20 s the first time")
+def _compile(guest: Guest, to: Path, progress: Callable[[str], None]) -> None:
+    """Compiles what is not kept, and links everything into `to`."""
+    lua = lua_sources(guest.lua, progress)
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         work = Path(scratch)
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            jobs = [pool.submit(_compile_unit, unit, lua, work) for unit in units + shim]
-            objects: list[str] = []
-            for number, job in enumerate(jobs, start=1):
-                objects.append(job.result())
-                if number % 10 == 0 or number == total:
-                    progress(f"  {number}/{total} compiled")
-        module = work / "lua54.wasm"
-        _zig([*TARGET_FLAGS, *LINK_FLAGS, *objects, "-o", str(module)])
+        objects = _core_objects(guest, lua, progress)
+        shim = [path for path in _shim_files(guest) if path.suffix != ".h"]
+        progress(f"compiling the shim of {guest.name}: {len(shim)} files")
+        objects += _compile_all(guest, shim, lua, work)
+        module = work / guest.output.name
+        _zig([*TARGET_FLAGS, *guest.link_flags, *objects, "-o", str(module)])
         check_module(module.read_bytes())
         module.replace(to)
-    progress(f"  linked {to.stat().st_size // 1024} kB")
+    progress(f"  linked {guest.name}: {to.stat().st_size // 1024} kB")
 
 
-def _compile_unit(unit: Path, lua: Path, work: Path) -> str:
-    """Compiles one file; returns its object's path."""
-    is_ours = unit.parent == SHIM
+def _core_objects(guest: Guest, lua: Path, progress: Callable[[str], None]) -> list[str]:
+    """Returns the objects of Lua's own files, compiled unless they are kept."""
+    folder = CACHE / f"lua-{guest.lua}-{_core_digest(guest)[:24]}"
+    names = LUA_UNITS[guest.lua]
+    if not folder.is_dir():
+        progress(f"compiling Lua {guest.lua}: {len(names)} files, about 20 s the first time")
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            whole = Path(scratch, "objects")
+            whole.mkdir()
+            _compile_all(guest, [lua / f"{name}.c" for name in names], lua, whole)
+            try:
+                whole.rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
+    return [str(folder / f"{name}.o") for name in names]
+
+
+def _compile_all(guest: Guest, units: Iterable[Path], lua: Path, work: Path) -> list[str]:
+    """Compiles files, as many at once as there are processors; returns their objects' paths."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(lambda unit: compile_unit(guest, unit, lua, work), units))
+
+
+def compile_unit(guest: Guest, unit: Path, lua: Path, work: Path) -> str:
+    """Compiles one file into folder `work`; returns its object's path."""
+    is_ours = unit.parent != lua
     to = str(work / f"{'lx_' if is_ours else ''}{unit.stem}.o")
     if unit.suffix == ".s":
         _zig(["-target", "wasm32-wasi", "-c", str(unit), "-o", to])
         return to
-    flags = [*TARGET_FLAGS, "-include", str(SHIM / "lx_config.h"), f"-I{lua}", f"-I{SHIM}"]
-    flags += [f"-isystem{lua}"] if is_ours else []
-    flags += WARNING_FLAGS if is_ours else []
+    flags = [*TARGET_FLAGS, *guest.defines, "-include", str(SHARED / "lx_config.h"), f"-I{lua}"]
+    if is_ours:
+        flags += [f"-I{guest.shim}", f"-I{SHARED}", f"-isystem{lua}", *WARNING_FLAGS]
     _zig([*flags, "-c", str(unit), "-o", to])
     return to
 
@@ -161,8 +265,16 @@ def _copy_whole(source: Path, to: Path) -> None:
     scratch.replace(to)
 
 
+def _main(names: list[str]) -> None:
+    unknown = set(names) - set(GUESTS)
+    if unknown:
+        raise BuildError(f"no guest {', '.join(sorted(unknown))}; there are {', '.join(GUESTS)}")
+    for name in names or list(GUESTS):
+        print(build_guest(GUESTS[name], lambda line: print(line, file=sys.stderr, flush=True)))
+
+
 if __name__ == "__main__":
     try:
-        print(build(lambda line: print(line, file=sys.stderr, flush=True)))
+        _main(sys.argv[1:])
     except BuildError as error:
         sys.exit(f"error: {error}")

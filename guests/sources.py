@@ -26,8 +26,14 @@ CACHE: Final = ROOT / ".cache" / "guests"
 LUPA_VERSION: Final = "2.8"
 LUPA_SHA256: Final = "d8022641b9ec8ecf2c5ecbe9f47e5a70e0b87c4b5ae921b92cb02a638e0acd08"
 LUPA_TOP: Final = f"lupa-{LUPA_VERSION}"
-LUA54: Final = "third-party/lua54"
-"""Folder of Lua 5.4.8 inside the archive."""
+LUA_FOLDERS: Final = {
+    "5.1": "third-party/lua51/src",
+    "5.2": "third-party/lua52",
+    "5.3": "third-party/lua53",
+    "5.4": "third-party/lua54",
+    "5.5": "third-party/lua55",
+}
+"""Folders of Lua 5.1.5, 5.2.4, 5.3.6, 5.4.8 and 5.5.1 inside the archive."""
 
 
 class BuildError(Exception):
@@ -40,10 +46,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def lua54_sources(progress: Callable[[str], None]) -> Path:
-    """Returns the folder of unpacked Lua 5.4 sources, fetching them if they are not there.
+def lua_sources(version: str, progress: Callable[[str], None]) -> Path:
+    """Returns the folder of unpacked Lua sources, fetching them if they are not there.
 
     Args:
+        version: a key of `LUA_FOLDERS`.
         progress: called with one line of text for every step that takes a while.
 
     Raises:
@@ -51,10 +58,15 @@ def lua54_sources(progress: Callable[[str], None]) -> Path:
 
     Blocks: for the download, the first time.
     """
-    unpacked = CACHE / f"{LUPA_TOP}-{LUPA_SHA256[:12]}"
+    unpacked = CACHE / f"{LUPA_TOP}-{LUPA_SHA256[:12]}-lua"
     if not unpacked.is_dir():
         _unpack(_fetch(progress), unpacked)
-    return unpacked / LUA54
+    return unpacked / LUA_FOLDERS[version]
+
+
+def lua54_sources(progress: Callable[[str], None]) -> Path:
+    """Returns the folder of unpacked Lua 5.4 sources: see `lua_sources`."""
+    return lua_sources("5.4", progress)
 
 
 def _fetch(progress: Callable[[str], None]) -> Path:
@@ -63,7 +75,7 @@ def _fetch(progress: Callable[[str], None]) -> Path:
     if archive.is_file() and sha256_of(archive) == LUPA_SHA256:
         return archive
     CACHE.mkdir(parents=True, exist_ok=True)
-    progress(f"fetching the Lua 5.4 sources (lupa {LUPA_VERSION} source distribution, 6 MB)")
+    progress(f"fetching the Lua sources (lupa {LUPA_VERSION} source distribution, 6 MB)")
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         requirement = Path(scratch, "requirement.txt")
         requirement.write_text(f"lupa=={LUPA_VERSION} --hash=sha256:{LUPA_SHA256}\n")
@@ -93,10 +105,10 @@ def _fetch(progress: Callable[[str], None]) -> Path:
 
 
 def _unpack(archive: Path, to: Path) -> None:
-    """Unpacks the Lua 5.4 folder of `archive` so that `to` appears whole or not at all."""
+    """Unpacks the Lua folders of `archive` so that `to` appears whole or not at all."""
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch, tarfile.open(archive) as tar:
-        prefix = f"{LUPA_TOP}/{LUA54}/"
-        members = [member for member in tar if member.name.startswith(prefix)]
+        prefixes = tuple(f"{LUPA_TOP}/{folder}/" for folder in LUA_FOLDERS.values())
+        members = [member for member in tar if member.name.startswith(prefixes)]
         tar.extractall(scratch, members=members, filter="data")
         whole = Path(scratch, LUPA_TOP)
         try:

@@ -3,33 +3,14 @@
 ** stand where Lua has ones that touch the world.
 **
 ** Taken away: io, dofile, loadfile, string.dump, os beyond time, debug beyond traceback, package
-** beyond loaded and preload. Bytecode: lundump.c is not part of the module at all.
+** beyond loaded and preload. Bytecode: see bytecode.c.
 */
 #include <stdlib.h>
 #include <string.h>
 
 #include "lx.h"
 
-#include "lstate.h"
-
-#include "ldo.h"
-#include "lundump.h"
 #include "lualib.h"
-
-/* ---- in place of lundump.c and ldump.c ---- */
-
-/* Called by the core for any chunk that begins as bytecode does. */
-LClosure *luaU_undump(lua_State *L, ZIO *input, const char *name) {
-  (void)input;
-  (void)name;
-  luaO_pushfstring(L, "bytecode is not loaded; give the source text");
-  luaD_throw(L, LUA_ERRSYNTAX);
-}
-
-int luaU_dump(lua_State *L, const Proto *function, lua_Writer writer, void *data, int strip) {
-  (void)L, (void)function, (void)writer, (void)data, (void)strip;
-  return 1;
-}
 
 /* ---- globals ---- */
 

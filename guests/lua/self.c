@@ -1,8 +1,7 @@
 /*
-** self.c - `self`: its fields and methods, and the one system call under them.
+** self.c - `self`: its fields and methods, and the system calls under them.
 **
-** Messages and answers are those of src/lithox/sandbox/messages.py. One call is made at a time:
-** building a message runs no Lua code, and finalizers (the only code that could come between) are
+** One call is made at a time: building a message runs no Lua code, and finalizers (the only code that could come between) are
 ** refused every system call.
 */
 #include <stdlib.h>
@@ -15,19 +14,6 @@
 #include "lgc.h"
 #include "lstring.h"
 #include "ltable.h"
-
-__attribute__((import_module("lithox"), import_name("syscall"))) int32_t host_call(
-    const void *message, int32_t len, void *out, int32_t cap);
-
-LxPhase lx_phase = LX_BOOTING;
-int64_t lx_now_ms = 0;
-uint64_t lx_seed = 0;
-
-/* One unit of fuel is about a quarter of a nanosecond (model/limits.py). */
-#define SECONDS_PER_FUEL 0.25e-9
-
-static uint8_t first_answer[1024];
-static uint8_t *big_answer = NULL;
 
 /* While a finalizer runs the collector is stopped by this flag. */
 static void check_not_finalizer(lua_State *L) {
@@ -43,28 +29,7 @@ void lx_check_callable(lua_State *L) {
 
 /* Begins the message [0, name, ...]; the caller puts `argument_count` values after it. */
 void lx_begin_call(lua_State *L, const char *name, int argument_count) {
-  lx_message.len = 0;
-  lx_put_array(L, &lx_message, (size_t)argument_count + 2);
-  lx_put_integer(L, &lx_message, 0);
-  lx_put_string(L, &lx_message, name, strlen(name));
-}
-
-static void send_message(lua_State *L, LxReader *answer) {
-  int32_t len;
-  free(big_answer);
-  big_answer = NULL;
-  len = host_call(lx_message.bytes, (int32_t)lx_message.len, first_answer, sizeof first_answer);
-  answer->at = first_answer;
-  if (len < 0) {
-    len = -len;
-    big_answer = malloc((size_t)len);
-    if (big_answer == NULL) lx_no_memory(L);
-    len = host_call(NULL, 0, big_answer, len);
-    answer->at = big_answer;
-  }
-  if (len < 0) luaL_error(L, "malformed message from the host");
-  answer->end = answer->at + len;
-  answer->is_lossy = 0;
+  lx_begin_message(L, name, strlen(name), (size_t)argument_count + 2);
 }
 
 static int refusal_tostring(lua_State *L) {
@@ -102,7 +67,7 @@ static void raise_refusal(lua_State *L, LxReader *answer) {
 */
 void lx_make_call(lua_State *L, LxReader *answer) {
   luaL_checkstack(L, 8, NULL);
-  send_message(L, answer);
+  lx_send_message(L, answer);
   lx_get_array(L, answer);
   if (lx_get_integer(L, answer) != 0) raise_refusal(L, answer);
 }
@@ -148,8 +113,32 @@ void lx_warn(void *ud, const char *text, int to_be_continued) {
   line[15] = (char)((len - 17) >> 8);
   line[16] = (char)(len - 17);
   line[len++] = (char)0xc0;
-  if (is_on) host_call(line, (int32_t)len, ignored, sizeof ignored);
+  if (is_on) lx_host_call(line, (int32_t)len, ignored, sizeof ignored);
   len = 0;
+}
+
+/* ---- what is no value ---- */
+
+void lx_check_table(lua_State *L, int index) {
+  for (int ref = LX_REF_STATE; ref <= LX_REF_FIELDS; ref++) {
+    int same;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+    same = lua_rawequal(L, -1, index);
+    lua_pop(L, 1);
+    if (same) lx_refuse_value(L, "self and self.state are not values; copy what is needed");
+  }
+}
+
+/* Handlers have no userdata of their own, */
+int lx_put_userdata(lua_State *L, LxBuffer *b, int index) {
+  (void)L, (void)b, (void)index;
+  return 0;
+}
+
+/* and no contexts. */
+int lx_push_extension(lua_State *L, uint8_t type, uint32_t content) {
+  (void)L, (void)type, (void)content;
+  return 0;
 }
 
 /* ---- methods ---- */
@@ -279,7 +268,7 @@ double lx_fuel_seconds(lua_State *L) {
     lua_getfield(L, -1, "fuel");
     fuel = lua_tonumber(L, -1);
   }
-  return fuel * SECONDS_PER_FUEL;
+  return fuel * LX_SECONDS_PER_FUEL;
 }
 
 static int self_newindex(lua_State *L) {

@@ -61,11 +61,14 @@ class EngineOptions:
         idle_max: cells kept for reuse.
         programs_bytes_max: bytes of images kept.
         mappings: the process's account of mappings, shared by its engines; None makes one.
+        has_preludes: its guest is loaded with `Source.preludes` (programs), else with name and
+            text alone (handlers).
     """
 
     idle_max: int = IDLE_MAX
     programs_bytes_max: int = PROGRAMS_BYTES_MAX
     mappings: MappingBudget | None = None
+    has_preludes: bool = False
 
 
 class WasmProgram:
@@ -116,6 +119,7 @@ class WasmEngine:
         "_blank",
         "_booted",
         "_budget",
+        "_has_preludes",
         "_host",
         "_inbox",
         "_pool",
@@ -160,6 +164,7 @@ class WasmEngine:
         self._host = WasmHost(open_library(), wasm, file=wasm_path.name, cache=cache)
         self._budget = options.mappings or MappingBudget()
         self._pool = CellPool(self._host, self._budget, idle_max=options.idle_max)
+        self._has_preludes = options.has_preludes
         self._programs: OrderedDict[str, WasmProgram] = OrderedDict()
         self._programs_bytes = 0
         self._programs_bytes_max = options.programs_bytes_max
@@ -209,7 +214,7 @@ class WasmEngine:
             return found
         guest = WasmGuest(self._pool, self._booted, limits)
         try:
-            guest.begin(b"lx_load", _encode((source.name, source.text)), self._inbox)
+            guest.begin(b"lx_load", self._encode_load(source), self._inbox)
             step = _run_load(guest)
             if step.kind is StepKind.ENDED:
                 _raise_ended(step, guest, source, limits)
@@ -223,6 +228,12 @@ class WasmEngine:
         )
         self._keep(program)
         return program
+
+    def _encode_load(self, source: Source) -> bytes:
+        if self._has_preludes:
+            return _encode((source.name, source.text, source.preludes))
+        assert not source.preludes, "preludes are for programs"
+        return _encode((source.name, source.text))
 
     def _keep(self, program: WasmProgram) -> None:
         self._programs[program.digest] = program

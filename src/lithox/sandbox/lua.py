@@ -1,25 +1,36 @@
 """Which engines does this node have?
 
-The list of languages that are ready, each with its interpreter. The node room calls
-`open_engines` once at start.
+The list of languages that are ready, each with its interpreter. Handlers and programs are
+different guests: a handler's sees one entity's state, a program's sees contexts and events. The
+node room calls `open_engines` once at start.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from lithox.sandbox.contract import Engine
 from lithox.sandbox.engine import EngineOptions, WasmEngine
+from lithox.sandbox.lazy import LazyEngine
 from lithox.sandbox.mappings import MappingBudget
 
 LUA: Final = "lua"
-LUA_WASM_PATH: Final = Path(__file__).parent / "guests" / "lua54.wasm"
-"""Built by `guests/build.py`; the wheel ships it."""
+GUESTS_PATH: Final = Path(__file__).parent / "guests"
+"""Built by `guests/build.py`; the wheel ships them."""
+LUA_WASM_PATH: Final = GUESTS_PATH / "lua54.wasm"
+PROGRAM_WASM_PATHS: Final = {
+    f"lua-program-{version}": GUESTS_PATH / f"program{version.replace('.', '')}.wasm"
+    for version in ("5.1", "5.2", "5.3", "5.4", "5.5")
+}
+"""Interpreters of programs by the engine's name."""
 
 
 def open_engines(cache_dir: Path) -> dict[str, Engine]:
     """Returns every language of this node by its name.
+
+    Handlers' Lua is opened now; those of programs are opened when a program is first loaded.
 
     Args:
         cache_dir: where compiled modules are kept; safe to delete.
@@ -30,10 +41,21 @@ def open_engines(cache_dir: Path) -> dict[str, Engine]:
     Blocks: about a second without a cache entry, 20 ms with one.
     """
     mappings = MappingBudget()
-    lua = WasmEngine(
-        language=LUA,
-        wasm_path=LUA_WASM_PATH,
-        cache_dir=cache_dir,
-        options=EngineOptions(mappings=mappings),
-    )
-    return {LUA: lua}
+    engines: dict[str, Engine] = {
+        LUA: WasmEngine(
+            language=LUA,
+            wasm_path=LUA_WASM_PATH,
+            cache_dir=cache_dir,
+            options=EngineOptions(mappings=mappings),
+        )
+    }
+    for language, wasm_path in PROGRAM_WASM_PATHS.items():
+        open_engine = partial(
+            WasmEngine,
+            language=language,
+            wasm_path=wasm_path,
+            cache_dir=cache_dir,
+            options=EngineOptions(mappings=mappings, has_preludes=True),
+        )
+        engines[language] = LazyEngine(language, open_engine)
+    return engines

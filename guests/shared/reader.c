@@ -9,27 +9,28 @@
 
 #include "lx.h"
 
-static _Noreturn void malformed(lua_State *L) {
+_Noreturn void lx_malformed(lua_State *L) {
+  lx_restart_collector();
   luaL_error(L, "malformed message from the host");
   abort();
 }
 
 static uint64_t take_number(lua_State *L, LxReader *r, int n) {
   uint64_t number = 0;
-  if (r->end - r->at < n) malformed(L);
+  if (r->end - r->at < n) lx_malformed(L);
   for (int i = 0; i < n; i++) number = number << 8 | *r->at++;
   return number;
 }
 
 static const uint8_t *take_bytes(lua_State *L, LxReader *r, size_t len) {
   const uint8_t *bytes = r->at;
-  if ((size_t)(r->end - r->at) < len) malformed(L);
+  if ((size_t)(r->end - r->at) < len) lx_malformed(L);
   r->at += len;
   return bytes;
 }
 
 static uint8_t take_type(lua_State *L, LxReader *r) {
-  if (r->at == r->end) malformed(L);
+  if (r->at == r->end) lx_malformed(L);
   return *r->at++;
 }
 
@@ -64,25 +65,25 @@ static int container_count(lua_State *L, LxReader *r, uint8_t type, uint32_t *co
 }
 
 /* Returns 1 and the integer if `type` begins one, else 0. */
-static int integer_value(lua_State *L, LxReader *r, uint8_t type, lua_Integer *value) {
+static int integer_value(lua_State *L, LxReader *r, uint8_t type, int64_t *value) {
   if (type < 0x80 || type >= 0xe0) *value = (int8_t)type;
   else switch (type) {
-    case 0xcc: *value = (lua_Integer)take_number(L, r, 1); break;
-    case 0xcd: *value = (lua_Integer)take_number(L, r, 2); break;
-    case 0xce: *value = (lua_Integer)take_number(L, r, 4); break;
-    case 0xcf: *value = (lua_Integer)take_number(L, r, 8); break;
+    case 0xcc: *value = (int64_t)take_number(L, r, 1); break;
+    case 0xcd: *value = (int64_t)take_number(L, r, 2); break;
+    case 0xce: *value = (int64_t)take_number(L, r, 4); break;
+    case 0xcf: *value = (int64_t)take_number(L, r, 8); break;
     case 0xd0: *value = (int8_t)take_number(L, r, 1); break;
     case 0xd1: *value = (int16_t)take_number(L, r, 2); break;
     case 0xd2: *value = (int32_t)take_number(L, r, 4); break;
-    case 0xd3: *value = (lua_Integer)take_number(L, r, 8); break;
+    case 0xd3: *value = (int64_t)take_number(L, r, 8); break;
     default: return 0;
   }
   return 1;
 }
 
-lua_Integer lx_get_integer(lua_State *L, LxReader *r) {
-  lua_Integer value;
-  if (!integer_value(L, r, take_type(L, r), &value)) malformed(L);
+int64_t lx_get_integer(lua_State *L, LxReader *r) {
+  int64_t value;
+  if (!integer_value(L, r, take_type(L, r), &value)) lx_malformed(L);
   return value;
 }
 
@@ -98,19 +99,19 @@ int lx_get_nil(LxReader *r) {
 }
 
 const char *lx_get_string(lua_State *L, LxReader *r, size_t *len) {
-  if (!string_length(L, r, take_type(L, r), len)) malformed(L);
+  if (!string_length(L, r, take_type(L, r), len)) lx_malformed(L);
   return (const char *)take_bytes(L, r, *len);
 }
 
 uint32_t lx_get_array(lua_State *L, LxReader *r) {
   uint32_t count;
-  if (container_count(L, r, take_type(L, r), &count) != 1) malformed(L);
+  if (container_count(L, r, take_type(L, r), &count) != 1) lx_malformed(L);
   return count;
 }
 
 uint32_t lx_get_map(lua_State *L, LxReader *r) {
   uint32_t count;
-  if (container_count(L, r, take_type(L, r), &count) != 2) malformed(L);
+  if (container_count(L, r, take_type(L, r), &count) != 2) lx_malformed(L);
   return count;
 }
 
@@ -122,33 +123,43 @@ const uint8_t *lx_skip(lua_State *L, LxReader *r) {
     uint8_t type = take_type(L, r);
     size_t len;
     uint32_t count;
-    lua_Integer ignored;
+    int64_t ignored;
     int container;
     if (type == 0xc0 || type == 0xc2 || type == 0xc3) continue;
-    if (type == 0xcb || type == 0xca) take_bytes(L, r, type == 0xcb ? 8 : 4);
+    if (type == 0xd6) take_bytes(L, r, 5);
+    else if (type == 0xcb || type == 0xca) take_bytes(L, r, type == 0xcb ? 8 : 4);
     else if (string_length(L, r, type, &len)) take_bytes(L, r, len);
     else if ((container = container_count(L, r, type, &count)) != 0)
       left += (uint64_t)count * (uint64_t)container;
-    else if (!integer_value(L, r, type, &ignored)) malformed(L);
+    else if (!integer_value(L, r, type, &ignored)) lx_malformed(L);
   }
   return start;
+}
+
+/* Pushes an integer; where Lua has only doubles, one beyond 2^53 is rounded. */
+void lx_push_integer(lua_State *L, int64_t value) {
+#if LX_HAS_INTEGERS
+  lua_pushinteger(L, value);
+#else
+  lua_pushnumber(L, (double)value);
+#endif
 }
 
 static void get_any(lua_State *L, LxReader *r, int depth);
 
 static void get_list(lua_State *L, LxReader *r, uint32_t count, int depth) {
-  if (count > (size_t)(r->end - r->at)) malformed(L);
+  if (count > (size_t)(r->end - r->at)) lx_malformed(L);
   lua_createtable(L, (int)count, 0);
   lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_LIST);
   lua_setmetatable(L, -2);
   for (uint32_t i = 1; i <= count; i++) {
     get_any(L, r, depth + 1);
-    lua_rawseti(L, -2, i);
+    lua_rawseti(L, -2, (int)i);
   }
 }
 
 static void get_map(lua_State *L, LxReader *r, uint32_t count, int depth) {
-  if (count > (size_t)(r->end - r->at)) malformed(L);
+  if (count > (size_t)(r->end - r->at)) lx_malformed(L);
   lua_createtable(L, 0, (int)count);
   for (uint32_t i = 0; i < count; i++) {
     size_t len;
@@ -162,7 +173,7 @@ static void get_map(lua_State *L, LxReader *r, uint32_t count, int depth) {
 /* Pushes one value; nil inside a container is lithox.null, so that nothing is lost. */
 static void get_any(lua_State *L, LxReader *r, int depth) {
   uint8_t type = take_type(L, r);
-  lua_Integer integer;
+  int64_t integer;
   size_t len;
   uint32_t count;
   int kind;
@@ -171,7 +182,7 @@ static void get_any(lua_State *L, LxReader *r, int depth) {
     else lua_pushnil(L);
   }
   else if (type == 0xc2 || type == 0xc3) lua_pushboolean(L, type == 0xc3);
-  else if (integer_value(L, r, type, &integer)) lua_pushinteger(L, integer);
+  else if (integer_value(L, r, type, &integer)) lx_push_integer(L, integer);
   else if (type == 0xcb) {
     uint64_t bits = take_number(L, r, 8);
     double value;
@@ -184,15 +195,19 @@ static void get_any(lua_State *L, LxReader *r, int depth) {
     lua_pushlstring(L, text, len);
   }
   else if ((kind = container_count(L, r, type, &count)) != 0) {
-    if (depth == LX_DEPTH_MAX || !lua_checkstack(L, 6)) malformed(L);
+    if (depth == LX_DEPTH_MAX || !lua_checkstack(L, 6)) lx_malformed(L);
     if (kind == 1) get_list(L, r, count, depth);
     else get_map(L, r, count, depth);
   }
-  else malformed(L);
+  else if (type == 0xd6) {
+    uint8_t kind_of_extension = take_type(L, r);
+    if (!lx_push_extension(L, kind_of_extension, (uint32_t)take_number(L, r, 4))) lx_malformed(L);
+  }
+  else lx_malformed(L);
 }
 
 void lx_get_value(lua_State *L, LxReader *r) {
-  if (!lua_checkstack(L, 6)) malformed(L);
+  if (!lua_checkstack(L, 6)) lx_malformed(L);
   get_any(L, r, 0);
 }
 
@@ -243,8 +258,18 @@ static int bytes_length(lua_State *L) {
   return 1;
 }
 
+/* Returns the content of lithox.bytes, or NULL. */
+static const void *find_bytes(lua_State *L, int index) {
+  int same;
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return NULL;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_BYTES);
+  same = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return same ? lua_touserdata(L, index) : NULL;
+}
+
 static int bytes_equal(lua_State *L) {
-  const void *a = luaL_testudata(L, 1, "lithox.bytes"), *b = luaL_testudata(L, 2, "lithox.bytes");
+  const void *a = find_bytes(L, 1), *b = find_bytes(L, 2);
   lua_pushboolean(L, a != NULL && b != NULL && lua_rawlen(L, 1) == lua_rawlen(L, 2) &&
                          memcmp(a, b, lua_rawlen(L, 1)) == 0);
   return 1;

@@ -1,6 +1,6 @@
 /*
-** lx_config.h - how Lua is set up for a guest; included before every file of the Lua sources.
-** Everything here is a setting Lua leaves to its host; the Lua sources stay unchanged.
+** lx_config.h - how Lua, 5.1 to 5.5, is set up for a guest; included before every file of the Lua
+** sources. Everything here is a setting Lua leaves to its host; the Lua sources stay unchanged.
 */
 #ifndef lx_config_h
 #define lx_config_h
@@ -16,15 +16,20 @@
 #undef LUA_CORE
 
 /* One fixed seed of string hashes: a run is a function of its inputs, and fuel bounds the harm
-** that chosen collisions can do to the run that chose them. */
+** that chosen collisions can do to the run that chose them. 5.1 has no seed. */
+#if LX_LUA_VERSION == 504
 #define luai_makeseed(L) 0x6c697468u
+#else
+#define luai_makeseed() 0x6c697468u
+#endif
 
 /* No signals: nothing interrupts a guest but the host, which needs no flag for it. */
 #define l_signalT int
 
 /* Nested C calls (gsub in gsub, metamethods, parser levels, resumed coroutines) end as the Lua
 ** error "C stack overflow" long before the stack in memory or the host's stack ends. Measured by
-** tests/conformance/lua/test_recursion.py. */
+** tests/conformance/lua/test_hostile.py and tests/conformance/program/test_hostile.py. */
+#undef LUAI_MAXCCALLS
 #define LUAI_MAXCCALLS 110
 
 /* First part of a string buffer on the C stack. Upstream has 512 on 32 bits; the smaller one keeps
@@ -35,10 +40,16 @@
 /* Slots of one Lua stack. A runaway recursion must be the error "stack overflow" within the default
 ** 8 MiB of a handler: 100,000 slots and their calls take 5 MB while they grow. */
 #undef LUAI_MAXSTACK
-#define LUAI_MAXSTACK 100000
+#define LUAI_MAXSTACK 100000 /* 5.1 has LUAI_MAXCALLS, 20,000 calls, instead */
 
 /* There are no streams: `print` and warnings are the shim's own and go to the log, a panic is the
 ** end of the guest. */
+#undef luai_writestring /* 5.2's names of the same */
+#undef luai_writeline
+#undef luai_writestringerror
+#define luai_writestring(s, l) ((void)(s), (void)(l))
+#define luai_writeline() ((void)0)
+#define luai_writestringerror(s, p) ((void)(s), (void)(p))
 #define lua_writestring(s, l) ((void)(s), (void)(l))
 #define lua_writeline() ((void)0)
 #define lua_writestringerror(s, p) ((void)(s), (void)(p))
@@ -75,6 +86,14 @@ void lx_free(void *block);
 #define feof lx_file_end
 #undef ferror
 #define ferror lx_file_end
+#define ungetc(c, file) ((void)(c), (void)(file))
+#undef fputs
+#define fputs(text, file) ((void)(text))
+#define fgets(to, bytes, file) ((char *)NULL)
+#define fflush(file) ((void)0)
+#if LX_LUA_VERSION == 501
+#define fprintf(...) ((void)0)
+#endif
 #undef stdin
 #define stdin ((FILE *)NULL)
 
@@ -84,7 +103,11 @@ int lx_number_text(char *to, int bytes, double value);
 #undef lua_integer2str
 #define lua_integer2str(to, bytes, value) ((void)(bytes), lx_integer_text((to), (value)))
 #undef lua_number2str
+#if LX_LUA_VERSION < 503
+#define lua_number2str(to, value) lx_number_text((to), 32, (value)) /* LUAI_MAXNUMBER2STR */
+#elif LX_LUA_VERSION < 505 /* 5.5 tries two formats itself */
 #define lua_number2str(to, bytes, value) lx_number_text((to), (bytes), (value))
+#endif
 
 /* No locales. */
 #undef lua_getlocaledecpoint

@@ -9,9 +9,12 @@
 
 #include "lx.h"
 
+#undef lua_tmpnam /* 5.1 has them in luaconf.h */
+#undef LUA_TMPNAMBUFSIZE
 #define lua_tmpnam(buffer, failed) ((void)(buffer), (failed) = 1)
 #define LUA_TMPNAMBUFSIZE 4
 #define l_system(command) ((void)(command), 0)
+#define system(command) ((void)(command), 0)
 #define remove(name) ((void)(name), -1)
 #define rename(from, to) ((void)(from), (void)(to), -1)
 #define getenv(name) ((void)(name), (char *)NULL)
@@ -30,6 +33,7 @@ int lx_open_os(lua_State *L) {
                                        {"difftime", os_difftime},
                                        {"time", os_time},
                                        {NULL, NULL}};
+  (void)syslib;
   luaL_newlib(L, functions);
   return 1;
 }

@@ -1,20 +1,25 @@
 /*
 ** mathlib.c - Lua's math library, with the run's seed in the place of time and addresses.
-** Included rather than linked, because the generator's functions are private to it.
+** Included rather than linked, because the generator's functions are private to it. 5.1 to 5.3
+** draw from C's rand, whose state is memory like any other.
 */
+#include <stdlib.h>
 #include <time.h>
 
 #include "lx.h"
 
 /* What math.randomseed() without arguments takes its seed from. */
-static time_t next_seed(void) {
+static uint64_t next_seed(void) {
   lx_seed = lx_seed * 6364136223846793005u + 1442695040888963407u;
-  return (time_t)lx_seed;
+  return lx_seed;
 }
 
 #undef time
-#define time(ignored) next_seed()
+#define time(ignored) (time_t)next_seed()
+#define luaL_makeseed(L) next_seed()
 #include "lmathlib.c"
+
+#if LUA_VERSION_NUM >= 504
 
 static RanState *generator;
 
@@ -33,3 +38,17 @@ void lx_reseed(lua_State *L) {
   setseed(L, generator->s, lx_seed, 0);
   lua_pop(L, 2);
 }
+
+#else
+
+int lx_open_math(lua_State *L) {
+  (void)next_seed;
+  return luaopen_math(L);
+}
+
+void lx_reseed(lua_State *L) {
+  (void)L;
+  srand((unsigned)(lx_seed ^ lx_seed >> 32));
+}
+
+#endif

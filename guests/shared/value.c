@@ -12,10 +12,6 @@
 
 #include "lx.h"
 
-#include "lstate.h"
-
-#include "lgc.h"
-
 /* ---- UTF-8 ---- */
 
 /* Returns the length of the valid UTF-8 sequence at `s`, or 0; surrogates and overlong forms are
@@ -79,7 +75,7 @@ void lx_put_bool(lua_State *L, LxBuffer *b, int value) {
   put_byte(L, b, value ? 0xc3 : 0xc2);
 }
 
-void lx_put_integer(lua_State *L, LxBuffer *b, lua_Integer value) {
+void lx_put_integer(lua_State *L, LxBuffer *b, int64_t value) {
   uint64_t u = (uint64_t)value;
   if (value >= 0) {
     if (u < 0x80) put_byte(L, b, (uint8_t)u);
@@ -189,8 +185,6 @@ static struct {
   size_t start;
   LxName name;
   int depth;
-  int has_stopped;   /* the collector, and not started it again */
-  lu_byte collector; /* what was in its way before */
   const void *tables[LX_DEPTH_MAX]; /* the containers around, to find cycles */
   Key path[LX_DEPTH_MAX];
 } writer;
@@ -213,8 +207,8 @@ static void add_step(luaL_Buffer *b, Key key) {
   }
 }
 
-/* Raises "<what>.<path>: <problem>". */
-static _Noreturn void refuse(lua_State *L, const char *problem) {
+/* Raises "<what>.<path>: <problem>" about the value that is being written. */
+_Noreturn void lx_refuse_value(lua_State *L, const char *problem) {
   luaL_Buffer b;
   luaL_buffinit(L, &b);
   luaL_addstring(&b, writer.name.what);
@@ -224,8 +218,7 @@ static _Noreturn void refuse(lua_State *L, const char *problem) {
   luaL_addstring(&b, ": ");
   luaL_addstring(&b, problem);
   luaL_pushresult(&b);
-  if (writer.has_stopped) G(L)->gcstp = writer.collector;
-  writer.has_stopped = 0;
+  lx_restart_collector();
   luaL_where(L, 1);
   lua_insert(L, -2);
   lua_concat(L, 2);
@@ -270,7 +263,7 @@ static void put_any(lua_State *L, int index);
 static void put_list(lua_State *L, int index, size_t count) {
   lx_put_array(L, writer.buffer, count);
   for (size_t i = 1; i <= count; i++) {
-    lua_rawgeti(L, index, (lua_Integer)i);
+    lua_rawgeti(L, index, (int)i);
     writer.path[writer.depth - 1] = (Key){NULL, i};
     put_any(L, lua_gettop(L));
     lua_pop(L, 1);
@@ -285,7 +278,7 @@ static void put_map(lua_State *L, int index, size_t first) {
   for (size_t i = first; i < first + count; i++) {
     Key key = sorted.keys[i]; /* a copy: the array may move */
     writer.path[writer.depth - 1] = key;
-    if (!lx_is_utf8(key.text, key.len)) refuse(L, "keys are valid UTF-8 text");
+    if (!lx_is_utf8(key.text, key.len)) lx_refuse_value(L, "keys are valid UTF-8 text");
     put_str(L, writer.buffer, key.text, key.len);
     lua_pushlstring(L, key.text, key.len);
     lua_rawget(L, index);
@@ -305,24 +298,24 @@ static int is_marked_list(lua_State *L, int index) {
   return same;
 }
 
-static void check_not_state(lua_State *L, int index) {
-  for (int ref = LX_REF_STATE; ref <= LX_REF_FIELDS; ref++) {
-    int same;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
-    same = lua_rawequal(L, -1, index);
-    lua_pop(L, 1);
-    if (same) refuse(L, "self and self.state are not values; copy what is needed");
-  }
+/* Returns the key at `index` if it is the number of a list's element, else 0. */
+static int64_t element_number(lua_State *L, int index) {
+#if LX_HAS_INTEGERS
+  return lua_isinteger(L, index) && lua_tointeger(L, index) > 0 ? lua_tointeger(L, index) : 0;
+#else
+  double key = lua_type(L, index) == LUA_TNUMBER ? lua_tonumber(L, index) : 0;
+  return key >= 1 && key <= INT32_MAX && key == floor(key) ? (int64_t)key : 0;
+#endif
 }
 
 static void put_table(lua_State *L, int index) {
   const void *table = lua_topointer(L, index);
   size_t first = sorted.count, elements = 0;
-  lua_Integer last = 0;
+  int64_t last = 0, number;
   for (int i = 0; i < writer.depth; i++)
-    if (writer.tables[i] == table) refuse(L, "a table that contains itself is not a value");
-  if (writer.depth == LX_DEPTH_MAX) refuse(L, "values nest at most 64 levels deep");
-  check_not_state(L, index);
+    if (writer.tables[i] == table) lx_refuse_value(L, "a table that contains itself is not a value");
+  if (writer.depth == LX_DEPTH_MAX) lx_refuse_value(L, "values nest at most 64 levels deep");
+  lx_check_table(L, index);
   writer.tables[writer.depth] = table;
   writer.path[writer.depth++] = (Key){"", 0};
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
@@ -331,48 +324,70 @@ static void put_table(lua_State *L, int index) {
       const char *text = lua_tolstring(L, -2, &len);
       add_key(L, text, len);
     }
-    else if (lua_isinteger(L, -2) && lua_tointeger(L, -2) > 0) {
+    else if ((number = element_number(L, -2)) > 0) {
       elements++;
-      if (lua_tointeger(L, -2) > last) last = lua_tointeger(L, -2);
+      if (number > last) last = number;
     }
-    else refuse(L, "keys are text, or the integers 1..n of a list");
+    else lx_refuse_value(L, "keys are text, or the integers 1..n of a list");
   }
   if (elements == 0) {
     if (sorted.count == first && is_marked_list(L, index)) lx_put_array(L, writer.buffer, 0);
     else put_map(L, index, first);
   }
-  else if (sorted.count != first) refuse(L, "a table is a list or a map, not both");
-  else if ((size_t)last != elements || last > UINT32_MAX)
-    refuse(L, "a list has the keys 1..n without holes (lithox.null keeps a place)");
+  else if (sorted.count != first) lx_refuse_value(L, "a table is a list or a map, not both");
+  else if ((size_t)last != elements || last > INT32_MAX)
+    lx_refuse_value(L, "a list has the keys 1..n without holes (lithox.null keeps a place)");
   else put_list(L, index, elements);
   writer.depth--;
+}
+
+static void put_number(lua_State *L, int index) {
+  LxBuffer *b = writer.buffer;
+  double value;
+#if LX_HAS_INTEGERS
+  if (lua_isinteger(L, index)) {
+    lx_put_integer(L, b, lua_tointeger(L, index));
+    return;
+  }
+#endif
+  value = lua_tonumber(L, index);
+  if (isnan(value)) lx_refuse_value(L, "NaN is not a value");
+  if (isinf(value)) lx_refuse_value(L, "infinity is not a value");
+#if !LX_HAS_INTEGERS
+  if (value == floor(value) && fabs(value) <= LX_WHOLE_MAX && !(value == 0 && signbit(value))) {
+    lx_put_integer(L, b, (int64_t)value);
+    return;
+  }
+#endif
+  put_float(L, b, value);
+}
+
+static int has_bytes(lua_State *L, int index) {
+  int same;
+  if (!lua_getmetatable(L, index)) return 0;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_BYTES);
+  same = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return same;
 }
 
 /* Writes the value at the absolute `index`. */
 static void put_any(lua_State *L, int index) {
   LxBuffer *b = writer.buffer;
-  if (b->len - writer.start > LX_VALUE_BYTES_MAX) refuse(L, "a value has at most 16 MiB");
+  if (b->len - writer.start > LX_VALUE_BYTES_MAX) lx_refuse_value(L, "a value has at most 16 MiB");
   switch (lua_type(L, index)) {
     case LUA_TNIL: lx_put_nil(L, b); return;
     case LUA_TBOOLEAN: lx_put_bool(L, b, lua_toboolean(L, index)); return;
-    case LUA_TNUMBER:
-      if (lua_isinteger(L, index)) lx_put_integer(L, b, lua_tointeger(L, index));
-      else {
-        double value = lua_tonumber(L, index);
-        if (isnan(value)) refuse(L, "NaN is not a value");
-        if (isinf(value)) refuse(L, "infinity is not a value");
-        put_float(L, b, value);
-      }
-      return;
+    case LUA_TNUMBER: put_number(L, index); return;
     case LUA_TSTRING: {
       size_t len;
       const char *text = lua_tolstring(L, index, &len);
-      if (len > LX_VALUE_BYTES_MAX) refuse(L, "a value has at most 16 MiB");
+      if (len > LX_VALUE_BYTES_MAX) lx_refuse_value(L, "a value has at most 16 MiB");
       lx_put_string(L, b, text, len);
       return;
     }
     case LUA_TTABLE:
-      if (!lua_checkstack(L, 6)) refuse(L, "stack overflow");
+      if (!lua_checkstack(L, 6)) lx_refuse_value(L, "stack overflow");
       put_table(L, index);
       return;
     case LUA_TLIGHTUSERDATA:
@@ -382,23 +397,18 @@ static void put_any(lua_State *L, int index) {
       }
       break;
     case LUA_TUSERDATA:
-      if (lua_getmetatable(L, index)) {
-        int same;
-        lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_BYTES);
-        same = lua_rawequal(L, -1, -2);
-        lua_pop(L, 2);
-        if (same) {
-          size_t len = lua_rawlen(L, index);
-          if (len > LX_VALUE_BYTES_MAX) refuse(L, "a value has at most 16 MiB");
-          put_bin(L, b, lua_touserdata(L, index), len);
-          return;
-        }
+      if (has_bytes(L, index)) {
+        size_t len = lua_rawlen(L, index);
+        if (len > LX_VALUE_BYTES_MAX) lx_refuse_value(L, "a value has at most 16 MiB");
+        put_bin(L, b, lua_touserdata(L, index), len);
+        return;
       }
+      if (lx_put_userdata(L, b, index)) return;
       break;
     default: break;
   }
   lua_pushfstring(L, "a %s is not a value", luaL_typename(L, index));
-  refuse(L, lua_tostring(L, -1));
+  lx_refuse_value(L, lua_tostring(L, -1));
 }
 
 static int is_plain(lua_State *L, int index) {
@@ -415,15 +425,10 @@ void lx_put_value(lua_State *L, LxBuffer *b, int index, const LxName *name) {
   writer.depth = 0;
   sorted.count = 0;
   if (!is_plain(L, index)) {
-    /* A finalizer in the middle of a table could change it. After a memory error the collector
-    ** stays stopped but for emergencies; the next value written starts it again. */
-    if (!writer.has_stopped) writer.collector = G(L)->gcstp;
-    writer.has_stopped = 1;
-    G(L)->gcstp |= GCSTPUSR;
+    int has_stopped = lx_stop_collector(L); /* a finalizer could change the table */
     put_any(L, lua_absindex(L, index));
-    G(L)->gcstp = writer.collector;
-    writer.has_stopped = 0;
+    if (has_stopped) lx_restart_collector();
   }
   else put_any(L, lua_absindex(L, index));
-  if (b->len - writer.start > LX_VALUE_BYTES_MAX) refuse(L, "a value has at most 16 MiB");
+  if (b->len - writer.start > LX_VALUE_BYTES_MAX) lx_refuse_value(L, "a value has at most 16 MiB");
 }

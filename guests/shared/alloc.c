@@ -300,5 +300,9 @@ void *lx_alloc(void *unused, void *block, size_t old_bytes, size_t new_bytes) {
     lx_free(block);
     return NULL;
   }
-  return lx_realloc(block, new_bytes);
+  block = lx_realloc(block, new_bytes);
+#if LUA_VERSION_NUM == 501
+  if (block == NULL) lx_restart_collector(); /* there is no second try: this is an error now */
+#endif
+  return block;
 }

@@ -19,6 +19,7 @@ LxBuffer lx_message = {first_bytes, 0, sizeof first_bytes, 0};
 /* Raises Lua's own memory error, whose text is made in advance. */
 _Noreturn void lx_no_memory(lua_State *L) {
   luaD_throw(L, LUA_ERRMEM);
+  __builtin_unreachable();
 }
 
 /* Makes room for `more` bytes, half as much again each time, so that n bytes cost O(n). */
@@ -32,7 +33,9 @@ void lx_buffer_reserve(lua_State *L, LxBuffer *buffer, size_t more) {
   }
   bytes = realloc(buffer->is_heap ? buffer->bytes : NULL, cap);
   if (bytes == NULL) {
+#if LUA_VERSION_NUM > 501 /* 5.1's would run finalizers */
     luaC_fullgc(L, 1); /* as for Lua's own blocks; runs no finalizers */
+#endif
     bytes = realloc(buffer->is_heap ? buffer->bytes : NULL, cap);
     if (bytes == NULL) lx_no_memory(L);
   }
