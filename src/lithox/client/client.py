@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from lithox.client.processes import ProcessMethods, encode_limits
 from lithox.client.wire import ANSWER_SECONDS_DEFAULT, Wire
 from lithox.errors import ConfigError, NotFound
 from lithox.model.ids import (
@@ -27,11 +28,10 @@ from lithox.model.request import Answer, Usage
 from lithox.model.values import check_value, from_json, to_json
 
 MANIFEST_NAME: Final = "lithox.toml"
-MILLISECOND_NS: Final = 1_000_000
 _encoder: Final = msgspec.json.Encoder()
 
 
-class Client:
+class Client(ProcessMethods):
     """A node over HTTP, used as an async context manager.
 
         async with lithox.Client("http://127.0.0.1:7070") as client:
@@ -208,14 +208,6 @@ class Client:
         body = _encoder.encode({"handlers": to_json(handlers)})
         await self._wire.ask("PUT", f"/v1/handlers/{check_entity_path(entity)}", body)
 
-    async def processes(self) -> list[dict[str, Any]]:
-        """Returns one row a process."""
-        return (await self._wire.ask("GET", "/v1/processes"))["processes"]
-
-    async def kill(self, pid: int) -> None:
-        """Ends a process and its request; raises NotFound."""
-        await self._wire.ask("DELETE", f"/v1/processes/{int(pid)}")
-
     async def node_info(self) -> dict[str, Any]:
         """Returns what the node is."""
         return await self._wire.ask("GET", "/v1/node")
@@ -230,16 +222,7 @@ def encode_call(args: list[Any], *, limits: Limits | None, deadline_ms: int | No
     check_value(args)
     body: dict[str, Any] = {"args": to_json(args)}
     if limits is not None:
-        said = {
-            "fuel": limits.fuel,
-            "memory": limits.memory_bytes,
-            # A limit below a millisecond rounds up: 0 would not be a limit.
-            "wall_ms": None if limits.wall_ns is None else -(-limits.wall_ns // MILLISECOND_NS),
-            "output": limits.output_bytes,
-            "calls": limits.calls,
-            "state": limits.state_bytes,
-        }
-        body["limits"] = {name: amount for name, amount in said.items() if amount is not None}
+        body["limits"] = encode_limits(limits)
     if deadline_ms is not None:
         body["deadline_ms"] = deadline_ms
     return _encoder.encode(body)

@@ -27,6 +27,7 @@ from lithox.gateway.metrics import CONTENT_TYPE, Metrics
 from lithox.gateway.openapi import describe
 from lithox.gateway.paths import read_query
 from lithox.gateway.ports import GatewayNode
+from lithox.gateway.process_routes import PROCESS_ROUTES
 from lithox.gateway.routes import ROUTES, Asked, Route, Router
 from lithox.gateway.settings import GatewaySettings
 from lithox.model.ids import AccountName, Identity
@@ -70,7 +71,7 @@ class Gateway:
         self._guards = Guards(settings)
         self.metrics = Metrics(node.statistics)
         self._openapi: Reply | None = None
-        self._router = Router((*ROUTES, *self._own_routes()))
+        self._router = Router((*ROUTES, *PROCESS_ROUTES, *self._own_routes()))
 
     def _own_routes(self) -> tuple[Route, ...]:
         """The routes that speak of the gateway itself."""

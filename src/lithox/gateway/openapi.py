@@ -15,6 +15,7 @@ import msgspec
 from lithox.errors import TABLE
 from lithox.gateway.bodies import ErrorAnswer
 from lithox.gateway.metrics import CONTENT_TYPE
+from lithox.gateway.process_routes import WAIT_MS_MAX
 from lithox.gateway.routes import CALL, PAGE_LIMIT_MAX, Route
 
 OPENAPI_VERSION: Final = "3.1.0"
@@ -45,8 +46,16 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "description": "Most items in one answer",
         "schema": {"type": "integer", "minimum": 1, "maximum": PAGE_LIMIT_MAX, "default": 100},
     },
-    "wait_ms": {"description": "How long to wait", "schema": {"type": "integer", "minimum": 0}},
+    "wait_ms": {
+        "description": "How long to wait for something to tell",
+        "schema": {"type": "integer", "minimum": 0, "maximum": WAIT_MS_MAX, "default": 0},
+    },
+    "read_output.after": {
+        "description": "Offset from which to read; what lies before counts as read",
+        "schema": {"type": "integer", "minimum": 0, "default": 0},
+    },
 }
+"""By name, or by operation and name where a route means something of its own."""
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -94,7 +103,7 @@ def _operation(route: Route, path: str) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, **_PARAMETERS[name]} for name in names
     ]
     parameters += [
-        {"name": name, "in": "query", "required": False, **_PARAMETERS[name]}
+        {"name": name, "in": "query", "required": False, **_described(route, name)}
         for name in route.query
     ]
     if route.name == CALL.name:
@@ -116,6 +125,10 @@ def _operation(route: Route, path: str) -> dict[str, Any]:
     if route.is_public:
         operation["security"] = []
     return operation
+
+
+def _described(route: Route, name: str) -> dict[str, Any]:
+    return _PARAMETERS.get(f"{route.name}.{name}") or _PARAMETERS[name]
 
 
 def _responses(route: Route) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+from lithox.model.limits import Limits
 from lithox.model.request import Answer, Caller, Request
 from lithox.modules.bundle import Bundle
 
@@ -59,6 +60,30 @@ class GatewayNode(Protocol):
     ) -> dict[str, Any]: ...
 
     def processes(self, caller: Caller) -> list[dict[str, Any]]: ...
+
+    def process_show(self, pid: int, caller: Caller) -> dict[str, Any]: ...
+
+    async def run_program(  # noqa: PLR0913 - one order, described whole
+        self,
+        *,
+        program: str | None = None,
+        code: str | bytes | None = None,
+        name: str | None = None,
+        runtime: str | None = None,
+        args: list[Any] | tuple[Any, ...] = (),
+        limits: Limits | None = None,
+        priority: int | None = None,
+        mode: str | None = None,
+        caller: Caller | None = None,
+    ) -> int: ...
+
+    async def read_output(
+        self, pid: int, *, after: int = 0, wait_ms: int = 0, caller: Caller | None = None
+    ) -> dict[str, Any]: ...
+
+    async def write_input(
+        self, pid: int, data: bytes, *, is_end: bool = False, caller: Caller | None = None
+    ) -> None: ...
 
     def kill(self, pid: int, caller: Caller) -> None: ...
 
