@@ -30,17 +30,16 @@ class Bundle:
         """
         manifest = parse_manifest(self.manifest)
         total = 0
-        for spec in manifest.templates:
-            content = self.files.get(spec.source)
+        for what, source in manifest.sources():
+            content = self.files.get(source)
             if content is None:
                 raise ConfigError(
-                    f"{MANIFEST_NAME}: template {spec.match!r} names {spec.source!r}, "
-                    "which is not there",
+                    f"{MANIFEST_NAME}: {what} names {source!r}, which is not there",
                     file=MANIFEST_NAME,
                 )
             if len(content) > SOURCE_BYTES_MAX:
                 raise TooLarge(
-                    f"{spec.source}: {len(content)} bytes; a source has at most {SOURCE_BYTES_MAX}"
+                    f"{source}: {len(content)} bytes; a source has at most {SOURCE_BYTES_MAX}"
                 )
             total += len(content)
         if total > BUNDLE_BYTES_MAX:
@@ -64,15 +63,14 @@ def read_bundle(path: Path) -> Bundle:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{manifest_path}: cannot be read: {error}") from None
     files: dict[str, bytes] = {}
-    for spec in parse_manifest(text, file_name=str(manifest_path)).templates:
-        source = folder / spec.source
+    for _, name in parse_manifest(text, file_name=str(manifest_path)).sources():
         try:
-            with source.open("rb") as opened:
-                files[spec.source] = opened.read(SOURCE_BYTES_MAX + 1)
+            with (folder / name).open("rb") as opened:
+                files[name] = opened.read(SOURCE_BYTES_MAX + 1)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise ConfigError(
-                f"{manifest_path}: {spec.source}: cannot be read: {why}",
+                f"{manifest_path}: {name}: cannot be read: {why}",
                 file=str(manifest_path),
             ) from None
     return Bundle(manifest=text, files=files)

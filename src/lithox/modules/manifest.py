@@ -1,26 +1,59 @@
-"""What a `lithox.toml` says: templates and the code they name. Pure: text in, records out.
+"""What a `lithox.toml` says: templates, code for the stores, services. Pure: text in, records out.
 
-Unknown keys are refused by name, so that a misspelt limit is an error and not a surprise.
+Unknown keys are refused by name and line, so that a misspelt limit is an error and not a surprise.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from lithox.errors import BadArguments, ConfigError, LithoxError
+from lithox.errors import BadArguments, ConfigError
 from lithox.model.ids import check_handler_name
-from lithox.model.limits import PRIORITY_DEFAULT, PRIORITY_HIGHEST, PRIORITY_LOWEST, Limits
+from lithox.model.limits import PRIORITY_DEFAULT, Limits
 from lithox.model.patterns import check_pattern
-from lithox.model.quantities import parse_duration_ns, parse_size_bytes
+from lithox.modules.code import KINDS, PROGRAM, check_code_name
+from lithox.modules.fields import (
+    format_limits,
+    parse_limits,
+    parse_priority,
+    read_flag,
+    read_source,
+    read_table,
+    read_text,
+    refuse_unknown,
+)
+from lithox.modules.lines import find_line
+from lithox.modules.services import ServiceSpec, parse_service
+
+__all__ = [
+    "LANGUAGES",
+    "MANIFEST_NAME",
+    "SOURCE_SECTIONS",
+    "CodeSpec",
+    "HandlerSpec",
+    "Manifest",
+    "ServiceSpec",
+    "TemplateSpec",
+    "format_limits",
+    "parse_limits",
+    "parse_manifest",
+    "parse_priority",
+]
 
 LANGUAGES: Final = ("lua", "python", "javascript", "wasm")
 TEMPLATES_MAX: Final = 1000
+CODE_MAX: Final = 1000
+SERVICES_MAX: Final = 1000
 MANIFEST_NAME: Final = "lithox.toml"
-_SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}(?:/[A-Za-z0-9_.-]{1,128}){0,8}\Z")
+SOURCE_SECTIONS: Final = ("template", *KINDS)
+"""Tables that name a source file."""
+_SECTIONS: Final = frozenset({*SOURCE_SECTIONS, "service"})
 _LINE_OF_TOML_ERROR: Final = re.compile(r"at line (\d+)")
+_Spec = TypeVar("_Spec")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +85,39 @@ class TemplateSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CodeSpec:
+    """One `[[program]]`, `[[library]]` or `[[runtime]]`: a text for the store of its kind.
+
+    Attributes:
+        runtime: for a program, the runtime it asks for; None: none.
+    """
+
+    kind: str
+    name: str
+    source: str
+    runtime: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    templates: tuple[TemplateSpec, ...]
+    """Everything a manifest says, each in the order it stands there."""
+
+    templates: tuple[TemplateSpec, ...] = ()
+    code: tuple[CodeSpec, ...] = ()
+    services: tuple[ServiceSpec, ...] = ()
+
+    def sources(self) -> list[tuple[str, str]]:
+        """Returns (what names it, file name) of every source, in order, doubles included."""
+        of_templates = [(f"template {one.match!r}", one.source) for one in self.templates]
+        return of_templates + [(f"{one.kind} {one.name!r}", one.source) for one in self.code]
 
 
 def parse_manifest(text: str, *, file_name: str = MANIFEST_NAME) -> Manifest:
     """Returns what the text of a `lithox.toml` says.
 
     Raises:
-        ConfigError: malformed TOML (with `line`), an unknown or missing key, a value out of range;
-            the message names the file and the key.
+        ConfigError: malformed TOML, an unknown or missing key, a value out of range; the message
+            names the file and the key, field `line` the line where it is known.
     """
     try:
         return _parse_manifest(text, file_name)
@@ -82,145 +138,130 @@ def _parse_manifest(text: str, file_name: str) -> Manifest:
     except ValueError as error:
         # tomllib lets through what int() and datetime say of digits and dates out of range.
         raise ConfigError(f"{file_name}: malformed TOML: {error}", file=file_name) from None
-    _refuse_unknown(data, {"template"}, f"{file_name}")
-    templates = data.get("template", [])
-    if not isinstance(templates, list) or not templates:
-        raise ConfigError(f"{file_name}: needs at least one [[template]]", file=file_name)
-    if len(templates) > TEMPLATES_MAX:  # pyright: ignore[reportUnknownArgumentType]
-        raise ConfigError(f"{file_name}: at most {TEMPLATES_MAX} templates", file=file_name)
-    specs = tuple(
-        _parse_template(item, f"{file_name}: template {number}", file_name)
-        for number, item in enumerate(templates, 1)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    )
-    matches = [spec.match for spec in specs]
-    for match in matches:
-        if matches.count(match) > 1:
-            raise ConfigError(f"{file_name}: two templates match {match!r}", file=file_name)
-    return Manifest(templates=specs)
+    sections = _Sections(text, file_name, data)
+    templates = sections.parse("template", TEMPLATES_MAX, _parse_template, lambda one: one.match)
+    code = [
+        spec
+        for kind in KINDS
+        for spec in sections.parse(kind, CODE_MAX, _code_parser(kind), lambda one: one.name)
+    ]
+    services = sections.parse("service", SERVICES_MAX, parse_service, lambda one: one.name)
+    return Manifest(templates=templates, code=tuple(code), services=services)
 
 
-def _refuse_unknown(table: dict[str, Any], known: set[str], where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}; known are {', '.join(sorted(known))}")
+class _Sections:
+    """The arrays of tables of one manifest, and where they stand."""
+
+    def __init__(self, text: str, file_name: str, data: dict[str, Any]) -> None:
+        self._text = text
+        self._file_name = file_name
+        self._data = data
+        try:
+            refuse_unknown(data, _SECTIONS, file_name)
+        except ConfigError as error:
+            raise self._place(error, None, 0) from None
+        is_listed = {key: isinstance(rows, list) for key, rows in data.items()}
+        if not any(data[key] for key, is_so in is_listed.items() if is_so):
+            known = ", ".join(f"[[{one}]]" for one in sorted(_SECTIONS))
+            raise ConfigError(f"{file_name}: needs at least one of {known}", file=file_name)
+        for key, is_so in is_listed.items():
+            if not is_so:
+                raise ConfigError(
+                    f"{file_name}: {key} is written [[{key}]], as often as there are",
+                    file=file_name,
+                    line=find_line(text, None, 0, key),
+                )
+
+    def parse(
+        self,
+        section: str,
+        count_max: int,
+        parse: Callable[[Any, str], _Spec],
+        name_of: Callable[[_Spec], str],
+    ) -> tuple[_Spec, ...]:
+        """Returns every `[[section]]` as `parse` reads it; no two may have one name."""
+        rows: list[Any] = self._data.get(section, [])
+        if len(rows) > count_max:
+            raise ConfigError(
+                f"{self._file_name}: {len(rows)} times [[{section}]]; at most {count_max}",
+                file=self._file_name,
+            )
+        specs: dict[str, _Spec] = {}
+        for number, row in enumerate(rows, 1):
+            try:
+                spec = parse(row, f"{self._file_name}: {section} {number}")
+                name = name_of(spec)
+                if name in specs:
+                    what = "templates match" if section == "template" else f"times {section}"
+                    raise ConfigError(f"{self._file_name}: two {what} {name!r}")
+            except (ConfigError, BadArguments) as error:
+                raise self._place(error, section, number) from None
+            specs[name] = spec
+        return tuple(specs.values())
+
+    def _place(
+        self, error: ConfigError | BadArguments, section: str | None, number: int
+    ) -> ConfigError:
+        """Returns `error` with file and line."""
+        key: str | None = error.fields.get("key")
+        line = find_line(self._text, section, number, key)
+        message = error.message
+        if not message.startswith(self._file_name):
+            message = f"{self._file_name}: {section} {number}: {message}"
+        if line is not None:
+            message = f"{message} (line {line})"
+        return ConfigError(message, file=self._file_name, line=line, key=key)
 
 
-def _parse_template(item: Any, where: str, file_name: str) -> TemplateSpec:
-    if not isinstance(item, dict):
-        raise ConfigError(f"{where}: a template is a table")
-    table: dict[str, Any] = item  # pyright: ignore[reportUnknownVariableType]
+def _parse_template(item: Any, where: str) -> TemplateSpec:
+    table = read_table(item, where)
     known = {"match", "language", "source", "limits", "handlers", "access", "owner", "pin"}
-    _refuse_unknown(table, known, where)
-    for key in ("match", "language", "source"):
-        if not isinstance(table.get(key), str):
-            raise ConfigError(f'{where}: needs {key} = "..."', file=file_name, key=key)
-    if table["language"] not in LANGUAGES:
+    refuse_unknown(table, known, where)
+    match, language = read_text(table, "match", where), read_text(table, "language", where)
+    if language not in LANGUAGES:
         raise ConfigError(
-            f"{where}: language is one of {', '.join(LANGUAGES)}; found {table['language']!r}"
+            f"{where}: language is one of {', '.join(LANGUAGES)}; found {language!r:.80}",
+            key="language",
         )
-    if _SOURCE_NAME.match(table["source"]) is None or ".." in table["source"].split("/"):
-        raise ConfigError(f"{where}: source is a relative file name; found {table['source']!r}")
+    source = read_source(table, where)
     if table.get("owner", "deployer") not in ("deployer", "caller"):
-        raise ConfigError(f"{where}: owner is 'deployer' or 'caller'")
-    if not isinstance(table.get("pin", False), bool):
-        raise ConfigError(f"{where}: pin is true or false; found {table['pin']!r:.80}")
-    try:
-        check_pattern(table["match"])
-        return TemplateSpec(
-            match=table["match"],
-            language=table["language"],
-            source=table["source"],
-            limits=parse_limits(table.get("limits", {}), f"{where}.limits"),
-            handlers={
-                name: _parse_handler(name, spec, f"{where}.handlers.{name}")
-                for name, spec in _table(table.get("handlers", {}), f"{where}.handlers").items()
-            },
-            access=table.get("access"),
-            owner=table.get("owner", "deployer"),
-            pin=table.get("pin", False),
-        )
-    except BadArguments as error:
-        raise ConfigError(f"{where}: {error.message}", file=file_name) from None
-
-
-def _table(data: Any, where: str) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise ConfigError(f"{where}: is a table")
-    return data  # pyright: ignore[reportUnknownVariableType]
+        raise ConfigError(f"{where}: owner is 'deployer' or 'caller'", key="owner")
+    check_pattern(match)
+    handlers = read_table(table.get("handlers", {}), f"{where}.handlers")
+    return TemplateSpec(
+        match=match,
+        language=language,
+        source=source,
+        limits=parse_limits(table.get("limits", {}), f"{where}.limits"),
+        handlers={
+            name: _parse_handler(name, spec, f"{where}.handlers.{name}")
+            for name, spec in handlers.items()
+        },
+        access=table.get("access"),
+        owner=table.get("owner", "deployer"),
+        pin=read_flag(table, "pin", where),
+    )
 
 
 def _parse_handler(name: str, data: Any, where: str) -> HandlerSpec:
     check_handler_name(name)
-    table = _table(data, where)
-    _refuse_unknown(table, {"priority", "limits"}, where)
+    table = read_table(data, where)
+    refuse_unknown(table, {"priority", "limits"}, where)
     return HandlerSpec(
         priority=parse_priority(table.get("priority", PRIORITY_DEFAULT), where),
         limits=parse_limits(table.get("limits", {}), f"{where}.limits"),
     )
 
 
-def parse_priority(data: Any, where: str) -> int:
-    """Returns `data` as a priority; raises ConfigError unless it is an integer of 0-9."""
-    if type(data) is not int or not PRIORITY_LOWEST <= data <= PRIORITY_HIGHEST:
-        raise ConfigError(
-            f"{where}: priority is {PRIORITY_LOWEST} to {PRIORITY_HIGHEST}; found {data!r}"
-        )
-    return data
+def _code_parser(kind: str) -> Callable[[Any, str], CodeSpec]:
+    def parse(item: Any, where: str) -> CodeSpec:
+        table = read_table(item, where)
+        known = {"name", "source", "runtime"} if kind == PROGRAM else {"name", "source"}
+        refuse_unknown(table, known, where)
+        name = check_code_name(read_text(table, "name", where), "name")
+        runtime = table.get("runtime")
+        if "runtime" in table:
+            check_code_name(runtime, "runtime")
+        return CodeSpec(kind=kind, name=name, source=read_source(table, where), runtime=runtime)
 
-
-_LIMIT_KEYS: Final = {
-    "fuel": "fuel",
-    "memory": "memory_bytes",
-    "wall_ms": "wall_ns",
-    "wall": "wall_ns",
-    "output": "output_bytes",
-    "calls": "calls",
-    "state": "state_bytes",
-}
-
-
-def parse_limits(data: Any, where: str) -> Limits:
-    """Returns limits from a table such as `{fuel = 1000, memory = "8MiB", wall_ms = 5_000}`.
-
-    Sizes are bytes or text with a unit, `wall` is a duration, `wall_ms` milliseconds.
-
-    Raises:
-        ConfigError: an unknown key, or a value that is not a positive amount.
-    """
-    table = _table(data, where)
-    _refuse_unknown(table, set(_LIMIT_KEYS), where)
-    amounts: dict[str, int] = {}
-    for key, value in table.items():
-        try:
-            amount = _parse_amount(key, value)
-        except LithoxError as error:
-            raise ConfigError(f"{where}.{key}: {error.message}") from None
-        if amount <= 0:
-            raise ConfigError(f"{where}.{key}: is more than 0; found {value!r}")
-        amounts[_LIMIT_KEYS[key]] = amount
-    return Limits(**amounts)
-
-
-def _parse_amount(key: str, value: Any) -> int:
-    if type(value) is int and key != "wall":
-        if not 0 <= value < 1 << 62:
-            raise BadArguments(f"is 0 to 2^62; found {value}")
-        return value * 1_000_000 if key == "wall_ms" else value
-    if isinstance(value, str) and key in ("memory", "output", "state"):
-        return parse_size_bytes(value)
-    if isinstance(value, str) and key == "wall":
-        return parse_duration_ns(value)
-    raise BadArguments(f"is a whole number or a quantity with its unit; found {value!r}")
-
-
-def format_limits(limits: Limits) -> dict[str, int]:
-    """Returns the plain data of `limits`, what is not said left out; `parse_limits` reads it."""
-    named = {
-        "fuel": limits.fuel,
-        "memory": limits.memory_bytes,
-        "wall_ms": None if limits.wall_ns is None else max(1, limits.wall_ns // 1_000_000),
-        "output": limits.output_bytes,
-        "calls": limits.calls,
-        "state": limits.state_bytes,
-    }
-    return {key: amount for key, amount in named.items() if amount is not None}
+    return parse

@@ -24,6 +24,8 @@ from lithox.dispatch.transaction import range_of_prefix
 from lithox.errors import BadArguments, LithoxError, NotFound, TransactionError
 from lithox.modules.boot import find_boot, list_boot
 from lithox.modules.code import (
+    PROGRAM,
+    RUNTIME,
     check_code_name,
     check_code_text,
     check_kind,
@@ -42,6 +44,7 @@ from lithox.node.code_plans import (
     read_text,
 )
 from lithox.node.drafts import Draft, submit_change
+from lithox.runtimes.registry import builtin_names
 from lithox.store.contract import OnDone, Range, Store
 
 LIST_ITEMS_MAX: Final = 1_000
@@ -214,6 +217,7 @@ class CodeStores:
         """
 
         def plan(draft: Draft) -> int:
+            check_settable(kind, name)
             data = check_code_text(text)
             record, is_live = find_name(draft, kind, name)
             kept = record.newest.runtime if record is not None and is_live else ""
@@ -325,13 +329,19 @@ class CodeStores:
             raise
 
 
+def check_settable(kind: str, name: str) -> None:
+    """Raises BadArguments for a runtime that is built in, whose name the store could not serve."""
+    if kind == RUNTIME and name in builtin_names():
+        raise BadArguments(f"runtime {name!r} is built in; set yours under another name")
+
+
 def check_runtime(kind: str, runtime: Any, kept: str) -> str:
     """Returns the runtime to store: what is said, `kept` for None; raises BadArguments."""
     if runtime is None:
         return kept
     if runtime == "":
         return ""
-    if kind != "program":
+    if kind != PROGRAM:
         raise BadArguments(f"only a program names a runtime; found one for a {kind}")
     return check_code_name(runtime, "runtime")
 

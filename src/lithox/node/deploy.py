@@ -1,12 +1,12 @@
 """Publishing code: a bundle checked, compiled and committed, all or nothing.
 
-Everything is compiled before anything is written, and all of it becomes visible in one commit of
-the system entities, so no caller ever sees half a deploy.
+Templates, the stores' code and services are one commit: everything is checked and templates are
+compiled before anything is written, and no caller ever sees half a deploy.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lithox.dispatch.catalog import DEPLOY_LIMITS, Catalog
@@ -26,9 +26,11 @@ from lithox.modules.bundle import Bundle
 from lithox.modules.digest import digest_of
 from lithox.modules.manifest import MANIFEST_NAME, Manifest, TemplateSpec, format_limits
 from lithox.modules.ties import find_tie
+from lithox.node.drafts import Draft
+from lithox.node.publishing import plan_code, plan_services
 from lithox.sandbox.contract import Source
 from lithox.security.access import parse_access
-from lithox.store.contract import Cell, Commit, Range, Snapshot
+from lithox.store.contract import Commit, Range, Snapshot
 
 TEMPLATES_PAGE: Final = 100
 NODE_TEMPLATES_MAX: Final = 1_000
@@ -43,14 +45,29 @@ class DeployReport:
         modules: source name -> digest.
         templates: the patterns, in the manifest's order.
         handlers: pattern -> names its module gives, sorted.
+        code: kind ("program", "library", "runtime") -> name -> its newest version.
+        services: names of services, in the manifest's order.
     """
 
     modules: dict[str, str]
     templates: list[str]
     handlers: dict[str, list[str]]
+    code: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    services: list[str] = field(default_factory=list[str])
 
     def to_json(self) -> dict[str, Any]:
-        return {"modules": self.modules, "templates": self.templates, "handlers": self.handlers}
+        return {
+            "modules": self.modules,
+            "templates": self.templates,
+            "handlers": self.handlers,
+            "code": self.code,
+            "services": self.services,
+        }
+
+    def describe(self) -> str:
+        """Returns what was published in one line, for the audit record."""
+        code = [f"{kind} {name}" for kind, names in self.code.items() for name in names]
+        return ", ".join([*self.templates, *code, *(f"service {one}" for one in self.services)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +78,13 @@ class Prepared:
         commit: what publishes it; it loses against any other deploy in between.
         report: what the deployer is told.
         templates: every template the node has once exactly this commit is durable.
+        registry_keys: what it changes in the registry.
     """
 
     commit: Commit
     report: DeployReport
     templates: list[TemplateRecord]
+    registry_keys: list[str]
 
 
 def read_templates(snapshot: Snapshot) -> list[TemplateRecord]:
@@ -92,20 +111,25 @@ def prepare(  # noqa: PLR0913 - a deploy, described whole; all by keyword
     """Checks and compiles `bundle`; returns what publishes it.
 
     Raises:
-        ConfigError: the manifest, a tie between templates, an unknown handler, too many templates.
+        ConfigError: the manifest, a tie between templates, an unknown handler, too many templates,
+            a service that cannot start.
+        Overloaded: a store or the registry would have more than it may.
         CompileFailed: a module does not load; fields file and line.
         NotAvailable: a language without an engine on this node.
 
     Blocks: while modules compile.
     """
     manifest = bundle.parse()
-    writes: dict[Cell, bytes | None] = {}
+    draft = Draft(snapshot)
     modules: dict[str, str] = {}
     handlers: dict[str, list[str]] = {}
     fresh: list[TemplateRecord] = []
     replaced = {spec.match for spec in manifest.templates}
     kept = [one for one in read_templates(snapshot) if one.match not in replaced]
     _check_matches(manifest, [one.match for one in kept], node_entity)
+    draft.ranges.append(Range(TEMPLATES_ENTITY, USER_KEYS_START, None))
+    code = plan_code(draft, manifest, bundle.files, deployer=deployer, now_ms=now_ms)
+    registry_keys = plan_services(draft, manifest)
     for spec in manifest.templates:
         source = Source(
             language=spec.language,
@@ -115,22 +139,25 @@ def prepare(  # noqa: PLR0913 - a deploy, described whole; all by keyword
         )
         names = _load(catalog, source, spec)
         record = ModuleRecord(language=source.language, name=source.name, text=source.text)
-        writes[MODULES_ENTITY, source.digest] = encode_record(record)
+        draft.put(MODULES_ENTITY, source.digest, encode_record(record))
         template = _record_of(spec, source.digest, deployer, now_ms)
-        writes[TEMPLATES_ENTITY, spec.match] = encode_record(template)
+        draft.put(TEMPLATES_ENTITY, spec.match, encode_record(template))
         fresh.append(template)
         modules[spec.source] = source.digest
         handlers[spec.match] = list(names)
-    commit = Commit(
-        snapshot.version,
-        (),
-        [Range(TEMPLATES_ENTITY, USER_KEYS_START, None)],
-        writes,
-    )
     report = DeployReport(
-        modules=modules, templates=[spec.match for spec in manifest.templates], handlers=handlers
+        modules=modules,
+        templates=[spec.match for spec in manifest.templates],
+        handlers=handlers,
+        code=code,
+        services=[spec.name for spec in manifest.services],
     )
-    return Prepared(commit=commit, report=report, templates=[*kept, *fresh])
+    return Prepared(
+        commit=draft.to_commit(),
+        report=report,
+        templates=[*kept, *fresh],
+        registry_keys=registry_keys,
+    )
 
 
 def _check_matches(manifest: Manifest, kept: list[str], node_entity: str) -> None:

@@ -34,13 +34,17 @@ from lithox.modules.bundle import Bundle, read_bundle
 from lithox.node.admin import Admin
 from lithox.node.clock import RealClock
 from lithox.node.closing import answer_rest, drain, free_guests
+from lithox.node.code_stores import CodeStores
 from lithox.node.commits import submit_durably
 from lithox.node.config import NodeConfig, read_config
 from lithox.node.deploy import DeployReport, Prepared, prepare, read_templates
 from lithox.node.lock import DirectoryLock
 from lithox.node.logs import log_bug, log_guest
 from lithox.node.natives import read_pid
+from lithox.node.registry import Registry
 from lithox.node.seeds import SeedSource
+from lithox.node.store_admin import StoreAdmin
+from lithox.node.store_methods import StoreMethods
 from lithox.node.strangers import Strangers
 from lithox.node.timers import DeadlineTimer, every
 from lithox.node.views import collect_statistics, list_processes
@@ -66,7 +70,7 @@ DEPLOY_ATTEMPTS_MAX: Final = 5
 _log: Final = logging.getLogger("lithox.node")
 
 
-class Node:
+class Node(StoreMethods):
     """One lithox node, embedded in this process.
 
     Use it as an async context manager:
@@ -183,6 +187,13 @@ class Node:
             dispatcher=self.dispatcher,
             wall_ms=lambda: self._clock.wall_ns() // 1_000_000,
         )
+        self.code = CodeStores(
+            self._store,
+            lambda: self._clock.wall_ns() // 1_000_000,
+            self.dispatcher.record_act,
+        )
+        self.registry = Registry(self._store)
+        self._stores = StoreAdmin(self.code, self._engines, self.dispatcher.record_act)
         self._timer = DeadlineTimer(loop, self._clock, self.dispatcher.notify_time)
         self.dispatcher.lanes.on_deadline = self._timer.arm
         self.dispatcher.natives = {
@@ -351,7 +362,10 @@ class Node:
             if error is None:
                 # Exactly what was committed: a later deploy may be visible and yet be withdrawn.
                 self.dispatcher.catalog.adopt(prepared.templates)
-            self._record(caller, "deploy", error, ", ".join(prepared.report.templates))
+            self._record(caller, "deploy", error, prepared.report.describe())
+            if error is None:
+                for key in prepared.registry_keys:
+                    self.registry.on_change(key)
 
         return submit_durably(self._store, prepared.commit, follow_up)
 
