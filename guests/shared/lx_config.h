@@ -10,10 +10,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* Its settings for the core (l_likely) are wanted by every file. */
+/* Its settings for the core (l_likely, 5.2's arithmetic) are wanted by every file. */
 #define LUA_CORE
+#define lvm_c
 #include "luaconf.h"
 #undef LUA_CORE
+#undef lvm_c
 
 /* One fixed seed of string hashes: a run is a function of its inputs, and fuel bounds the harm
 ** that chosen collisions can do to the run that chose them. 5.1 has no seed. */
@@ -76,6 +78,7 @@ void lx_free(void *block);
 #define time lx_time
 #define clock lx_clock
 #define abort lx_abort
+#define exit(status) lx_abort() /* 5.1's end after a panic */
 #define fopen lx_fopen
 #define freopen lx_freopen
 #define fread lx_fread
