@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from lithox.client.processes import ProcessMethods, encode_limits
+from lithox.client.stores import StoreMethods
 from lithox.client.wire import ANSWER_SECONDS_DEFAULT, Wire
 from lithox.errors import ConfigError, NotFound
 from lithox.model.ids import (
@@ -28,10 +29,12 @@ from lithox.model.request import Answer, Usage
 from lithox.model.values import check_value, from_json, to_json
 
 MANIFEST_NAME: Final = "lithox.toml"
+SOURCE_SECTIONS: Final = ("template", "program", "library", "runtime")
+"""Tables of a manifest that name a file."""
 _encoder: Final = msgspec.json.Encoder()
 
 
-class Client(ProcessMethods):
+class Client(ProcessMethods, StoreMethods):
     """A node over HTTP, used as an async context manager.
 
         async with lithox.Client("http://127.0.0.1:7070") as client:
@@ -139,7 +142,8 @@ class Client(ProcessMethods):
         """Publishes the folder `path` (or the one of the manifest `path`), all or nothing.
 
         Returns:
-            {"modules": {source: digest}, "templates": [match], "handlers": {match: [name]}}.
+            {"modules": {source: digest}, "templates": [match], "handlers": {match: [name]},
+            "code": {kind: {name: version}}, "services": [name]}.
 
         Raises:
             NotFound, ConfigError: no `lithox.toml` there, or it names files that are not.
@@ -274,9 +278,11 @@ def encode_bundle(path: Path) -> bytes:
 
 
 def _sources_of(manifest: dict[str, Any]) -> list[str]:
-    templates = manifest.get("template")
-    rows = cast("list[Any]", templates) if isinstance(templates, list) else []
-    tables = [cast("dict[str, Any]", row) for row in rows if isinstance(row, dict)]
+    tables: list[dict[str, Any]] = []
+    for section in SOURCE_SECTIONS:
+        rows = manifest.get(section)
+        listed = cast("list[Any]", rows) if isinstance(rows, list) else []
+        tables += [cast("dict[str, Any]", row) for row in listed if isinstance(row, dict)]
     return [name for name in (row.get("source") for row in tables) if isinstance(name, str)]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from lithox.errors import BadArguments, NotFound, StoreUnavailable
 from lithox.gateway.answers import Header, Reply, reply_error, reply_json
 from lithox.gateway.bodies import read_body
+from lithox.gateway.code_routes import CODE_ROUTES
 from lithox.gateway.guards import (
     Facts,
     Guards,
@@ -71,7 +72,7 @@ class Gateway:
         self._guards = Guards(settings)
         self.metrics = Metrics(node.statistics)
         self._openapi: Reply | None = None
-        self._router = Router((*ROUTES, *PROCESS_ROUTES, *self._own_routes()))
+        self._router = Router((*ROUTES, *PROCESS_ROUTES, *CODE_ROUTES, *self._own_routes()))
 
     def _own_routes(self) -> tuple[Route, ...]:
         """The routes that speak of the gateway itself."""

@@ -133,11 +133,16 @@ class ItemsAnswer(Struct, kw_only=True):
 
 
 class DeployAnswer(Struct, kw_only=True):
-    """What was published: digest by source, template patterns, handler names by pattern."""
+    """What was published: digest by source, template patterns, handler names by pattern.
+
+    `code` has the newest version by kind and name, `services` the names of services.
+    """
 
     modules: dict[str, str]
     templates: list[str]
     handlers: dict[str, list[str]]
+    code: dict[str, dict[str, int]]
+    services: list[str]
 
 
 class ProcessesAnswer(Struct, kw_only=True):

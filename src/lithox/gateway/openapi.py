@@ -17,6 +17,7 @@ from lithox.gateway.bodies import ErrorAnswer
 from lithox.gateway.metrics import CONTENT_TYPE
 from lithox.gateway.process_routes import WAIT_MS_MAX
 from lithox.gateway.routes import CALL, PAGE_LIMIT_MAX, Route
+from lithox.modules.code import KINDS
 
 OPENAPI_VERSION: Final = "3.1.0"
 API_VERSION: Final = "1"
@@ -39,6 +40,26 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "id": {
         "description": "Request id",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
+    },
+    "kind": {
+        "description": "Which store of code",
+        "schema": {"type": "string", "enum": list(KINDS)},
+    },
+    "name": {
+        "description": "Name of a program, library or runtime",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$"},
+    },
+    "version": {
+        "description": "Which version; the newest if left out, the package's copy for 0",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "before": {
+        "description": "Only versions below this one",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "history": {
+        "description": "Forget the versions before, too",
+        "schema": {"type": "boolean", "default": False},
     },
     "prefix": {"description": "Only what begins with this", "schema": {"type": "string"}},
     "after": {"description": "Only what follows this, in order", "schema": {"type": "string"}},

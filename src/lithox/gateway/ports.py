@@ -59,6 +59,56 @@ class GatewayNode(Protocol):
         self, prefix: str, after: str, limit: int, caller: Caller
     ) -> dict[str, Any]: ...
 
+    def store_get(
+        self, kind: str, name: str, version: int | None = None, *, caller: Caller | None = None
+    ) -> tuple[bytes, dict[str, Any]]: ...
+
+    def store_list(
+        self,
+        kind: str,
+        prefix: str = "",
+        *,
+        after: str = "",
+        limit: int = 100,
+        caller: Caller | None = None,
+    ) -> tuple[list[dict[str, Any]], bool]: ...
+
+    def store_history(
+        self,
+        kind: str,
+        name: str,
+        *,
+        before: int | None = None,
+        limit: int = 1_000,
+        caller: Caller | None = None,
+    ) -> list[dict[str, Any]]: ...
+
+    async def store_set(  # noqa: PLR0913 - one change, described whole
+        self,
+        kind: str,
+        name: str,
+        text: bytes | str,
+        *,
+        note: str | None = None,
+        runtime: str | None = None,
+        check: str | None = None,
+        caller: Caller | None = None,
+    ) -> int: ...
+
+    async def store_rollback(
+        self,
+        kind: str,
+        name: str,
+        version: int,
+        *,
+        note: str | None = None,
+        caller: Caller | None = None,
+    ) -> int: ...
+
+    async def store_remove(
+        self, kind: str, name: str, *, forgets_history: bool = False, caller: Caller | None = None
+    ) -> int: ...
+
     def processes(self, caller: Caller) -> list[dict[str, Any]]: ...
 
     def process_show(self, pid: int, caller: Caller) -> dict[str, Any]: ...

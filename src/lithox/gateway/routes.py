@@ -318,6 +318,8 @@ _NAME_PATTERNS: Final = {
     "key": r".*",
     "pid": r"[^/]+",
     "id": r"[^/]+",
+    "kind": r"[^/]+",
+    "name": r"[^/]+",
 }
 
 

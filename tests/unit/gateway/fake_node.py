@@ -21,7 +21,11 @@ from lithox.model.ids import AccountName, Identity
 from lithox.model.request import Answer, Caller, Request, Usage
 from lithox.modules.bundle import Bundle, read_bundle
 from lithox.modules.digest import digest_of
+from lithox.node.code_stores import CodeStores
+from lithox.node.store_admin import StoreAdmin
+from lithox.node.store_methods import StoreMethods
 from lithox.security.identities import Identities, KnownIdentity, digest_of_token
+from lithox.store.memory import MemoryStore
 
 TOKENS = {"alice-token": "alice", "admin-token": "admin"}
 
@@ -36,11 +40,13 @@ class FakeReport:
             "modules": self.modules,
             "templates": self.templates,
             "handlers": {one: ["increment"] for one in self.templates},
+            "code": {},
+            "services": [],
         }
 
 
 @dataclass
-class FakeNode:
+class FakeNode(StoreMethods):
     """Answers by handler name: `echo`, `increment`, `raise`, `fuel`, `wait`, `bug`, `busy`."""
 
     has_tokens: bool = False
@@ -54,7 +60,18 @@ class FakeNode:
     clock_ns: int = 0
     arrivals: dict[str, asyncio.Event] = field(default_factory=dict)
 
+    acts: list[tuple[str, str, str]] = field(default_factory=list)
+
     def __post_init__(self) -> None:
+        self._stores = StoreAdmin(
+            CodeStores(
+                MemoryStore(post=lambda call: asyncio.get_running_loop().call_soon(call)),
+                lambda: 1_700_000_000_000,
+                self._record,
+            ),
+            {},
+            self._record,
+        )
         self._identities = Identities(
             KnownIdentity(
                 name=Identity(name),
@@ -64,6 +81,11 @@ class FakeNode:
             )
             for token, name in (TOKENS.items() if self.has_tokens else ())
         )
+
+    def _record(
+        self, *, identity: str, act: str, entity: str, outcome: str, detail: str = ""
+    ) -> None:
+        self.acts.append((identity, act, outcome))
 
     def deadline_in(self, duration_ms: int) -> int:
         return self.clock_ns + duration_ms * 1_000_000

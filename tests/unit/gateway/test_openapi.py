@@ -23,11 +23,21 @@ OPERATIONS = [
     for path, methods in DOCUMENT["paths"].items()
     for method, operation in methods.items()
 ]
-EXAMPLES = {"entity": "a/b", "handler": "echo", "key": "k", "pid": "7", "id": "r-1"}
+EXAMPLES = {
+    "entity": "a/b",
+    "handler": "echo",
+    "key": "k",
+    "pid": "7",
+    "id": "r-1",
+    "kind": "program",
+    "name": "hello",
+}
 BODIES: dict[str, Any] = {
     "call": {"args": [1]},
     "put_state": {"value": 1},
     "put_handlers": {"handlers": {}},
+    "set_code": {"text": "print(1)"},
+    "rollback_code": {"version": 1},
     "deploy": {
         "manifest": '[[template]]\nmatch = "a"\nlanguage = "lua"\nsource = "a.lua"\n',
         "files": {"a.lua": "return {}"},
@@ -60,6 +70,7 @@ def test_every_route_is_described_exactly_once():
 def test_every_operation_answers_live_as_described(method, path, operation):
     """Each operation, asked as its parameters say, gives the described status and media type."""
     node = FakeNode(state={"a/b": {"k": 1}})
+    asyncio.run(node.store_set("program", "hello", "print(0)"))
     target = re.sub(r"\{([a-z]+)\}", lambda found: EXAMPLES[found[1]], path)
     body = BODIES.get(operation["operationId"])
     client = AsgiClient(Gateway(node, GatewaySettings()))
