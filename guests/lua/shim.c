@@ -96,6 +96,7 @@ static int load_body(lua_State *L) {
 LX_EXPORT("lx_load") uint64_t lx_load(uint32_t len) {
   lx_open_input(len);
   if (lx_run_protected(lua, load_body) != LUA_OK) lx_put_failure(lua, lx_put_load_error);
+  lx_close_input();
   lua_settop(lua, 0);
   lua_gc(lua, LUA_GCCOLLECT);
   lua_gc(lua, LUA_GCCOLLECT); /* what finalizers of the first let go */

@@ -104,6 +104,7 @@ static int load_body(lua_State *L) {
 LX_EXPORT("lx_load") uint64_t lx_load(uint32_t len) {
   lx_open_input(len);
   if (lx_run_protected(lua, load_body) != LUA_OK) lx_put_failure(lua, lx_put_load_error);
+  lx_close_input();
   lua_settop(lua, 0);
   lua_gc(lua, LUA_GCCOLLECT, 0);
   lua_gc(lua, LUA_GCCOLLECT, 0); /* what finalizers of the first let go */
@@ -136,6 +137,7 @@ static int run_body(lua_State *L) {
   }
   else lua_remove(L, 1);
   for (uint32_t i = 0; i < count; i++) lx_get_value(L, &args);
+  lx_close_input();
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
   results = lua_gettop(L);
   lx_message.len = 0;

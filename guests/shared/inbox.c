@@ -31,10 +31,19 @@ LX_EXPORT("lx_reserve") void *lx_reserve(uint32_t len) {
   return big_inbox;
 }
 
+/* The message of the call that begins; the next one is in the static inbox unless told. */
 void lx_open_input(uint32_t len) {
   lx_input.at = current_inbox;
   lx_input.end = current_inbox + len;
   lx_input.is_lossy = 0;
+  current_inbox = inbox;
+}
+
+/* Lets go of a large message that nobody reads any more. */
+void lx_close_input(void) {
+  free(big_inbox);
+  big_inbox = NULL;
+  big_inbox_bytes = 0;
 }
 
 uint64_t lx_pack_message(void) {

@@ -97,6 +97,7 @@ void lx_open_values(lua_State *L);
 extern LxReader lx_input; /* the message lx_load or lx_run was given */
 
 void lx_open_input(uint32_t len);
+void lx_close_input(void);
 uint64_t lx_pack_message(void);
 _Noreturn void lx_end_out_of_memory(void);
 
