@@ -103,9 +103,9 @@ def crowd(live: int, slices: int, accounts: int) -> Callable[[], int]:
     def run() -> int:
         for _ in range(slices):
             clock[0] += 1_000
-            lane = kernel.next_lane()
-            assert lane is not None
-            piece = kernel.next_slice(lane, clock[0])
+            piece = kernel.next_slice(Lane.FAST, clock[0])
+            if piece is None:
+                piece = kernel.next_slice(Lane.LONG, clock[0])
             assert piece is not None
             kernel.notify_sliced(piece.pid, SliceEnd.YIELDED, piece.quantum_fuel, 1_000, clock[0])
             kernel.take_effects()

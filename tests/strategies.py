@@ -36,7 +36,6 @@ policies = st.builds(
     processes_per_account_max=st.integers(min_value=1, max_value=8),
     children_reserve=st.integers(min_value=0, max_value=3),
     starvation_ns=st.integers(min_value=1, max_value=200),
-    long_floor_share=st.sampled_from((0.0, 0.05, 0.5)),
     accounts_idle_max=st.just(100),
 )
 """Small policies, so that every bound is met within a few steps; one fuel costs one nanosecond."""

@@ -27,5 +27,19 @@ class Ended(NamedTuple):
     code: str
 
 
-Effect = Ended
-"""Every kind of effect; later kinds join here as a union."""
+class NodeAnswered(NamedTuple):
+    """A call the node made into a process (`call_from_node`) has its one answer.
+
+    Attributes:
+        cid: what `call_from_node` returned.
+        status: 0, or an error's number; the kernel's own (abandoned, deadline) included.
+        args: MessagePack array.
+    """
+
+    cid: int
+    status: int
+    args: bytes
+
+
+Effect = Ended | NodeAnswered
+"""Every kind of effect."""

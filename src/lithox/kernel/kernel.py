@@ -10,7 +10,9 @@ it was on a processor is ended by that, whatever its slice came to; `notify_slic
 False and the effect follows. A run that FINISHED before any of it is over, and nothing can end it
 any more. Dispatch asks `may_finish` and hands the commit to the store in the same step.
 
-A process that ends in any other way than FINISHED takes its children with it, innermost first.
+A process that ends in any other way than FINISHED takes its children with it, innermost first; a
+program takes them whatever its end (`process.parent_ended`). What processes do to each other is
+`Kernel.interactions`; it wakes those whose event, answer or time has come.
 
 Invariants: a process is in exactly one phase of `states.MOVES`; each process ends exactly once; a
 PID is never given twice; a method costs the same with ten processes and with ten thousand, apart
@@ -24,11 +26,16 @@ from __future__ import annotations
 from typing import Final
 
 from lithox.errors import InternalError
-from lithox.kernel.deadlines import DeadlineHeap
+from lithox.kernel.calls import Call
 from lithox.kernel.effects import Effect, Ended
+from lithox.kernel.grants import Grants
+from lithox.kernel.interactions import Interactions
+from lithox.kernel.limits import Used
+from lithox.kernel.parties import Party
 from lithox.kernel.policy import DEFAULT_POLICY, Policy
 from lithox.kernel.process import (
     CODE_CANCELLED,
+    CODE_PARENT_ENDED,
     Lane,
     Process,
     ProcessView,
@@ -38,8 +45,9 @@ from lithox.kernel.process import (
 )
 from lithox.kernel.scheduler import LaneQueue
 from lithox.kernel.states import MOVES, STATE_OF, Fact, Phase
+from lithox.kernel.timers import TimerHeap
 from lithox.model.ids import AccountName, Pid
-from lithox.model.limits import PRIORITY_HIGHEST, PRIORITY_LOWEST
+from lithox.model.limits import PRIORITY_HIGHEST, PRIORITY_LOWEST, Limits
 
 _PICKED: Final = MOVES[Fact.PICKED]
 _WOKEN: Final = MOVES[Fact.WOKEN]
@@ -52,6 +60,7 @@ _SLICED: Final = (
     MOVES[Fact.OVER],
     MOVES[Fact.OVER],
     MOVES[Fact.RERUN],
+    MOVES[Fact.SWITCHED],
 )
 """Rows in the order of `SliceEnd`."""
 
@@ -71,18 +80,17 @@ class Kernel:
         self._fast = LaneQueue(Lane.FAST, policy)
         self._long = LaneQueue(Lane.LONG, policy)
         self._lanes = (self._fast, self._long)
-        self._deadlines = DeadlineHeap()
+        self._timers: TimerHeap[Process | Party | Call] = TimerHeap()
         self._effects: list[Effect] = []
         self._pid_last = 0
         self._now_ns = 0
         self._fuel_per_us = policy.fuel_per_us
         self._quanta_fuel = policy.quanta_fuel
         self._level_last = len(policy.quanta_fuel) - 1
-        share = policy.long_floor_share
-        self._floor_ratio = share / (1 - share)
-        self._floor_credit = 0.0
         self._refused = 0
         self._ended_by_kernel = 0
+        self._grants = Grants()
+        self.interactions: Final = Interactions(self)
 
     # Facts about one process.
 
@@ -92,13 +100,13 @@ class Kernel:
         Returns:
             Its PID, or None when the node or the account has too many processes (answer
             `request.overloaded`). A child of a live parent may use the reserve above both bounds.
+            What was granted for a child that is refused is the parent's again.
         """
         now_ns = self._advance(now_ns)
         policy = self.policy
         parent = None if spec.parent is None else self._table.get(spec.parent)
         if parent is not None and parent.phase is _ZOMBIE:
-            self._refused += 1
-            return None
+            return self._refuse(spec)
         reserve = 0 if parent is None else policy.children_reserve
         account = spec.account
         count = self._counts.get(account, 0)
@@ -106,8 +114,7 @@ class Kernel:
             len(self._table) >= policy.processes_max + reserve
             or count >= policy.processes_per_account_max + reserve
         ):
-            self._refused += 1
-            return None
+            return self._refuse(spec)
         if not PRIORITY_LOWEST <= spec.priority <= PRIORITY_HIGHEST:
             raise InternalError(f"priority {spec.priority} reached the kernel unchecked")
         self._pid_last += 1
@@ -121,7 +128,9 @@ class Kernel:
             parent.children[pid] = None
         self._table[pid] = process
         self._counts[account] = count + 1
-        self._deadlines.add(process)
+        self._timers.add(process, process.end_ns)
+        if spec.limits is not None:
+            self._grants.enter(pid, spec.limits, process.parent)
         self._fast.push(process, now_ns)
         if process.end_ns <= now_ns:
             self._expire(now_ns)
@@ -145,30 +154,38 @@ class Kernel:
         process.fuel += fuel
         process.cpu_ns += cpu_ns
         level = process.level
-        self._charge(level, charged_fuel)
-        phase = process.phase
-        after = _SLICED[end][phase]
+        after = _SLICED[end][process.phase]
         if after is None:
-            raise InternalError(f"process {pid} came back from a slice while {phase.name}")
+            raise InternalError(f"process {pid} came back from a slice while {process.phase.name}")
         lane = self._lanes[1 if level else 0]
         if after is _GONE:
             lane.settle(process, charged_fuel, is_leaving=True)
             return self._finish_slice(process, end)
-        process.phase = after
         process.level_fuel += charged_fuel
-        if end is SliceEnd.YIELDED or process.level_fuel >= self._quanta_fuel[level]:
+        is_yielding = end is SliceEnd.YIELDED
+        if is_yielding or process.level_fuel >= self._quanta_fuel[level]:
             process.level_fuel = 0
-            process.level = level = min(level + 1, self._level_last)
+            if not process.is_cooperative:
+                process.level = level = min(level + 1, self._level_last)
+        if after is _WAITING and process.is_woken:
+            # What it asked for came before its slice was back: it has not waited at all.
+            process.is_woken = False
+            after = _READY
+        process.phase = after
         if after is not _READY:
             lane.settle(process, charged_fuel, is_leaving=True)
             return True
+        is_held = is_yielding and process.is_cooperative
         next_lane = self._lanes[1 if level else 0]
-        lane.settle(process, charged_fuel, is_leaving=next_lane is not lane)
+        lane.settle(process, charged_fuel, is_leaving=next_lane is not lane, is_held=is_held)
         next_lane.push(process, now_ns)
         return True
 
-    def notify_woken(self, pid: Pid, now_ns: int) -> bool:
+    def notify_woken(self, pid: Pid, now_ns: int, *, is_fresh: bool = False) -> bool:
         """Makes a WAITING process ready: its answer or its turn is there.
+
+        Args:
+            is_fresh: it has really waited, so it begins again on the top level.
 
         Returns:
             False when the process is gone (killed while it waited): drop the answer.
@@ -178,6 +195,8 @@ class Kernel:
         if process is None:
             return False
         self._move(process, _WOKEN, "woken")
+        if is_fresh:
+            process.level = process.level_fuel = 0
         self._lanes[1 if process.level else 0].push(process, now_ns)
         return True
 
@@ -255,20 +274,10 @@ class Kernel:
         process = self._table.get(pid)
         if process is None or process.phase is not _READY or process.level:
             return None
-        self._fast.take(process)
+        if not self._fast.take(process):
+            return None
         self._move(process, _PICKED, "picked")
         return Slice(pid, process.precharged_fuel)
-
-    def next_lane(self) -> Lane | None:
-        """Says which lane a processor that serves both should take; None: nothing is ready.
-
-        FAST goes first, unless the LONG lane has work and its floor of the node is due.
-        """
-        if not self._long.ready_count:
-            return Lane.FAST if self._fast.ready_count else None
-        if not self._fast.ready_count or self._floor_credit > 0:
-            return Lane.LONG
-        return Lane.FAST
 
     def may_finish(self, pid: Pid, now_ns: int) -> bool:
         """Says whether a commit of `pid`, on a processor now, may be handed to the store."""
@@ -278,7 +287,7 @@ class Kernel:
 
     def next_deadline_ns(self) -> int | None:
         """Returns when `notify_time` is next needed, or None."""
-        return self._deadlines.next_ns()
+        return self._timers.next_ns()
 
     def has_ready(self, lane: Lane) -> bool:
         """Says whether `next_slice(lane)` would find something but for ends by time."""
@@ -292,6 +301,31 @@ class Kernel:
             return effects
         return []
 
+    # Limits of programs.
+
+    def grant_limits(self, parent: Pid, asked: Limits, usage: Used) -> Limits:
+        """Reserves limits for a child; hand them to `notify_spawned` as `Spawn.limits`.
+
+        Args:
+            asked: the child's wishes; a field that is None means all there is.
+            usage: what the parent itself has used so far (not its children).
+
+        Returns:
+            What the child may use: at most what is left of the parent's limits.
+        """
+        return self._grants.grant(parent, asked, usage)
+
+    def limits_left(self, pid: Pid, usage: Used) -> Limits:
+        """Returns what a program may still use itself, or grant, when it has used `usage`."""
+        return self._grants.left(pid, usage)
+
+    def return_limits(self, pid: Pid, usage: Used) -> None:
+        """Settles a program that has ended: what it and its children did not use returns.
+
+        Call it once for each process with `Spawn.limits`, in the order in which they end.
+        """
+        self._grants.settle(pid, usage)
+
     # What is.
 
     def find(self, pid: Pid) -> ProcessView | None:
@@ -302,6 +336,18 @@ class Kernel:
     def table(self) -> list[ProcessView]:
         """Returns all processes by PID. Its cost grows with their number."""
         return [_view(process) for process in self._table.values()]
+
+    def is_descendant(self, pid: Pid, ancestor: Pid) -> bool:
+        """Says whether `pid` was started by `ancestor` or by a descendant of it; both alive.
+
+        Its cost grows with how deep the one stands below the other.
+        """
+        process = self._table.get(pid)
+        while process is not None and process.parent is not None:
+            if process.parent == ancestor:
+                return True
+            process = self._table.get(process.parent)
+        return False
 
     def statistics(self) -> dict[str, int]:
         """Returns counts for the metrics page."""
@@ -323,13 +369,31 @@ class Kernel:
             now_ns = self._now_ns
         else:
             self._now_ns = now_ns
-        if self._deadlines.earliest_ns <= now_ns:
+        if self._timers.earliest_ns <= now_ns:
             self._expire(now_ns)
         return now_ns
 
     def _expire(self, now_ns: int) -> None:
-        while (process := self._deadlines.pop_due(now_ns)) is not None:
-            self._kill(process, process.end_code)
+        """Makes happen what is due, in the order of its times."""
+        while (target := self._timers.pop_due(now_ns)) is not None:
+            if isinstance(target, Process):
+                self._kill(target, target.end_code)
+            elif isinstance(target, Call):
+                self.interactions._expire_call(target)
+            else:
+                self.interactions._expire_wait(target)
+
+    def _refuse(self, spec: Spawn) -> None:
+        self._refused += 1
+        if spec.parent is not None and spec.limits is not None:
+            self._grants.cancel(spec.parent, spec.limits)
+
+    def _wake_fresh(self, process: Process) -> None:
+        """What a process waited for is there; one that was killed meanwhile stays where it is."""
+        if process.phase is _WAITING:
+            self._move(process, _WOKEN, "woken")
+            process.level = process.level_fuel = 0
+            self._fast.push(process, self._now_ns)
 
     def _get(self, pid: Pid) -> Process:
         process = self._table.get(pid)
@@ -343,26 +407,14 @@ class Kernel:
             raise InternalError(f"process {process.pid} was {what} while {process.phase.name}")
         process.phase = after
 
-    def _charge(self, level: int, charged_fuel: int) -> None:
-        """Keeps the LONG lane's floor: FAST work earns it credit while it has something ready.
-
-        Credit is kept within one first-level quantum either way, so that a lane that had nothing
-        to do cannot come back with a claim on the past.
-        """
-        bound = self._quanta_fuel[1]
-        if level:
-            self._floor_credit = max(self._floor_credit - charged_fuel, -bound)
-        elif self._long.ready_count:
-            earned = charged_fuel * self._floor_ratio
-            self._floor_credit = min(self._floor_credit + earned, bound)
-
     def _kill(self, process: Process, code: str) -> None:
         """Ends `process` now or marks it; its children first."""
-        if process.phase is _ZOMBIE:
-            return
-        self._end_children(process, code)
-        after = _KILLED[process.phase]
-        if after is _GONE:
+        if process.phase is not _ZOMBIE:
+            self._end_children(process, code)
+            self._strike(process, code)
+
+    def _strike(self, process: Process, code: str) -> None:
+        if _KILLED[process.phase] is _GONE:
             self._unqueue(process)
             self._remove(process)
             self._effects.append(Ended(process.pid, code))
@@ -372,17 +424,32 @@ class Kernel:
         self._ended_by_kernel += 1
 
     def _end_children(self, process: Process, code: str) -> None:
-        """Kills what `process` has begun and not seen end; calls nest at most 32 deep."""
-        if process.children is not None:
-            for pid in tuple(process.children):
+        """Kills what `process` has begun and not seen end, innermost first.
+
+        Children of a program hear `process.parent_ended`, those of a run the run's own code. No
+        recursion: programs may start each other deeper than Python's stack goes.
+        """
+        if not process.children:
+            return
+        found: list[tuple[Process, str]] = []
+        stack = [(process, code)]
+        while stack:
+            parent, code = found_one = stack.pop()
+            found.append(found_one)
+            below = code if parent.mode is None else CODE_PARENT_ENDED
+            for pid in parent.children or ():
                 child = self._table.get(pid)
-                if child is not None:
-                    self._kill(child, code)
+                # The children of a zombie ended when it was marked.
+                if child is not None and child.phase is not _ZOMBIE:
+                    stack.append((child, below))
+        for child, code in reversed(found):
+            if child is not process:
+                self._strike(child, code)
 
     def _finish_slice(self, process: Process, end: SliceEnd) -> bool:
         """Removes a process at the end of its last slice; returns whether `end` stands."""
         is_killed = process.phase is _ZOMBIE
-        if end is SliceEnd.ENDED:
+        if end is SliceEnd.ENDED or process.mode is not None:
             self._end_children(process, CODE_CANCELLED)
         self._remove(process)
         if is_killed:
@@ -398,7 +465,7 @@ class Kernel:
         process.phase = _GONE
         pid = process.pid
         del self._table[pid]
-        self._deadlines.forget(process)
+        self._timers.cancel(process)
         account = process.account
         count = self._counts[account] - 1
         if count:
@@ -414,6 +481,8 @@ class Kernel:
                 child = self._table.get(child_pid)
                 if child is not None:
                     child.parent = None
+        if process.party is not None:
+            self.interactions.leave(pid)
 
 
 def _view(process: Process) -> ProcessView:
@@ -429,4 +498,5 @@ def _view(process: Process) -> ProcessView:
         cpu_ns=process.cpu_ns,
         started_ns=process.started_ns,
         parent=process.parent,
+        mode=process.mode,
     )

@@ -74,7 +74,7 @@ def remaining(limits: Limits, usage: Used) -> Limits:
     for name in LIMIT_FIELDS:
         allowed = getattr(limits, name)
         if allowed is not None and name not in HELD_FIELDS:
-            allowed = max(0, allowed - _used(usage, name))
+            allowed = max(0, allowed - used_of(usage, name))
         fields[name] = allowed
     return Limits(**fields)
 
@@ -110,13 +110,14 @@ def give_back(left: Limits, grant: Limits, usage: Used) -> Limits:
         there = getattr(left, name)
         if there is not None and name not in SHARED_FIELDS:
             granted = getattr(grant, name) or 0
-            kept = 0 if name in HELD_FIELDS else min(granted, _used(usage, name))
+            kept = 0 if name in HELD_FIELDS else min(granted, used_of(usage, name))
             there += granted - kept
         fields[name] = there
     return Limits(**fields)
 
 
-def _used(usage: Used, name: str) -> int:
+def used_of(usage: Used, name: str) -> int:
+    """Returns what `usage` says of the limit `name`; 0 when it says nothing."""
     # `Usage` has no field for output and state bytes: those are counted where they are written.
     found: Any = getattr(usage, name, None)
     return 0 if found is None else int(found)

@@ -9,22 +9,31 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lithox.kernel.states import Phase, ProcessState
+from lithox.kernel.timers import NEVER_NS
 from lithox.model.ids import AccountName, Pid
-from lithox.model.limits import PRIORITY_DEFAULT
+from lithox.model.limits import PRIORITY_DEFAULT, Limits
 
 if TYPE_CHECKING:
+    from lithox.kernel.parties import Party
     from lithox.kernel.scheduler import Share
-
-NEVER_NS: Final = 1 << 63
-"""A time no fact reaches: the end of a process without deadline and wall limit."""
 
 CODE_DEADLINE: Final = "request.deadline_passed"
 CODE_WALL: Final = "guest.out_of_wall"
 CODE_CANCELLED: Final = "request.cancelled"
+CODE_PARENT_ENDED: Final = "process.parent_ended"
+
+
+class Mode(StrEnum):
+    """When a program gives the processor up."""
+
+    PREEMPTIVE = "preemptive"
+    """At any instruction, when its quantum is used up."""
+    COOPERATIVE = "cooperative"
+    """At system calls only; limits, deadlines and kills hold all the same."""
 
 
 class Lane(IntEnum):
@@ -49,6 +58,8 @@ class SliceEnd(IntEnum):
     """A limit or a trap ended it; the process is over."""
     RERUN = 4
     """The run must begin again (a conflict): ready, on its level as long as that lasts."""
+    SWITCHED = 5
+    """A system call was answered at once, but others go first: to the back of its queue."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,6 +73,10 @@ class Spawn:
         deadline_ns: when the caller stops waiting, in the node's monotonic clock, or None.
         wall_end_ns: when its own wall limit ends it, in the same clock, or None.
         parent: the process on whose behalf it runs, or None.
+        mode: how a program gives the processor up; None: a handler's run. The children of a
+            program end with it, whatever its end; those of a run that FINISHED live on.
+        limits: what a program may use, its children's part included; what `grant_limits`
+            returned if it has a parent. None: handlers' limits are settled elsewhere.
     """
 
     account: AccountName
@@ -70,6 +85,8 @@ class Spawn:
     deadline_ns: int | None = None
     wall_end_ns: int | None = None
     parent: Pid | None = None
+    mode: Mode | None = None
+    limits: Limits | None = None
 
 
 class Slice(NamedTuple):
@@ -94,6 +111,7 @@ class ProcessView:
     cpu_ns: int
     started_ns: int
     parent: Pid | None
+    mode: Mode | None
 
 
 class Process:
@@ -106,11 +124,15 @@ class Process:
         "end_code",
         "end_ns",
         "fuel",
+        "is_cooperative",
+        "is_woken",
         "kill_code",
         "level",
         "level_fuel",
+        "mode",
         "name",
         "parent",
+        "party",
         "phase",
         "pid",
         "precharged_fuel",
@@ -120,6 +142,7 @@ class Process:
         "ready_ns",
         "share",
         "started_ns",
+        "timer",
     )
 
     def __init__(self, pid: Pid, spec: Spawn, now_ns: int) -> None:
@@ -128,6 +151,8 @@ class Process:
         self.name = spec.name
         self.priority = spec.priority
         self.parent = spec.parent
+        self.mode = spec.mode
+        self.is_cooperative = spec.mode == Mode.COOPERATIVE
         # Insertion order makes the order of effects the same under every hash seed.
         self.children: dict[Pid, None] | None = None
         self.started_ns = now_ns
@@ -139,6 +164,10 @@ class Process:
             self.end_ns, self.end_code = wall_end_ns, CODE_WALL
         self.phase = Phase.READY
         self.kill_code = ""
+        self.timer = 0
+        self.party: Party | None = None
+        self.is_woken = False
+        """What it is about to wait for is there already: ASKED makes it ready, not WAITING."""
         self.level = 0
         self.level_fuel = 0
         """Charged on this level so far; a process that asks often cannot stay on it for ever."""

@@ -6,9 +6,15 @@ has a virtual time that grows with what it is charged; the lane's own virtual ti
 account picked last. An account that comes (back) with work starts at the later of its own and the
 lane's, so it can neither save up by being idle nor wipe out what it owes by leaving. A slice is
 charged in advance with its quantum and corrected when it comes back, so several processors do not
-all pick the same account. *Which of its processes?* The one that has waited longer than the
-starvation bound, if there is one (it is lifted to the lane's top level); else the head of the
-best queue: lower level before deeper, higher priority before lower, first come first served.
+all pick the same account. *Which of its processes?* The one that has waited longest, if that is
+longer than the starvation bound (it is lifted to the lane's top level); else the head of the best
+queue: lower level before deeper, higher priority before lower, first come first served. While
+somebody of higher priority waits too, those who starve have every second turn only: a crowd that
+starves cannot keep an urgent process waiting for longer than one turn of its account.
+
+A cooperative program that used up its quantum goes on before everything else of its account, and
+while it is on a processor nothing else of its account in this lane is picked (`Share.holder`):
+nobody else gets a turn before its next system call. Other accounts are not touched.
 
 Invariants: a READY process stands in exactly one queue and in `by_age` of its share, others in
 none; no operation looks at more than a few entries (the heap of accounts holds stale entries,
@@ -29,13 +35,25 @@ from lithox.model.ids import AccountName, Pid
 STALE_MAX: Final = 64
 """Stale heap entries that are never worth a rebuild."""
 
+_ALL_PRIORITIES: Final = (1 << PRIORITIES) - 1
+
 _Queue = OrderedDict[Pid, Process]
 
 
 class Share:
     """What one account has in one lane."""
 
-    __slots__ = ("account", "by_age", "queue_mask", "queues", "running", "stamp", "virtual_fuel")
+    __slots__ = (
+        "account",
+        "by_age",
+        "has_served_starved",
+        "holder",
+        "queue_mask",
+        "queues",
+        "running",
+        "stamp",
+        "virtual_fuel",
+    )
 
     def __init__(self, account: AccountName) -> None:
         self.account = account
@@ -50,6 +68,14 @@ class Share:
         """Bit i is set when queue i has a process."""
         self.by_age: _Queue = OrderedDict()
         """All its ready processes, the one that has been ready longest first."""
+        self.holder: Process | None = None
+        """A cooperative process between two system calls: on a processor, or next."""
+        self.has_served_starved = False
+        """Its last turn went to a process because that had waited too long."""
+
+    def may_serve(self) -> bool:
+        """Says whether it has a process that may be picked now."""
+        return bool(self.by_age) and (self.holder is None or self.holder.queue is not None)
 
 
 class LaneQueue:
@@ -90,9 +116,10 @@ class LaneQueue:
         share.queue_mask |= 1 << index
         if not share.by_age:
             share.virtual_fuel = max(share.virtual_fuel, self.virtual_fuel)
-            self._enter_heap(share)
         share.by_age[pid] = process
         self.ready_count += 1
+        if not share.stamp and share.may_serve():
+            self._enter_heap(share)
 
     def pick(self, now_ns: int) -> Process | None:
         """Takes the next process out of its queue and charges it in advance; None: nothing ready.
@@ -110,31 +137,46 @@ class LaneQueue:
         share.stamp = 0
         self.virtual_fuel = max(self.virtual_fuel, virtual_fuel)
         share.virtual_fuel = virtual_fuel
-        process = next(iter(share.by_age.values()))
-        if now_ns - process.ready_ns < self._starvation_ns:
-            mask = share.queue_mask
-            queue = share.queues[(mask & -mask).bit_length() - 1]
-            process = next(iter(queue.values()))
-        elif process.level != self._top_level:
-            process.level = self._top_level
-            process.level_fuel = 0
+        process = share.holder or self._choose(share, now_ns)
         self._unlink(process, share)
         self._charge_ahead(process, share)
         return process
 
-    def take(self, process: Process) -> None:
+    def take(self, process: Process) -> bool:
         """Takes a given READY process out of its queue, out of turn, and charges it in advance.
 
         Its account pays as if it had been picked, so others lose their turn once, not their share.
+
+        Returns:
+            False when a cooperative process of its account has not made its system call yet.
         """
         share = process.share
         if share is None:
             raise InternalError(f"process {process.pid} stands in no queue")
+        if share.holder is not None and share.holder is not process:
+            return False
         self._unlink(process, share)
-        if not share.by_age:
-            share.stamp = 0
-            self._heap_valid -= 1
         self._charge_ahead(process, share)
+        return True
+
+    def _choose(self, share: Share, now_ns: int) -> Process:
+        """Returns which of an account's ready processes is next; lifts one that starves."""
+        oldest = next(iter(share.by_age.values()))
+        is_starved = now_ns - oldest.ready_ns >= self._starvation_ns
+        if not is_starved:
+            share.has_served_starved = False
+            mask = share.queue_mask
+            return next(iter(share.queues[(mask & -mask).bit_length() - 1].values()))
+        if share.has_served_starved:
+            urgent = _most_urgent(share)
+            if urgent.priority > oldest.priority:
+                share.has_served_starved = False
+                return urgent
+        share.has_served_starved = True
+        if oldest.level != self._top_level:
+            oldest.level = self._top_level
+            oldest.level_fuel = 0
+        return oldest
 
     def _charge_ahead(self, process: Process, share: Share) -> None:
         quantum_fuel = self._quanta_fuel[process.level] - process.level_fuel
@@ -143,27 +185,32 @@ class LaneQueue:
         share.virtual_fuel += quantum_fuel
         share.running += 1
         self._running_count += 1
-        if share.by_age:
-            self._enter_heap(share)
+        if process.is_cooperative:
+            share.holder = process
+        self._enter_or_leave_heap(share)
 
-    def settle(self, process: Process, charged_fuel: int, *, is_leaving: bool) -> None:
+    def settle(
+        self, process: Process, charged_fuel: int, *, is_leaving: bool, is_held: bool = False
+    ) -> None:
         """Replaces what was charged in advance for a slice by what it has cost.
 
         Args:
             is_leaving: False when `push` of the same process follows at once, so that a lane with
                 one busy process is not taken for an idle one between its slices.
+            is_held: it is cooperative and has not made a system call, so it is next again.
         """
         share = process.share
         if share is None:
             raise InternalError(f"process {process.pid} came back from a slice it was not given")
         process.share = None
+        if share.holder is process and not is_held:
+            share.holder = None
         share.virtual_fuel += charged_fuel - process.precharged_fuel
         self._virtual_fuel_max = max(self._virtual_fuel_max, share.virtual_fuel)
         share.running -= 1
         self._running_count -= 1
-        if share.by_age:
-            self._enter_heap(share)
-        elif is_leaving and not share.running:
+        self._enter_or_leave_heap(share)
+        if is_leaving and not share.running and not share.by_age:
             self._rest(share)
 
     def remove(self, process: Process) -> None:
@@ -173,10 +220,11 @@ class LaneQueue:
             raise InternalError(f"process {process.pid} stands in no queue")
         self._unlink(process, share)
         process.share = None
-        if not share.by_age:
-            share.stamp = 0
-            self._heap_valid -= 1
-            if not share.running:
+        if share.holder is process:
+            share.holder = None
+        if not share.may_serve():
+            self._enter_or_leave_heap(share)
+            if not share.by_age and not share.running:
                 self._rest(share)
 
     def _unlink(self, process: Process, share: Share) -> None:
@@ -188,6 +236,13 @@ class LaneQueue:
         process.queue = None
         del share.by_age[process.pid]
         self.ready_count -= 1
+
+    def _enter_or_leave_heap(self, share: Share) -> None:
+        if share.may_serve():
+            self._enter_heap(share)
+        elif share.stamp:
+            share.stamp = 0
+            self._heap_valid -= 1
 
     def _enter_heap(self, share: Share) -> None:
         """Gives `share` a valid entry at its present virtual time; an older one becomes stale."""
@@ -210,3 +265,15 @@ class LaneQueue:
         if not self.ready_count and not self._running_count:
             # The lane has nothing to do: nobody was deprived, so nobody owes anything any more.
             self.virtual_fuel = max(self.virtual_fuel, self._virtual_fuel_max)
+
+
+def _most_urgent(share: Share) -> Process:
+    """Returns the first of the highest priority an account has ready, whatever its level."""
+    mask, priorities = share.queue_mask, 0
+    while mask:
+        priorities |= mask & _ALL_PRIORITIES
+        mask >>= PRIORITIES
+    bit = priorities & -priorities
+    while not share.queue_mask & bit:
+        bit <<= PRIORITIES
+    return next(iter(share.queues[bit.bit_length() - 1].values()))

@@ -47,6 +47,7 @@ class Fact(Enum):
 
     PICKED = "picked"
     YIELDED = "yielded"
+    SWITCHED = "switched"
     RERUN = "rerun"
     ASKED = "asked"
     OVER = "over"
@@ -62,6 +63,7 @@ MOVES: Final[dict[Fact, Row]] = {
     # fact          READY               ON_PROCESSOR    WAITING        ZOMBIE
     Fact.PICKED: (Phase.ON_PROCESSOR, None, None, None),
     Fact.YIELDED: (None, Phase.READY, None, Phase.GONE),
+    Fact.SWITCHED: (None, Phase.READY, None, Phase.GONE),
     Fact.RERUN: (None, Phase.READY, None, Phase.GONE),
     Fact.ASKED: (None, Phase.WAITING, None, Phase.GONE),
     Fact.OVER: (None, Phase.GONE, None, Phase.GONE),

@@ -71,7 +71,7 @@ class FairShareChecker(Observer):
     def __init__(self, node: SimulatedNode, lane: Lane) -> None:
         self._node = node
         self._lane = lane
-        self._processors = sum(serves in {None, lane} for serves in node.processors)
+        self._processors = node.processors.count(lane)
         self._bound_fuel = 2 * self._processors * slice_fuel_max(node.policy, lane)
         self._busy: set[AccountName] = set()
         self._pairs: dict[tuple[AccountName, AccountName], list[int]] = {}
@@ -128,9 +128,6 @@ class StarvationChecker(Observer):
         longest = max(slice_fuel_max(policy, lane) for lane in Lane)
         turns = accounts * (policy.processes_per_account_max + policy.children_reserve + 2)
         self._bound_ns = policy.starvation_ns + turns * longest * 1000 // policy.fuel_per_us
-        if None in node.processors:
-            # One processor for both lanes: the LONG lane may be held to its floor.
-            self._bound_ns = int(self._bound_ns / policy.long_floor_share)
         node.observers.append(self)
 
     def on_picked(self, run: Run, lane: Lane) -> None:
@@ -166,32 +163,3 @@ class StarvationChecker(Observer):
                         f"the bound is {self._bound_ns}"
                     )
         self._ready_ns = ready_ns
-
-
-class FloorChecker(Observer):
-    """While both lanes have work on one shared processor, the LONG lane gets its floor.
-
-    It may be behind by twice the quantum to which the kernel bounds its claims, and by the slice
-    that is being charged.
-    """
-
-    def __init__(self, node: SimulatedNode) -> None:
-        self._node = node
-        policy = node.policy
-        self._share = policy.long_floor_share
-        self._slack_fuel = 2 * policy.quanta_fuel[1] + slice_fuel_max(policy, Lane.FAST)
-        self._fuel = {Lane.FAST: 0, Lane.LONG: 0}
-        node.observers.append(self)
-
-    def on_sliced(self, run: Run, lane: Lane, charged_fuel: int) -> None:
-        """Adds a charge and checks the share."""
-        del run
-        self._fuel[lane] += charged_fuel
-        owed_fuel = self._share * sum(self._fuel.values()) - self._fuel[Lane.LONG]
-        if owed_fuel > self._slack_fuel:
-            raise InvariantBroken(f"the LONG lane is {owed_fuel:.0f} fuel behind its floor")
-
-    def check(self) -> None:
-        """Begins anew whenever the LONG lane has nothing ready."""
-        if not self._node.kernel.has_ready(Lane.LONG):
-            self._fuel = {Lane.FAST: 0, Lane.LONG: 0}

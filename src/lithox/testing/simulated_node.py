@@ -1,7 +1,6 @@
 """The kernel and scripted guests as one actor: what dispatch does, without store and network.
 
-Every processor takes slices of one lane (or of both, when it is given None), steps the guest at
-once and brings the slice back when the fuel's time has passed, so slices on several processors
+Every processor takes slices of one lane, steps the guest at once and brings the slice back when the fuel's time has passed, so slices on several processors
 overlap in simulated time though all of it happens on one thread.
 
 Invariants: the node keeps its own books (`runs`, `ended`) and never asks the kernel what it thinks
@@ -18,6 +17,7 @@ import msgspec
 
 from lithox.errors import meaning_of
 from lithox.kernel import (
+    Ended,
     Kernel,
     Lane,
     Policy,
@@ -106,7 +106,7 @@ class SimulatedNode:
 
     Args:
         program: gives every handler an `Order` may name.
-        processors: the lane each processor serves, None for both.
+        processors: the lane each processor serves.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class SimulatedNode:
         *,
         policy: Policy,
         program: Program,
-        processors: tuple[Lane | None, ...],
+        processors: tuple[Lane, ...],
         chances: Chances,
     ) -> None:
         self.world = world
@@ -237,11 +237,13 @@ class SimulatedNode:
             self._timer = self.world.clock.call_at(next_ns, self.settle_all)
 
     def _perform(self) -> None:
-        for pid, code in self.kernel.take_effects():
-            run = self.runs.get(pid)
+        for effect in self.kernel.take_effects():
+            if not isinstance(effect, Ended):
+                raise InvariantBroken(f"nobody asked for the effect {effect}")
+            run = self.runs.get(effect.pid)
             if run is None:
-                raise InvariantBroken(f"the kernel ended process {pid}, which is not there")
-            self._end(run, code)
+                raise InvariantBroken(f"the kernel ended process {effect.pid}, which is not there")
+            self._end(run, effect.code)
 
     def _end(self, run: Run, code: str) -> None:
         """Closes the books on a run and answers its parent."""
@@ -262,12 +264,8 @@ class SimulatedNode:
                 self._answer_later(run.parent, messages.encode_refusal(status, code, code, {}))
 
     def _pick(self, processor: int) -> None:
-        serves = self.processors[processor]
-        now_ns = self._now()
-        lane = self.kernel.next_lane() if serves is None else serves
-        if lane is None:
-            return
-        piece = self.kernel.next_slice(lane, now_ns)
+        lane = self.processors[processor]
+        piece = self.kernel.next_slice(lane, self._now())
         self._perform()
         if piece is None:
             return

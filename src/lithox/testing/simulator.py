@@ -18,7 +18,6 @@ from lithox.model.limits import Limits
 from lithox.testing.checkers import (
     ConservationChecker,
     FairShareChecker,
-    FloorChecker,
     StarvationChecker,
 )
 from lithox.testing.scripted import ScriptedEngine
@@ -33,11 +32,10 @@ HORIZON_NS: Final = 1_000_000
 QUANTA_FUEL: Final = (2_000, 6_000, 12_000, 24_000)
 FUEL_PER_US: Final = 1_000
 
-_PROCESSORS: Final[tuple[tuple[Lane | None, ...], ...]] = (
+_PROCESSORS: Final[tuple[tuple[Lane, ...], ...]] = (
     (Lane.FAST, Lane.LONG),
-    (None,),
     (Lane.FAST, Lane.LONG, Lane.LONG),
-    (None, None),
+    (Lane.FAST, Lane.FAST, Lane.LONG),
 )
 _HANDLERS: Final[tuple[tuple[str, ...], ...]] = (
     ("short",),
@@ -121,8 +119,6 @@ class Simulator:
             *self._fair.values(),
             self._starvation,
         ]
-        if self.node.processors == (None,):
-            self.world.checkers.append(FloorChecker(self.node))
 
     def run(self) -> SimulationReport:
         """Returns what happened once everything has come to rest.
@@ -165,7 +161,6 @@ class Simulator:
             processes_per_account_max=draw.randrange(2, 20),
             children_reserve=draw.randrange(4),
             starvation_ns=draw.randrange(20_000, 300_000),
-            long_floor_share=draw.choice((0.05, 0.5)),
             accounts_idle_max=draw.randrange(1, 4),
         )
 

@@ -59,6 +59,7 @@ class KernelMachine(RuleBasedStateMachine):
         self.ended: set[int] = set()
         self.expected: list[tuple[int, str]] = []
         self.sequence = 0
+        self.served_starved: set[tuple[Lane, str]] = set()
         self.served = {lane: dict[str, int]() for lane in Lane}
         self.lane_fuel = dict.fromkeys(Lane, 0)
 
@@ -190,11 +191,30 @@ class KernelMachine(RuleBasedStateMachine):
         assert served[process.account] == min(served[self.live[p].account] for p in ready)
         mine = self.ready(lane, process.account)
         oldest = min(mine, key=lambda pid: self.live[pid].ready_since)
-        if self.now_ns - self.live[oldest].ready_since[0] >= self.policy.starvation_ns:
+        urgent = min(
+            mine,
+            key=lambda pid: (
+                -self.live[pid].priority,
+                self.live[pid].level,
+                self.live[pid].ready_since,
+            ),
+        )
+        is_starved = self.now_ns - self.live[oldest].ready_since[0] >= self.policy.starvation_ns
+        turn = (lane, process.account)
+        if (
+            is_starved
+            and turn in self.served_starved
+            and self.live[urgent].priority > self.live[oldest].priority
+        ):
+            assert piece.pid == urgent
+            self.served_starved.discard(turn)
+        elif is_starved:
             assert piece.pid == oldest
+            self.served_starved.add(turn)
             if process.level > 1:
                 process.level, process.level_fuel = 1, 0
         else:
+            self.served_starved.discard(turn)
             best = min(
                 mine,
                 key=lambda pid: (

@@ -21,8 +21,8 @@ from lithox.kernel import DEFAULT_POLICY, Policy
         ("slice_fuel_min", 0),
         ("accounts_idle_max", 0),
         ("children_reserve", -1),
-        ("long_floor_share", 1.0),
-        ("long_floor_share", -0.1),
+        ("mailbox_bytes_max", 0),
+        ("queue_limit_default", 2_000),
     ],
 )
 def test_a_wrong_number_is_refused_by_name(field: str, value: Any) -> None:
