@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,6 +48,25 @@ class Backend(Protocol):
     async def state_list(
         self, entity: str, prefix: str = "", *, after: str = "", limit: int = 100
     ) -> tuple[dict[str, Any], bool]: ...
+
+    async def run_program(  # noqa: PLR0913 - one order, described whole
+        self,
+        *,
+        program: str | None = None,
+        code: str | bytes | None = None,
+        name: str | None = None,
+        runtime: str | None = None,
+        args: Sequence[Any] = (),
+        limits: Limits | None = None,
+        priority: int | None = None,
+        mode: str | None = None,
+    ) -> int: ...
+
+    async def read_output(
+        self, pid: int, *, after: int = 0, wait_ms: int = 0
+    ) -> dict[str, Any]: ...
+
+    async def write_input(self, pid: int, data: bytes, *, is_end: bool = False) -> None: ...
 
     async def processes(self) -> list[dict[str, Any]]: ...
 
@@ -126,6 +145,15 @@ class EmbeddedBackend:
     ) -> tuple[dict[str, Any], bool]:
         page = self._node.admin_list_state(entity, prefix, after, limit, self._caller)
         return page["items"], page["more"]
+
+    async def run_program(self, **order: Any) -> int:
+        return await self._node.run_program(**order, caller=self._caller)
+
+    async def read_output(self, pid: int, *, after: int = 0, wait_ms: int = 0) -> dict[str, Any]:
+        return await self._node.read_output(pid, after=after, wait_ms=wait_ms, caller=self._caller)
+
+    async def write_input(self, pid: int, data: bytes, *, is_end: bool = False) -> None:
+        await self._node.write_input(pid, data, is_end=is_end, caller=self._caller)
 
     async def processes(self) -> list[dict[str, Any]]:
         return self._node.processes(self._caller)

@@ -1,8 +1,7 @@
-"""`lithox deploy`, `lithox call`, `lithox run`: code in, values out."""
+"""`lithox deploy`, `lithox call`: code in, values out."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,7 @@ import click
 
 from lithox.cli.options import DURATION, Target, limit_options, target_options
 from lithox.cli.terminal import escape_line
-from lithox.errors import BadArguments, InternalError, LithoxError, NotAvailable
+from lithox.errors import BadArguments, InternalError, LithoxError
 from lithox.model.limits import Limits
 
 MILLISECOND_NS: Final = 1_000_000
@@ -146,16 +145,3 @@ def call(  # noqa: PLR0913 - click gives every option by its name
         print_json({"request": answer.request_id, **shown, "usage": answer.usage.to_json()})
     show_error(answer.error)
     return answer.error.exit_status
-
-
-@click.command(cls=NumbersAllowed)
-@click.argument("program", metavar="[RUNTIME#]PROGRAM")
-@click.argument("arguments", nargs=-1, metavar="[ARG]...")
-@limit_options
-@target_options
-def run(program: str, **_: Any) -> int:
-    """Run a program as a process and stream its output (not available in this version)."""
-    raise NotAvailable(
-        f"running programs is not available in this version; {json.dumps(program[:80])} was not "
-        "started; deploy it as a handler and use `lithox call`"
-    )

@@ -53,6 +53,12 @@ def show_error(error: LithoxError, *, folder: Path | None = None) -> None:
         _say(excerpt)
 
 
+def show_end(code: str, message: str) -> None:
+    """Prints why a program was ended, as one line; nothing when it ended by itself."""
+    if code not in {"", "process.exited"}:
+        _say(f"lithox: {_first_line(message)} [{code}]")
+
+
 def show_json_error(error: LithoxError) -> None:
     """Prints an error as the HTTP contract shapes it, on stdout, for `--json`."""
     from lithox.model.values import to_json

@@ -13,7 +13,13 @@ from typing import Final
 
 import click
 
-from lithox.cli import commands_data, commands_node, commands_run, commands_serve
+from lithox.cli import (
+    commands_data,
+    commands_node,
+    commands_programs,
+    commands_run,
+    commands_serve,
+)
 from lithox.cli.failures import EXIT_BUG, EXIT_USAGE, show_bug, show_error, show_usage
 from lithox.errors import InternalError, LithoxError
 
@@ -37,7 +43,7 @@ for _command in (
     commands_serve.serve,
     commands_run.deploy,
     commands_run.call,
-    commands_run.run,
+    commands_programs.run,
     commands_node.ps,
     commands_node.top,
     commands_node.kill,

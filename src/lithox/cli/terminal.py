@@ -30,9 +30,13 @@ def escape_json(text: str) -> str:
     return "\n".join(_CANDIDATES.sub(_escape_json, line) for line in text.split("\n"))
 
 
-def _escape(found: re.Match[str]) -> str:
-    one = found[0]
+def escape_character(one: str) -> str:
+    """Returns a character, or its number where it is not printable."""
     return one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode()
+
+
+def _escape(found: re.Match[str]) -> str:
+    return escape_character(found[0])
 
 
 def _escape_json(found: re.Match[str]) -> str:
