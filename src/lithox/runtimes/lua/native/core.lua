@@ -8,7 +8,8 @@ so a program that changes its globals changes what it sees, not what these do.
 ]]
 local sys, native = ...
 
-local error, type, format, ceil, huge = error, type, string.format, math.ceil, math.huge
+local error, type, pairs, tostring, select = error, type, pairs, tostring, select
+local format, ceil, huge = string.format, math.ceil, math.huge
 
 native.unpack = table.unpack or unpack
 native.is_5_1 = sys.version == "5.1"

@@ -10,8 +10,8 @@ local sys, native = ...
 local call = sys.call
 local select, tostring, tonumber, type, error = select, tostring, tonumber, type, error
 local concat, floor, setmetatable = table.concat, math.floor, setmetatable
-local sub, find, match, format, byte = string.sub, string.find, string.match, string.format, string.byte
-local unpack, refuse = native.unpack, native.refuse
+local sub, find, match, format = string.sub, string.find, string.match, string.format
+local getmetatable, unpack = getmetatable, native.unpack
 
 local write_bytes_max = 65536
 local read_bytes_max = 65536
@@ -256,21 +256,4 @@ os.time_ms = now_ms
 -- @waits no
 function os.date(how, seconds)
   return date(how or "%c", seconds or floor(now_ms() / 1000))
-end
-
-if sys.version ~= "5.1" and sys.version ~= "5.2" and sys.version ~= "5.3" then
-  local is_warning = false
-
-  --- Writes a warning to the error stream, once `warn("@on")` was said (Lua 5.4 and later).
-  -- @function warn(message, ...)
-  -- @arg message text: pieces of it; `"@on"` and `"@off"` switch
-  -- @waits the whole process, while whoever reads is slower
-  function warn(message, ...)
-    if type(message) ~= "string" then refuse(1, "warn", "string", message) end
-    if select("#", ...) == 0 and byte(message) == 64 then
-      if message == "@on" then is_warning = true elseif message == "@off" then is_warning = false end
-    elseif is_warning then
-      write("err", "Lua warning: " .. concat({ message, ... }) .. "\n")
-    end
-  end
 end

@@ -17,7 +17,8 @@ ready the process waits in `sys.pull` until the next event or the earliest timer
     all                        the end of all tasks that are not themselves in task.run
 
 A coroutine that a task makes and resumes may wait too: `coroutine.resume` and `wrap` are replaced
-when the first task is made, and hand TAG on to the task that runs them.
+when the first task is made, and hand TAG on to the task that runs them. Lua 5.1 cannot tell whether
+it may yield, and cannot inside iterators, metamethods and callbacks: a wait there is an error.
 ]]
 local sys, native = ...
 
@@ -451,7 +452,7 @@ function loop.replace_coroutines()
   setmetatable(passing, { __mode = "k" })
   native.set_pull(loop.pull)
   coroutine.resume = function(co, ...)
-    if type(co) ~= "thread" then return raw_resume(co, ...) end
+    if type(co) ~= "thread" then native.refuse(1, "resume", "coroutine", co) end
     return passed(co, resume(co, ...))
   end
   coroutine.wrap = function(f)

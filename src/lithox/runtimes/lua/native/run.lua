@@ -6,7 +6,8 @@ local sys, native = ...
 local call, invoke = sys.call, sys.invoke
 local refuse, check_optional = native.refuse, native.check_optional
 local checked, succeeded = native.checked, native.succeeded
-local pairs, type, error, format = pairs, type, error, string.format
+local pairs, type, error, select, tostring = pairs, type, error, select, tostring
+local format = string.format
 local null, list = lithox.null, lithox.list
 
 local OPTIONS = {
@@ -171,12 +172,11 @@ function os.exit(status, ...)
     status = 0
   elseif status == false then
     status = 1
-  elseif type(status) ~= "number" then
-    refuse(1, "os.exit", "number", status)
+  elseif type(status) ~= "number" or not (status >= 0 and status <= 65535)
+    or status % 1 ~= 0 then
+    refuse(1, "os.exit", "whole number from 0 to 65535", status)
   end
   call("exit", status, to_list({ ... }, select("#", ...)))
-  -- Only a status that is none comes back.
-  error("os.exit: a status is a whole number from 0 to 65535", 2)
 end
 
 --- Ends a process that this one has started, or one of its descendants.
