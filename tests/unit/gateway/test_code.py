@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from lithox.modules import boot
 from tests.unit.gateway.asgi_client import send
 from tests.unit.gateway.fake_node import FakeNode
 
 HELLO = "/v1/code/program/hello"
+
+
+@pytest.fixture(autouse=True)
+def no_boot_copy(monkeypatch):
+    """The package's own programs are not these tests' business."""
+    monkeypatch.setattr(boot, "_read_all", lambda kind: {})
 
 
 def test_a_text_goes_in_and_out_with_its_versions():

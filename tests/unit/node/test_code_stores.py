@@ -52,6 +52,12 @@ class House:
         self.__post_init__()
 
 
+@pytest.fixture(autouse=True)
+def no_boot_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's own programs are not these tests' business."""
+    monkeypatch.setattr(boot, "_read_all", lambda kind: {})
+
+
 @pytest.fixture(params=ENGINES)
 def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
     world = make_world(request.param, tmp_path)
