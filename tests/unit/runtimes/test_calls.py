@@ -119,7 +119,7 @@ def test_request_returns_the_status_first(world: FakeWorld) -> None:
 def test_wrong_type_raises_at_the_programs_line(
     world: FakeWorld, code: str, message: str | None
 ) -> None:
-    """An argument of a wrong type is an error that names function, place and line; nothing is sent."""
+    """An argument of a wrong type is an error that names function, place and line."""
     said = world.run(f"local ok, said = pcall(function()\nlocal x = {code}\nend) return said")
     assert said.startswith("main:2: bad argument #")
     if message is not None:
@@ -147,7 +147,7 @@ def test_process_knows_its_number_and_contexts(world: FakeWorld) -> None:
 
 
 def test_pull_returns_the_event_as_it_is(world: FakeWorld) -> None:
-    """Without tasks os.pull is the guest's own pull: the event's table, or nil at the end of time."""
+    """Without tasks os.pull is the guest's own pull: the event's table, or nil in the end."""
     world.add_event("call", cid=5, ctx=1, name="hello", pid=2, args=[1, None])
     assert world.run("local e = os.pull() return e.type, e.cid, e.args.n, e.args[1]") == [
         "call", 5, 2, 1,

@@ -6,6 +6,12 @@ import pytest
 
 from tests.unit.runtimes.fake_world import START_MS, FakeWorld
 
+JOINED = """(function()
+  local t = {{}}
+  for piece in io.lines({}) do t[#t + 1] = piece end
+  return table.concat(t, '|')
+end)()"""
+
 
 def test_print_is_one_write_a_line(world: FakeWorld) -> None:
     """Each print passes its whole line on at once, so a process that dies has printed it."""
@@ -66,10 +72,8 @@ def test_refused_write_says_so(world: FakeWorld) -> None:
         (["12 -3.5e1", "\n0x10 z"], "io.read('n', 'n', 'n', 'n')", [12, -35.0, 16, None]),
         (["rest"], "io.read(0), io.read(4), io.read(0)", ["", "rest", None]),
         ([], "io.read()", None),
-        (["p\nq\n"], "(function() local t = {} for l in io.lines() do t[#t+1] = l end"
-         " return table.concat(t, '|') end)()", "p|q"),
-        (["abcd"], "(function() local t = {} for c in io.lines(nil, 2) do t[#t+1] = c end"
-         " return table.concat(t, '|') end)()", "ab|cd"),
+        (["p\nq\n"], JOINED.format(""), "p|q"),
+        (["abcd"], JOINED.format("nil, 2"), "ab|cd"),
         (["k\n"], "io.stdin:read()", "k"),
     ],
 )  # fmt: skip

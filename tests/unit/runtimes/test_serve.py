@@ -79,7 +79,8 @@ def test_deferred_request_is_answered_later(world: FakeWorld) -> None:
     call(world, "go", cid=2)
     serve(
         world,
-        "{wait = function(r) w = r r:defer() end, go = function() w:answer(0, 'now') return 'ok' end}",
+        "{wait = function(r) w = r r:defer() end,"
+        " go = function() w:answer(0, 'now') return 'ok' end}",
     )
     assert world.asked("answer") == [(1, 0, None, ["now"]), (2, 0, None, ["ok"])]
 
@@ -104,7 +105,9 @@ def test_other_events_end_the_serving(world: FakeWorld) -> None:
     world.add_event("close", ctx=4, pid=9)
     assert (
         world.run("""
-      return os.serve(4, {}, {on_event = function(e) print(e.type) return e.type == 'close' and 5 end})
+      return os.serve(4, {}, {
+        on_event = function(e) print(e.type) return e.type == 'close' and 5 end
+      })
     """)
         == 5
     )

@@ -17,13 +17,12 @@ def test_join_returns_what_the_function_did(world: FakeWorld) -> None:
 
 def test_tasks_run_beside_each_other(world: FakeWorld) -> None:
     """Two tasks that sleep take as long as the longer one, and wake in the order of time."""
-    world.run(
-        """
+    world.run("""
+      local start = os.time_ms()
       for i, ms in ipairs {300, 100, 200} do
         task.spawn(function() task.sleep(ms) print(i, os.time_ms() - start) end)
       end
-      task.run()"""
-    )
+      task.run()""")
     assert world.printed() == "2\t100\n3\t200\n1\t300\n"
 
 
@@ -185,12 +184,10 @@ def test_events_nobody_waits_for_go_to_the_handler(world: FakeWorld) -> None:
     """task.on_event runs its function as a task for each, so it may wait."""
     world.add_event("open", ctx=1, pid=2)
     world.add_event("close", ctx=1, pid=2, after_ms=1)
-    world.run(
-        """
+    world.run("""
       local start = os.time_ms()
       task.on_event(function(event) task.sleep(10) print(event.type, os.time_ms() - start) end)
-      task.sleep(50)"""
-    )
+      task.sleep(50)""")
     assert world.printed() == "open\t10\nclose\t11\n"
 
 
