@@ -1,7 +1,7 @@
 --[[
 init.definitions - what a service may be: its definition checked, and the order of dependencies.
 
-A definition is plain data, as `[[service]]` of a manifest is kept in the registry: durations in
+A definition is plain data, as a service of a manifest is kept in the registry: durations in
 milliseconds, sizes in bytes. Pure: nothing here calls the node.
 ]]
 local definitions = {}

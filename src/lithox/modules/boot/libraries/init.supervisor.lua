@@ -33,7 +33,8 @@ local supervisor = {}
 --   `log(level, text)`
 function supervisor.new(ports)
   return setmetatable({
-    ports = ports, services = {}, by_pid = {}, touched = {}, watchers = 0, is_closing = false,
+    ports = ports, services = {}, by_pid = {}, touched = {}, touched_count = 0, watchers = 0,
+    is_closing = false,
   }, Supervisor)
 end
 
@@ -55,7 +56,8 @@ end
 function Supervisor:touch(service)
   if not service.is_touched then
     service.is_touched = true
-    self.touched[#self.touched + 1] = service
+    self.touched_count = self.touched_count + 1
+    self.touched[self.touched_count] = service
   end
 end
 
@@ -284,16 +286,20 @@ end
 function Supervisor:settle()
   if self.is_settling then return end
   self.is_settling = true
-  local touched = self.touched
   local first = 1
-  while touched[first] do
-    local service = touched[first]
-    touched[first] = nil
+  while first <= self.touched_count do
+    local service = self.touched[first]
     first = first + 1
     service.is_touched = false
-    if self.services[service.name] == service then step(self, service) end
+    if self.services[service.name] == service then
+      -- A bug met at one service must not leave all others unstepped for ever.
+      local ok, problem = pcall(step, self, service)
+      if not ok then
+        self.ports.log("error", "service " .. service.name .. ": " .. tostring(problem))
+      end
+    end
   end
-  self.touched, self.is_settling = {}, false
+  self.touched, self.touched_count, self.is_settling = {}, 0, false
   if self.when_closed and self.is_closing and not self:has_live() then
     local reply = self.when_closed
     self.when_closed = nil
