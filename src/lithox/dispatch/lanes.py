@@ -21,6 +21,7 @@ from typing import Final, Protocol
 
 from lithox.dispatch.driven import Driven
 from lithox.dispatch.job import Clock
+from lithox.kernel.effects import NodeAnswered
 from lithox.kernel.kernel import Kernel
 from lithox.kernel.process import Lane, SliceEnd
 from lithox.model.ids import Pid
@@ -138,6 +139,8 @@ class Lanes:
         self.is_stopped = False
         self.on_deadline: Callable[[int], None] | None = None
         """Told the earliest deadline after each round of the pump, in monotonic nanoseconds."""
+        self.on_node_answered: Callable[[int, int, bytes], None] | None = None
+        """Told (call, status, encoded values) when a process has answered the node's own call."""
         long.on_step = self._after_long
 
     def wake(self) -> None:
@@ -265,6 +268,10 @@ class Lanes:
     def _perform(self) -> None:
         """Does what the kernel decided."""
         for effect in self._kernel.take_effects():
+            if isinstance(effect, NodeAnswered):
+                if self.on_node_answered is not None:
+                    self.on_node_answered(effect.cid, effect.status, effect.args)
+                continue
             frame = self._by_pid.get(effect.pid)
             if frame is None:
                 continue

@@ -21,19 +21,24 @@ from lithox.errors import (
     LithoxError,
     rebuild,
 )
+from lithox.model.limits import Limits
 from lithox.model.quantities import format_duration, format_size
 from lithox.sandbox import messages
-from lithox.sandbox.contract import Step
+from lithox.sandbox.contract import Guest, Step
 
 _APP_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
 
-def error_of_step(frame: Frame, step: Step) -> LithoxError:
-    """Returns the error of a guest that was stopped from outside."""
-    code, limits = step.code, frame.limits
-    where = f"{frame.entity}:{frame.handler}"
+def error_of_step(where: str, limits: Limits, guest: Guest | None, step: Step) -> LithoxError:
+    """Returns the error of a guest that was stopped from outside.
+
+    Args:
+        where: who it was, for the message.
+        limits: what it was allowed.
+    """
+    code = step.code
     if code == "guest.out_of_fuel":
-        used = 0 if frame.guest is None else frame.guest.fuel_used
+        used = 0 if guest is None else guest.fuel_used
         return LimitExceeded(
             f"{where} used up its fuel of {limits.fuel}",
             limit="fuel",

@@ -153,7 +153,9 @@ class Runs:
             return self._after_finish(frame, step.data)
         if kind is StepKind.YIELDED:
             return SliceEnd.YIELDED
-        return self._frame_failed(frame, error_of_step(frame, step), is_outcome_known=False)
+        where = f"{frame.entity}:{frame.handler}"
+        error = error_of_step(where, frame.limits, frame.guest, step)
+        return self._frame_failed(frame, error, is_outcome_known=False)
 
     def _after_ask(self, frame: Frame, data: bytes) -> SliceEnd | None:
         guest = frame.guest

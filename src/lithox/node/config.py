@@ -35,6 +35,7 @@ class NodeConfig:
         cache_bytes: entity state kept in memory.
         results_per_account_max: recorded answers one account may keep.
         policy: scheduling and admission.
+        is_cooperative: programs switch at system calls only.
     """
 
     node_entity: str = "~node"
@@ -46,6 +47,7 @@ class NodeConfig:
     cache_bytes: int = 64 << 20
     results_per_account_max: int = 1_000_000
     policy: Policy = field(default=DEFAULT_POLICY)
+    is_cooperative: bool = False
 
 
 _KNOWN: Final = {
@@ -58,6 +60,7 @@ _KNOWN: Final = {
     "cache",
     "results_per_account",
     "scheduler",
+    "cooperative",
 }
 
 
@@ -103,7 +106,15 @@ def _build(data: dict[str, Any], where: str) -> NodeConfig:
         changes["results_per_account_max"] = _positive(data["results_per_account"], where)
     if "scheduler" in data:
         changes["policy"] = _policy(data["scheduler"], where)
+    if "cooperative" in data:
+        changes["is_cooperative"] = _boolean(data["cooperative"], f"{where}: cooperative")
     return NodeConfig(**changes)
+
+
+def _boolean(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{where}: needs true or false; found {value!r:.40}")
+    return value
 
 
 def _over(said: Limits, default: Limits) -> Limits:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
@@ -34,14 +35,14 @@ from lithox.modules.bundle import Bundle, read_bundle
 from lithox.node.admin import Admin
 from lithox.node.clock import RealClock
 from lithox.node.closing import answer_rest, drain, free_guests
-from lithox.node.code_stores import CodeStores
 from lithox.node.commits import submit_durably
 from lithox.node.config import NodeConfig, read_config
 from lithox.node.deploy import DeployReport, Prepared, prepare, read_templates
 from lithox.node.lock import DirectoryLock
 from lithox.node.logs import log_bug, log_guest
 from lithox.node.natives import read_pid
-from lithox.node.registry import Registry
+from lithox.node.program_methods import ProgramMethods
+from lithox.node.program_side import ProgramSide
 from lithox.node.seeds import SeedSource
 from lithox.node.store_admin import StoreAdmin
 from lithox.node.store_methods import StoreMethods
@@ -70,7 +71,7 @@ DEPLOY_ATTEMPTS_MAX: Final = 5
 _log: Final = logging.getLogger("lithox.node")
 
 
-class Node(StoreMethods):
+class Node(ProgramMethods, StoreMethods):
     """One lithox node, embedded in this process.
 
     Use it as an async context manager:
@@ -152,6 +153,7 @@ class Node(StoreMethods):
             opened.callback(free_guests, self.dispatcher)
             opened.callback(self.dispatcher.stop)
             opened.callback(self._timer.cancel)
+            opened.callback(self.program_side.close)
             self._adopt_stored()
             sweeper = loop.create_task(every(SWEEP_INTERVAL_S, self._sweep))
             opened.callback(sweeper.cancel)
@@ -187,12 +189,19 @@ class Node(StoreMethods):
             dispatcher=self.dispatcher,
             wall_ms=lambda: self._clock.wall_ns() // 1_000_000,
         )
-        self.code = CodeStores(
-            self._store,
-            lambda: self._clock.wall_ns() // 1_000_000,
-            self.dispatcher.record_act,
+        self.program_side = ProgramSide(
+            store=self._store,
+            kernel=self._kernel,
+            dispatcher=self.dispatcher,
+            engines=self._engines,
+            clock=self._clock,
+            seeds=SeedSource(),
+            on_bug=log_bug,
+            info=self.info,
+            is_cooperative=self.config.is_cooperative,
         )
-        self.registry = Registry(self._store)
+        self.code = self.program_side.code
+        self.registry = self.program_side.registry
         self._stores = StoreAdmin(self.code, self._engines, self.dispatcher.record_act)
         self._timer = DeadlineTimer(loop, self._clock, self.dispatcher.notify_time)
         self.dispatcher.lanes.on_deadline = self._timer.arm
@@ -386,6 +395,71 @@ class Node(StoreMethods):
         finally:
             snapshot.release()
 
+    # -- programs ---------------------------------------------------------------------------
+
+    async def run_program(  # noqa: PLR0913 - the public call; all by keyword
+        self,
+        *,
+        program: str | None = None,
+        code: str | bytes | None = None,
+        name: str | None = None,
+        runtime: str | None = None,
+        args: Sequence[Any] = (),
+        limits: Limits | None = None,
+        priority: int | None = None,
+        mode: str | None = None,
+        caller: Caller | None = None,
+    ) -> int:
+        """Starts a program and returns its PID; `read_output` follows it.
+
+        Args:
+            program: a name in the program store, or `runtime#name`.
+            code: source text instead, known under `name`.
+            args: plain data, given to the main code as `...`.
+            limits: lowers what it may use.
+            priority: 0 to 9.
+            mode: "preemptive" or "cooperative".
+
+        Raises:
+            LithoxError: why it does not start.
+        """
+        order = {
+            "program": program,
+            "code": code,
+            "name": name,
+            "runtime": runtime,
+            "args": list(args),
+            "priority": priority,
+            "mode": mode,
+        }
+        return await self.program_side.runs.run(order, limits, caller or LOCAL_OPERATOR)
+
+    async def read_output(
+        self, pid: int, *, after: int = 0, wait_ms: int = 0, caller: Caller | None = None
+    ) -> dict[str, Any]:
+        """Returns output of a run from offset `after` on, waiting up to `wait_ms` for some.
+
+        Returns:
+            {"chunks": [{"offset", "stream", "data"}], "next": offset to ask for next, "missed":
+            bytes that were dropped, "reading": it waits for input, "exit": None or {"status", "code", "message", "values"}}.
+        """
+        self._check_operator(caller, f"read_output:{pid}")
+        return await self.program_side.runs.read(pid, after, wait_ms)
+
+    async def write_input(
+        self, pid: int, data: bytes, *, is_end: bool = False, caller: Caller | None = None
+    ) -> None:
+        """Feeds a run's input; waits while its buffer is full."""
+        self._check_operator(caller, f"write_input:{pid}")
+        await self.program_side.runs.write(pid, data, is_end=is_end)
+
+    def _check_operator(self, caller: Caller | None, act: str) -> None:
+        """Raises NotPermitted, with an audit record, unless `caller` is an administrator."""
+        if caller is not None and not caller.is_admin:
+            error = NotPermitted(f"{caller.identity} may not do this: it takes an administrator")
+            self._record(caller, act, error)
+            raise error
+
     # -- administration ---------------------------------------------------------------------
 
     def admin_show(self, entity: str, caller: Caller) -> dict[str, Any]:
@@ -428,7 +502,8 @@ class Node(StoreMethods):
             error = NotFound(f"no process {pid}")
             self._record(caller, f"kill:{pid}", error)
             raise error
-        self.dispatcher.kill(Pid(pid))
+        if not self.program_side.kill(pid):
+            self.dispatcher.kill(Pid(pid))
         self._record(caller, f"kill:{pid}", None)
 
     def read_audit(self, limit: int, caller: Caller) -> list[dict[str, Any]]:
@@ -478,7 +553,8 @@ class Node(StoreMethods):
         return self._is_open and bool(self._store.statistics().get("is_writable", True))
 
     def _sweep(self) -> None:
-        """Drops results whose day has passed."""
+        """Drops results whose day has passed, and runs nobody watches any more."""
+        self.program_side.runs.sweep()
         try:
             self._store.drop_expired_results(self._clock.wall_ns(), SWEEP_RESULTS_MAX)
         except LithoxError as error:

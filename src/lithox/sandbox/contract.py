@@ -88,6 +88,10 @@ class Guest(Protocol):
         """Burns fuel and system calls of its allowance for a callee, while it waits for it."""
         ...
 
+    def credit(self, fuel: int, calls: int) -> None:
+        """Gives back what `charge` took and nobody has used; while it waits, too."""
+        ...
+
     def close(self) -> None:
         """Ends the guest at whatever point it is, and frees or recycles its memory. Idempotent."""
         ...

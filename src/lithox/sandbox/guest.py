@@ -86,7 +86,7 @@ class WasmGuest:
         "_cell",
         "_ended",
         "_fuel_max",
-        "_image_bytes",
+        "_image",
         "_inbox",
         "_is_stepping",
         "_kept_answer",
@@ -108,7 +108,7 @@ class WasmGuest:
         self._library = pool.library
         self._fuel_max = fuel_of(limits)
         self._calls_max = calls_of(limits)
-        self._image_bytes = image.size_bytes
+        self._image = image  # held while its cell may map it
         self._inbox = 0
         self._is_stepping = False
         self._kept_answer: bytes | None = None
@@ -317,6 +317,16 @@ class WasmGuest:
         self.fuel_used = self._fuel_max - left
         self.calls += calls
 
+    def credit(self, fuel: int, calls: int) -> None:
+        """Gives back what `charge` took and nobody has used; while it waits for an answer."""
+        cell = self._cell
+        assert cell is not None, "credit after close"
+        assert self._state is _ASKED, "credit only while it waits for an answer"
+        left = min(self._fuel_max, self._fuel_max - self.fuel_used + max(0, fuel))
+        self._library.set_fuel(cell.context, left)
+        self.fuel_used = self._fuel_max - left
+        self.calls = max(0, self.calls - calls)
+
     def close(self) -> None:
         """Ends the guest at whatever point it is, and frees or recycles its memory. Idempotent."""
         assert not self._is_stepping, "close while another thread steps it"
@@ -325,7 +335,7 @@ class WasmGuest:
             self._state = State.CLOSED
             return
         self._cell = None
-        if self._state is State.FINISHED and cell.memory_bytes == self._image_bytes:
+        if self._state is State.FINISHED and cell.memory_bytes == self._image.size_bytes:
             self._pool.give(cell)
         else:
             self._pool.drop(cell)

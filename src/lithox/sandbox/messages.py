@@ -157,3 +157,38 @@ def encode_answer(*values: Any) -> bytes:
 def encode_refusal(status: int, code: str, message: str, fields: dict[str, Any]) -> bytes:
     """Returns [status, code, message, fields]."""
     return _encoder.encode((status, code, message, fields))
+
+
+def encode_program_answer(contexts: list[int], *values: Any) -> bytes:
+    """Returns [0, contexts, ...values], a program's answer."""
+    return _encoder.encode((0, contexts, *values))
+
+
+def encode_program_refusal(status: int, code: str, message: str) -> bytes:
+    """Returns [status, [], code, message]."""
+    return _encoder.encode((status, (), code, message))
+
+
+def splice_answer(status: int, contexts: list[int], values: bytes) -> bytes:
+    """Returns [status, contexts, ...values] where `values` is an encoded array, copied as it is."""
+    first = values[0]
+    if first & 0xF0 == 0x90:
+        count, start = first & 0x0F, 1
+    elif first == 0xDC:
+        count, start = int.from_bytes(values[1:3]), 3
+    else:
+        count, start = int.from_bytes(values[1:5]), 5
+    count += 2
+    if count < 0x10:
+        header = bytes((0x90 | count,))
+    elif count < 0x10000:
+        header = b"\xdc" + count.to_bytes(2)
+    else:
+        header = b"\xdd" + count.to_bytes(4)
+    return header + _encoder.encode(status) + _encoder.encode(contexts) + values[start:]
+
+
+def is_array(data: bytes | memoryview) -> bool:
+    """Returns whether encoded `data` is an array."""
+    first = data[0]
+    return first & 0xF0 == 0x90 or first in (0xDC, 0xDD)

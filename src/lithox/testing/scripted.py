@@ -184,6 +184,11 @@ class ScriptedGuest:
         self.calls += calls
         self.fuel_used = min(self.fuel_used + fuel, self._fuel_max())
 
+    def credit(self, fuel: int, calls: int) -> None:
+        """Gives back what `charge` took and nobody has used."""
+        self.calls = max(0, self.calls - calls)
+        self.fuel_used = max(0, self.fuel_used - fuel)
+
     def close(self) -> None:
         """Ends the guest wherever it is. Idempotent."""
         if not self.is_closed:

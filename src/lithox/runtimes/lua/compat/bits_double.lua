@@ -243,6 +243,6 @@ local function make_bit()
   return lib
 end
 
-internal.bit = make_bit()
-internal.add_library("bit32", bit32 or make_bit32(), true)
-internal.add_library("bit", internal.bit, false)
+internal.add_library("bit32", bit32 or make_bit32(),
+  true)
+internal.add_library("bit", make_bit(), internal.has_obsolete)

@@ -201,6 +201,6 @@ local function make_bit()
   return lib
 end
 
-internal.bit = make_bit()
-internal.add_library("bit32", rawget(_G, "bit32") or make_bit32(), internal.version == 5.3)
-internal.add_library("bit", internal.bit, false)
+internal.add_library("bit32", rawget(_G, "bit32") or make_bit32(),
+  internal.version == 5.3 or internal.has_obsolete)
+internal.add_library("bit", make_bit(), internal.has_obsolete)

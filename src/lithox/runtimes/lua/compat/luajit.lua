@@ -8,12 +8,8 @@ local setmetatable, tonumber, tostring, type = setmetatable, tonumber, tostring,
 local floor, format, fmod, gsub = math.floor, string.format, math.fmod, string.gsub
 local load, running, unpack = load, coroutine.running, table.unpack
 
--- ---- what 5.2 added and LuaJIT has not ----
+internal.is_luajit = true
 
-bit32, rawlen = nil, nil
-table.pack, table.unpack = nil, nil
-package.searchers, package.loaders = nil, package.searchers
-debug.getuservalue, debug.setuservalue = nil, nil
 _VERSION = "Lua 5.1"
 
 -- ---- globals ----
@@ -73,33 +69,27 @@ local function as_integer(directive, value)
   return format(directive, value)
 end
 
-function string.format(pattern, ...)
-  local count, used = select("#", ...), 0
-  local values = {...}
-  if type(pattern) ~= "string" then return format(pattern, ...) end
-  for flags, conversion in pattern:gmatch("%%([-+ #0-9.]*)(.)") do
-    if conversion ~= "%" then
-      used = used + 1
-      if INTEGER[conversion] and used <= count then
-        local value = values[used]
-        local number = type(value) == "number" and value or tonumber(value)
-        if number and (number < 0 or floor(number) ~= number) then
-          values[used] = as_integer("%" .. flags .. conversion, number)
-        end
-      end
-    end
-  end
-  local at = 0
-  local rewritten = gsub(pattern, "%%([-+ #0-9.]*)(.)", function(flags, conversion)
+-- Returns the values to print and the pattern with "%s" where a value is already text.
+local function adapt(pattern, values, count)
+  local used = 0
+  local adapted = gsub(pattern, "%%([-+ #0-9.]*)(.)", function(flags, conversion)
     if conversion == "%" then return nil end
-    at = at + 1
-    if INTEGER[conversion] and type(values[at]) == "string" and not tonumber((select(at, ...))) then
-      return nil
-    end
-    if INTEGER[conversion] and values[at] ~= (select(at, ...)) then return "%s" end
-    return nil
+    used = used + 1
+    if not INTEGER[conversion] or used > count then return nil end
+    local value = values[used]
+    local number = type(value) == "number" and value or tonumber(value)
+    if not number or (number >= 0 and floor(number) == number) then return nil end
+    values[used] = as_integer("%" .. flags .. conversion, number)
+    return "%s"
   end)
-  return format(rewritten, unpack(values, 1, count))
+  return adapted
+end
+
+function string.format(pattern, ...)
+  if type(pattern) ~= "string" then return format(pattern, ...) end
+  local count = select("#", ...)
+  local values = {...}
+  return format(adapt(pattern, values, count), unpack(values, 1, count))
 end
 
 -- ---- jit, table.new, table.clear ----

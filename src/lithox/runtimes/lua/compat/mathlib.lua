@@ -1,5 +1,5 @@
 -- The mathematical functions that Lua 5.3 declared obsolete and its standard build still has:
--- pow, log10, ldexp, frexp, cosh, sinh, tanh. Built from the functions that stayed.
+-- pow, log10, ldexp, frexp, cosh, sinh, tanh, atan2. Built from the functions that stayed.
 
 local internal = COMPAT_INTERNAL
 local check_number, check_integer = internal.check_number, internal.check_integer
@@ -9,6 +9,12 @@ local added = {}
 
 function added.pow(x, y)
   return check_number(x, 1, "pow") ^ check_number(y, 2, "pow")
+end
+
+function added.atan2(y, x)
+  y = check_number(y, 1, "atan2")
+  x = check_number(x, 2, "atan2")
+  return math.atan(y, x)
 end
 
 -- log(x, 10) is C's log10 from Lua 5.2 on, bit for bit.

@@ -4,8 +4,10 @@
 -- is in `environments.lua`.
 
 local internal = COMPAT_INTERNAL
-local check_table, check_number = internal.check_table, internal.check_number
+local check_table = internal.check_table
 local load, next, type, error, tostring = load, next, type, error, tostring
+
+internal.has_obsolete = true
 
 local function check_function(value, position, name)
   if type(value) ~= "function" then
@@ -23,9 +25,11 @@ function tables.getn(list)
   return #list
 end
 
-function tables.setn(list)
-  check_table(list, 1, "setn")
-  error("'setn' is obsolete", 2)
+if not internal.is_luajit then
+  function tables.setn(list)
+    check_table(list, 1, "setn")
+    error("'setn' is obsolete", 2)
+  end
 end
 
 function tables.maxn(list)
@@ -56,18 +60,14 @@ function tables.foreachi(list, visit)
 end
 
 internal.add(table, tables)
-internal.add(string, {gfind = string.gmatch})
-internal.add(math, {mod = math.fmod})
-
-function math.atan2(y, x)
-  y = check_number(y, 1, "atan2")
-  x = check_number(x, 2, "atan2")
-  return math.atan(y, x)
+if not internal.is_luajit then
+  internal.add(string, {gfind = string.gmatch})
+  internal.add(math, {mod = math.fmod})
 end
 
 -- ---- globals ----
 
-local globals = {unpack = table.unpack}
+local globals = {unpack = internal.unpack}
 
 function globals.loadstring(text, name)
   if type(text) ~= "string" and type(text) ~= "number" then

@@ -15,7 +15,7 @@ local LEAST = {128, 2048, 65536, 2097152, 67108864}
 
 local added = {charpattern = "[%z\1-\127\194-\253][\128-\191]*"}
 -- From Lua 5.2 on a pattern may hold a zero byte itself.
-if ("\0"):find("[\0]") then added.charpattern = "[\0-\127\194-\253][\128-\191]*" end
+if internal.version > 5.1 then added.charpattern = "[\0-\127\194-\253][\128-\191]*" end
 
 local function is_continuation(value)
   return value and value >= 128 and value < 192

@@ -1,0 +1,1 @@
+"""THE ORDER OF A PROGRAM: start it, perform its system calls, tell who hears of its end."""

@@ -1,0 +1,109 @@
+"""The node's side of programs: puts driver, stores, init and watched runs together.
+
+`Node` has one of these; everything about programs that is not dispatch's own goes through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lithox.dispatch.dispatcher import Dispatcher
+from lithox.dispatch.job import Clock
+from lithox.dispatch.programs.process import Terminal
+from lithox.dispatch.programs.programs import Programs
+from lithox.errors import BadArguments
+from lithox.kernel.kernel import Kernel
+from lithox.model.ids import Pid
+from lithox.node.code_stores import CodeStores
+from lithox.node.device import Device
+from lithox.node.init_process import InitProcess
+from lithox.node.native_calls import NodeCalls
+from lithox.node.registry import Registry
+from lithox.node.runs_from_outside import RunsFromOutside
+from lithox.sandbox.contract import Engine
+from lithox.store.contract import Store
+
+OpenTerminal = Callable[[str], Terminal]
+
+
+@dataclass(slots=True, kw_only=True)
+class ProgramSide:
+    """Programs of one node.
+
+    Attributes:
+        terminals: kind -> how `output.open` gets a terminal of that kind by name.
+    """
+
+    store: Store
+    kernel: Kernel
+    dispatcher: Dispatcher
+    engines: Mapping[str, Engine]
+    clock: Clock
+    seeds: Callable[[], int]
+    on_bug: Callable[[Exception], object]
+    info: Callable[[], dict[str, Any]]
+    is_cooperative: bool = False
+    programs: Programs = field(init=False)
+    code: CodeStores = field(init=False)
+    registry: Registry = field(init=False)
+    device: Device = field(init=False)
+    init: InitProcess = field(init=False)
+    runs: RunsFromOutside = field(init=False)
+    terminals: dict[str, OpenTerminal] = field(default_factory=dict[str, OpenTerminal])
+
+    def __post_init__(self) -> None:
+        dispatcher = self.dispatcher
+        self.programs = Programs(
+            kernel=self.kernel,
+            by_pid=dispatcher.runs.table.by_pid,
+            engines=self.engines,
+            clock=self.clock,
+            seeds=self.seeds,
+            wake=dispatcher.lanes.wake,
+            on_bug=self.on_bug,
+            is_cooperative=self.is_cooperative,
+        )
+        self.code = CodeStores(
+            self.store, lambda: self.clock.wall_ns() // 1_000_000, dispatcher.record_act
+        )
+        self.registry = Registry(self.store, self._registry_changed)
+        self.device = Device(self.store)
+        self.init = InitProcess(programs=self.programs, code=self.code, clock=self.clock)
+        self.runs = RunsFromOutside(init=self.init, clock=self.clock)
+        self.terminals["session"] = self.runs.open_session
+        NodeCalls(
+            programs=self.programs,
+            dispatcher=dispatcher,
+            code=self.code,
+            registry=self.registry,
+            device=self.device,
+            clock=self.clock,
+            info=self.info,
+            open_terminal=self._open_terminal,
+            serve=self.init.serve,
+        ).register(self.programs.natives)
+        dispatcher.lanes.on_node_answered = self.init.take_answer
+
+    def _open_terminal(self, kind: str, name: str) -> Terminal:
+        opener = self.terminals.get(kind)
+        if opener is None:
+            kinds = ", ".join(sorted(self.terminals))
+            raise BadArguments(f"output.open: kind is one of {kinds}; found {kind!r:.40}")
+        return opener(name)
+
+    def _registry_changed(self, key: str) -> None:
+        """Tells init, which listens to the queue `registry` of its context 0."""
+        self.init.tell("registry", key)
+
+    def kill(self, pid: int) -> bool:
+        """Ends a program; False when there is none with that PID."""
+        if self.programs.find(pid) is None:
+            return False
+        return self.programs.kill(Pid(pid), "request.cancelled")
+
+    def close(self) -> None:
+        """Starts nothing more; who waits for output is let go."""
+        self.init.close()
+        self.runs.finish_all()
