@@ -12,6 +12,7 @@ from typing import Any, Final
 from lithox.errors import BadArguments, ConfigError, LithoxError
 from lithox.model.limits import PRIORITY_HIGHEST, PRIORITY_LOWEST, Limits
 from lithox.model.quantities import parse_duration_ns, parse_size_bytes
+from lithox.modules.code import check_code_name
 
 _SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}(?:/[A-Za-z0-9_.-]{1,128}){0,8}\Z")
 
@@ -45,6 +46,14 @@ def read_flag(table: dict[str, Any], key: str, where: str) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{where}: {key} is true or false; found {value!r:.80}", key=key)
     return value
+
+
+def read_name(value: Any, key: str, where: str) -> str:
+    """Returns `value` as the name of code or of a service; raises ConfigError."""
+    try:
+        return check_code_name(value, key)
+    except BadArguments as error:
+        raise ConfigError(f"{where}: {error.message}", key=key) from None
 
 
 def read_source(table: dict[str, Any], where: str) -> str:

@@ -15,12 +15,13 @@ from lithox.errors import BadArguments, ConfigError
 from lithox.model.ids import check_handler_name
 from lithox.model.limits import PRIORITY_DEFAULT, Limits
 from lithox.model.patterns import check_pattern
-from lithox.modules.code import KINDS, PROGRAM, check_code_name
+from lithox.modules.code import KINDS, PROGRAM
 from lithox.modules.fields import (
     format_limits,
     parse_limits,
     parse_priority,
     read_flag,
+    read_name,
     read_source,
     read_table,
     read_text,
@@ -258,10 +259,8 @@ def _code_parser(kind: str) -> Callable[[Any, str], CodeSpec]:
         table = read_table(item, where)
         known = {"name", "source", "runtime"} if kind == PROGRAM else {"name", "source"}
         refuse_unknown(table, known, where)
-        name = check_code_name(read_text(table, "name", where), "name")
-        runtime = table.get("runtime")
-        if "runtime" in table:
-            check_code_name(runtime, "runtime")
+        name = read_name(read_text(table, "name", where), "name", where)
+        runtime = read_name(table["runtime"], "runtime", where) if "runtime" in table else None
         return CodeSpec(kind=kind, name=name, source=read_source(table, where), runtime=runtime)
 
     return parse

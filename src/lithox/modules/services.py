@@ -15,12 +15,12 @@ from lithox.errors import BadArguments, ConfigError, LithoxError
 from lithox.model.limits import PRIORITY_DEFAULT, Limits
 from lithox.model.quantities import parse_duration_ns, parse_size_bytes
 from lithox.model.values import encode_value
-from lithox.modules.code import check_code_name
 from lithox.modules.fields import (
     format_limits,
     parse_limits,
     parse_priority,
     read_flag,
+    read_name,
     read_table,
     read_text,
     refuse_unknown,
@@ -140,9 +140,9 @@ def parse_service(data: Any, where: str) -> ServiceSpec:
         f"{key}_ms": _read_duration(table[key], key, where) for key in _DURATIONS if key in table
     }
     spec = ServiceSpec(
-        name=_read_name(read_text(table, "name", where), "name", where),
-        program=_read_name(read_text(table, "program", where), "program", where),
-        runtime=_read_name(table["runtime"], "runtime", where) if "runtime" in table else None,
+        name=read_name(read_text(table, "name", where), "name", where),
+        program=read_name(read_text(table, "program", where), "program", where),
+        runtime=read_name(table["runtime"], "runtime", where) if "runtime" in table else None,
         args=_read_args(table.get("args", []), where),
         restart=_read_choice(table, "restart", RESTARTS, where) or "on-failure",
         burst=_read_number(table.get("burst", 5), "burst", (0, BURST_MAX), where),
@@ -201,13 +201,6 @@ def find_cycle(waits: Mapping[str, Iterable[str]], starts: Iterable[str]) -> lis
     return None
 
 
-def _read_name(value: Any, key: str, where: str) -> str:
-    try:
-        return check_code_name(value, key)
-    except BadArguments as error:
-        raise ConfigError(f"{where}: {error.message}", key=key) from None
-
-
 def _read_choice(
     table: dict[str, Any], key: str, choices: tuple[str, ...], where: str
 ) -> str | None:
@@ -263,7 +256,7 @@ def _read_texts(value: Any, key: str, count_max: int, where: str) -> tuple[str, 
 
 def _read_services(value: Any, key: str, where: str) -> tuple[str, ...]:
     names = _read_texts(value, key, DEPENDENCIES_MAX, where)
-    return tuple(_read_name(one, key, where) for one in names)
+    return tuple(read_name(one, key, where) for one in names)
 
 
 def _read_contexts(value: Any, where: str) -> tuple[str, ...]:
