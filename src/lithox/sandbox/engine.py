@@ -34,6 +34,7 @@ from lithox.sandbox.cell import FUNCTION_NAMES, MASK_32
 from lithox.sandbox.contract import Source, Step, StepKind
 from lithox.sandbox.guest import INBOX_BYTES, WasmGuest
 from lithox.sandbox.image import Image
+from lithox.sandbox.image_file import ImageFile
 from lithox.sandbox.mappings import MappingBudget
 from lithox.sandbox.messages import CALL_LOG, decode_call, encode_answer, encode_refusal
 from lithox.sandbox.meters import MEMORY_BYTES_MAX, fuel_of, memory_bytes_of
@@ -119,6 +120,7 @@ class WasmEngine:
         "_blank",
         "_booted",
         "_budget",
+        "_file",
         "_has_preludes",
         "_host",
         "_inbox",
@@ -165,6 +167,7 @@ class WasmEngine:
         self._budget = options.mappings or MappingBudget()
         self._pool = CellPool(self._host, self._budget, idle_max=options.idle_max)
         self._has_preludes = options.has_preludes
+        self._file = ImageFile() if options.has_preludes else None
         self._programs: OrderedDict[str, WasmProgram] = OrderedDict()
         self._programs_bytes = 0
         self._programs_bytes_max = options.programs_bytes_max
@@ -220,7 +223,7 @@ class WasmEngine:
                 _raise_ended(step, guest, source, limits)
             names = _read_loaded(step.data, source)
             assert guest.cell is not None
-            image = Image(guest.cell.copy_memory(), self._blank)
+            image = Image(guest.cell.copy_memory(), self._blank, self._file)
         finally:
             guest.close()
         program = WasmProgram(
@@ -322,7 +325,7 @@ def _read_loaded(data: bytes, source: Source) -> tuple[str, ...]:
         raise GuestProtocolError(
             f"{source.name}: the interpreter's answer cannot be read: {error}", file=source.name
         ) from None
-    fields: dict[str, Any] = {"file": source.name}
+    fields: dict[str, Any] = {"file": _chunk_of(message, source)}
     if line is not None:
         fields["line"] = line
     expected = _EXPECTED.search(message)
@@ -331,3 +334,9 @@ def _read_loaded(data: bytes, source: Source) -> tuple[str, ...]:
     if traceback:
         fields["traceback"] = traceback
     raise CompileFailed(message, **fields)
+
+
+def _chunk_of(message: str, source: Source) -> str:
+    """Returns the name of the chunk a message begins with: a prelude's, else the source's."""
+    names = (name for name, _ in source.preludes if message.startswith(f"{name}:"))
+    return next(names, source.name)
