@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
 from lithox.cli.backend import Backend, open_backend
 from lithox.cli.options import COUNT, DURATION, Target, target_options
+from lithox.cli.process_table import ORDER_BY_NAME
 from lithox.cli.terminal import escape_line
 
 AUDIT_ROWS_MAX: Final = 500
@@ -19,7 +21,8 @@ _TOP_INTERVAL: Final = "1s"
 @target_options
 def ps(*, target: Target, as_json: bool) -> None:
     """List processes."""
-    from lithox.cli.console import PROCESS_COLUMNS, print_json, print_table, run_async
+    from lithox.cli.console import print_json, print_table, run_async
+    from lithox.cli.process_table import PROCESS_COLUMNS
 
     async def work() -> list[dict[str, Any]]:
         async with open_backend(target) as node:
@@ -37,23 +40,49 @@ def ps(*, target: Target, as_json: bool) -> None:
     "--interval", type=DURATION, default=_TOP_INTERVAL, show_default=True, help="Time between."
 )
 @click.option("--count", type=COUNT, metavar="N", help="End after N refreshes.")
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(sorted(ORDER_BY_NAME)),
+    default="fuel",
+    show_default=True,
+    help="What comes first.",
+)
+@click.option("--flat", is_flag=True, help="A list instead of a tree.")
 @target_options
-def top(
+def top(  # noqa: PLR0913 - click gives every option by its name
     *,
     interval: int,
     count: int | None,
+    order: str,
+    flat: bool,
     target: Target,
     as_json: bool,
 ) -> None:
-    """Show processes by what they use, refreshed in place; ends with Ctrl-C."""
+    """Show processes as a tree, refreshed in place; keys sort and end, `q` leaves.
+
+    Where no terminal is, one table is printed.
+    """
     from lithox.cli.console import run_async
 
-    # Where nobody looks there is nothing to refresh: one table, as `ps`.
-    rounds = count if count is not None or sys.stdout.isatty() else 1
+    is_living = sys.stdout.isatty() and sys.stdin.isatty() and not as_json
 
     async def work() -> None:
         async with open_backend(target) as node:
-            await _watch(node, interval_s=interval / 1e9, rounds=rounds, as_json=as_json)
+            if is_living:
+                from lithox.cli.top import watch
+
+                await watch(
+                    node, order=order, is_tree=not flat, interval_s=interval / 1e9, rounds=count
+                )
+                return
+            # Where nobody looks there is nothing to refresh: one table, as `ps`.
+            await _print_frames(
+                node,
+                interval_s=interval / 1e9,
+                rounds=count or 1,
+                show=lambda rows: _print_frame(rows, order, is_tree=not flat, as_json=as_json),
+            )
 
     try:
         run_async(work())
@@ -61,58 +90,43 @@ def top(
         return
 
 
-async def _watch(node: Backend, *, interval_s: float, rounds: int | None, as_json: bool) -> None:
-    """Prints the process table `rounds` times (None: until interrupted)."""
+async def _print_frames(
+    node: Backend,
+    *,
+    interval_s: float,
+    rounds: int,
+    show: Callable[[list[dict[str, Any]]], None],
+) -> None:
+    """Prints the process table `rounds` times."""
     import asyncio
 
-    from lithox.cli.console import PROCESS_COLUMNS, print_json, print_table
+    from lithox.cli.process_table import add_load
 
-    shown = 0
-    if as_json or not sys.stdout.isatty():
-        while rounds is None or shown < rounds:
-            if shown:
-                await asyncio.sleep(interval_s)
-            rows = by_use(await node.processes())
-            if as_json:
-                print_json(rows)
-            else:
-                print_table(rows, PROCESS_COLUMNS)
-            shown += 1
-        return
-    from rich.live import Live
-
-    with Live(screen=rounds is None, auto_refresh=False) as live:
-        while rounds is None or shown < rounds:
-            if shown:
-                await asyncio.sleep(interval_s)
-            info = await node.node_info()
-            live.update(_screen(info, by_use(await node.processes())), refresh=True)
-            shown += 1
+    before: dict[int, int] = {}
+    for shown in range(rounds):
+        if shown:
+            await asyncio.sleep(interval_s)
+        rows = await node.processes()
+        before = add_load(rows, before, int(interval_s * 1e6) if shown else 0)
+        show(rows)
 
 
-def by_use(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns processes, the one that has used most fuel first."""
-    return sorted(rows, key=lambda row: (-row.get("fuel", 0), row.get("pid", 0)))
+def _print_frame(rows: list[dict[str, Any]], order: str, *, is_tree: bool, as_json: bool) -> None:
+    from lithox.cli.console import print_json, print_table
+    from lithox.cli.process_table import TOP_COLUMNS, arrange
 
-
-def _screen(info: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
-    """Returns one picture of `top`: a line on the node, then its processes."""
-    from rich.console import Group
-    from rich.text import Text
-
-    from lithox.cli.console import PROCESS_COLUMNS, make_table
-    from lithox.model.quantities import format_duration
-
-    uptime = format_duration(int(info.get("uptime_ms", 0)) * 1_000_000)
-    head = f"lithox {info.get('version', '')}  up {uptime}  {len(rows)} processes"
-    return Group(Text(head, style="bold"), make_table(rows, PROCESS_COLUMNS))
+    arranged = arrange(rows, ORDER_BY_NAME[order], is_tree=is_tree)
+    if as_json:
+        print_json(arranged)
+    else:
+        print_table(arranged, TOP_COLUMNS)
 
 
 @click.command()
 @click.argument("pid", type=click.IntRange(min=0))
 @target_options
 def kill(*, pid: int, target: Target, as_json: bool) -> None:
-    """End process PID and the request it runs; nothing of that run remains."""
+    """End process PID: a program with its children, or a run, of which nothing remains."""
     from lithox.cli.console import print_json, run_async
 
     async def work() -> None:

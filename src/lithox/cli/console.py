@@ -10,28 +10,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lithox.cli.failures import is_terminal
+from lithox.cli.process_table import Column
 from lithox.cli.terminal import escape_json, escape_line
-from lithox.model.quantities import format_duration, format_size
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 Result = TypeVar("Result")
 PROGRESS_AFTER_SECONDS: Final = 1.0
-MILLISECOND_NS: Final = 1_000_000
-_COUNT_UNITS: Final = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
-
-Column = tuple[str, Callable[[dict[str, Any]], str]]
-PROCESS_COLUMNS: Final[tuple[Column, ...]] = (
-    ("PID", lambda row: str(row.get("pid", ""))),
-    ("ENTITY", lambda row: f"{row.get('entity', '')}:{row.get('handler', '')}"),
-    ("STATE", lambda row: str(row.get("state", ""))),
-    ("LEVEL", lambda row: f"{row.get('lane', '')}/{row.get('level', '')}"),
-    ("FUEL", lambda row: format_count(row.get("fuel", 0))),
-    ("CPU", lambda row: format_duration(row.get("cpu_us", 0) * 1000)),
-    ("MEMORY", lambda row: format_size(row.get("memory", 0))),
-    ("AGE", lambda row: format_duration(row.get("age_ms", 0) * MILLISECOND_NS)),
-)
 
 
 def _time_of(row: dict[str, Any]) -> str:
@@ -55,14 +41,6 @@ def run_async(work: Coroutine[Any, Any, Result]) -> Result:
     return asyncio.run(work)
 
 
-def format_count(count: int) -> str:
-    """Returns three significant digits and a unit, such as `1.25M`."""
-    for size, unit in _COUNT_UNITS:
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return str(count)
-
-
 def print_json(data: Any, *, is_indented: bool = False) -> None:
     """Prints plain JSON, keys in their own order; only what is not printable is escaped."""
     indent = 2 if is_indented else None
@@ -77,15 +55,37 @@ def print_value(value: Any) -> None:
 
 
 def make_table(rows: Iterable[dict[str, Any]], columns: Iterable[Column]) -> Table:
-    """Returns rows as a table without lines, ready for rich."""
+    """Returns rows as a table without lines, ready for rich; long cells go on below."""
+    return _fill(rows, columns, is_folded=True, is_chosen=lambda _: False)
+
+
+def make_cells(
+    rows: Iterable[dict[str, Any]],
+    columns: Iterable[Column],
+    *,
+    is_chosen: Callable[[dict[str, Any]], bool],
+) -> Table:
+    """Returns the same with one line a row, and the chosen row marked."""
+    return _fill(rows, columns, is_folded=False, is_chosen=is_chosen)
+
+
+def _fill(
+    rows: Iterable[dict[str, Any]],
+    columns: Iterable[Column],
+    *,
+    is_folded: bool,
+    is_chosen: Callable[[dict[str, Any]], bool],
+) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     listed = tuple(columns)
     for title, _ in listed:
-        table.add_column(title, overflow="fold", justify="left")
+        overflow = "fold" if is_folded else "ellipsis"
+        table.add_column(title, overflow=overflow, no_wrap=not is_folded)
     for row in rows:
-        table.add_row(*(_safe(read(row)) for _, read in listed))
+        style = "reverse" if is_chosen(row) else None
+        table.add_row(*(_safe(read(row)) for _, read in listed), style=style)
     return table
 
 

@@ -53,7 +53,7 @@ class _Running(Protocol):
 class ProgramMethods:
     """Methods of a node that can run programs."""
 
-    async def run(
+    async def run(  # noqa: PLR0913 - one run, described whole
         self: _Running,
         program: str,
         *args: Any,
