@@ -7,12 +7,13 @@ from pathlib import Path
 
 import errors_page
 import limits_page
+import native_page
 from places import ROOT
 
 
 def pages() -> dict[Path, str]:
     """Returns what each generated file should hold."""
-    return {errors_page.PAGE: errors_page.page(), limits_page.PAGE: limits_page.page()}
+    return {made.PAGE: made.page() for made in (errors_page, limits_page, native_page)}
 
 
 def stale() -> list[Path]:

@@ -17,6 +17,7 @@ _SET_UP: Final = """
 return function(null)
   local list_mark, getmetatable = {}, getmetatable
   print, dofile, loadfile, io = nil, nil, nil, nil
+  os = {time = os.time, date = os.date, clock = os.clock, difftime = os.difftime}
   if not table.pack then table.pack = function(...) return {n = select("#", ...), ...} end end
   lithox = {
     null = null,

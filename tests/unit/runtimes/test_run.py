@@ -66,7 +66,7 @@ def test_run_file_explains_itself_once(world: FakeWorld) -> None:
 def test_runtime_is_the_nearest_that_was_said(
     world: FakeWorld, code: str, runtime: list[str]
 ) -> None:
-    """The name's own prefix, then the option, then the program's info; a stored one has its text."""
+    """The name's own prefix, then the option, then the program's info; a stored one brings text."""
     serve_stores(world)
     assert world.run(f"return {code}") == 12
     assert ran(world)[2]["runtime"] == runtime

@@ -80,7 +80,9 @@ function native.now_ms()
   return now
 end
 
--- os.status: the error table's codes as names, `context.closed` as CONTEXT_CLOSED.
+--- Status numbers by name.
+-- @field os.status table: `os.status.OK` is 0, `os.status.CONTEXT_CLOSED` the number of
+--   `context.closed`, and so on for every code of the [error table](errors.md)
 os.status = { OK = 0 }
 native.names = { [0] = "ok" }
 for code, status in pairs(native.codes) do

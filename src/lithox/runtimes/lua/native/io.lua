@@ -194,6 +194,12 @@ function Stream.close() return true end
 function Stream:seek() return nil, self.name .. " cannot be positioned", 21 end
 
 io = io or {}
+
+--- The streams, with the methods `write`, `read`, `lines`, `flush`, `setvbuf`, `seek` and `close`
+-- that such a stream can have; the last four change nothing.
+-- @field io.stdin file: what comes in
+-- @field io.stdout file: where `print` and `io.write` write
+-- @field io.stderr file: where errors and warnings go
 io.stdin = setmetatable({ name = "stdin" }, Stream)
 io.stdout = setmetatable({ name = "stdout", stream = "out" }, Stream)
 io.stderr = setmetatable({ name = "stderr", stream = "err" }, Stream)
@@ -225,6 +231,11 @@ function io.lines(name, ...)
   return io.stdin:lines(...)
 end
 
+--- Tells a stream from other values.
+-- @function io.type(value) -> kind
+-- @arg value any: what to look at
+-- @return kind: `"file"`, or nil
+-- @waits no
 function io.type(value)
   return getmetatable(value) == Stream and "file" or nil
 end

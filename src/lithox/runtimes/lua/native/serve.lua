@@ -13,13 +13,20 @@ local raw_pcall = pcall
 local Request = {}
 Request.__index = Request
 
---- Answers the request now, with a status of your own; what the handler returns counts no more.
+--- Answers now, with any status; what the handler returns or raises counts no more.
+-- @function request:answer(status, ...) -> true
+-- @arg status number: as os.answer
+-- @arg ... values: as os.answer
+-- @errors as os.answer
+-- @waits no
 function Request:answer(number, ...)
   self.is_answered = true
   return os.answer(self.cid, number, ...)
 end
 
 --- Says that the answer comes later, by `request:answer`; what the handler returns counts no more.
+-- @function request:defer()
+-- @waits no
 function Request:defer()
   self.is_answered = true
 end

@@ -13,9 +13,9 @@ local function nest(main, starters)
   return main
 end
 
---- This process's number, and the contexts it was given besides context 0, by name.
--- @field os.pid number: set when the process starts
--- @field os.contexts table: name -> ctx
+--- What a process knows from its start.
+-- @field os.pid number: this process's own
+-- @field os.contexts table: the contexts it was given besides context 0: name -> ctx
 sys.on_start(function(main, starters, info, ...)
   native.info = info
   os.pid = info.pid

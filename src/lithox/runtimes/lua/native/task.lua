@@ -93,7 +93,8 @@ function Task:cancel()
   return loop.cancel(self)
 end
 
---- What a cancelled task's waits raise.
+--- What tells a cancelled task.
+-- @field task.CANCELLED error: what every wait of a cancelled task raises; never pass it on as your own
 task.CANCELLED = loop.CANCELLED
 
 --- Sleeps while the other tasks go on.
