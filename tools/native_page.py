@@ -106,8 +106,8 @@ _TAIL = """
   not end a server. Join it to know; call `os.exit` in it to end the process.
 - On Lua 5.1 a task cannot wait inside an iterator of a `for`, a metamethod or a callback of a C
   function, on 5.2 not inside such a callback ("attempt to yield across a C-call boundary"). From
-  5.3 on it can, but tasks that wait in such places at once go on one inside the other, last first. `pcall` is no such
-  place in any version, once the first task exists.
+  5.3 on it can, but tasks that wait in such places at once go on one inside the other, last first.
+  `pcall` is no such place in any version, once the first task exists.
 - `coroutine.resume` and `coroutine.wrap` are replaced when the first task is made, so that a
   coroutine of a task may wait too. Take them from the table when you need them, not before.
 - `os.exit` and the end of a process by a limit or a kill cannot be caught. Finalizers do not run.
