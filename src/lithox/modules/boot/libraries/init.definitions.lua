@@ -6,7 +6,8 @@ milliseconds, sizes in bytes. Pure: nothing here calls the node.
 ]]
 local definitions = {}
 
-definitions.services_max = 1000
+-- Each has up to three of the 1024 contexts that init may have.
+definitions.services_max = 300
 local dependencies_max = 64
 local patterns_max = 128
 local duration_max_ms = 24 * 3600 * 1000

@@ -183,8 +183,7 @@ local function start_process(service, given)
     close_all({ context, output })
     return nil, status, message
   end
-  os.bind(control, "ready")
-  os.bind(control, "serve")
+  os.bind(control, "*")
   given.control = control
   local options = run_options(definition, service.name, runtime, given)
   options.context, options.output = context, output
@@ -248,7 +247,10 @@ local function on_control(event, service)
     return os.answer(event.cid, STATUS.REQUEST_NOT_PERMITTED, "request.not_permitted",
       "only the service's own process may say this")
   end
-  if event.name == "serve" then
+  if event.name ~= "serve" and event.name ~= "ready" then
+    return os.answer(event.cid, STATUS.CONTEXT_NO_SUCH_NAME, "context.no_such_name",
+      "a control context answers ready and serve")
+  elseif event.name == "serve" then
     local status, ctx, message = os.request(0, "context.take", event.pid, event.args[1])
     if status ~= 0 then return os.answer(event.cid, status, ctx, message) end
     if service.served then os.close(service.served) end
