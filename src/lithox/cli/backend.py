@@ -8,6 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lithox.cli.options import Target
+from lithox.cli.store_backend import EmbeddedStores, StoreBackend
 from lithox.errors import NotFound
 from lithox.model.limits import Limits
 from lithox.model.request import Answer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from lithox.node.node import Node
 
 
-class Backend(Protocol):
+class Backend(StoreBackend, Protocol):
     """The methods of `lithox.Client` that commands use."""
 
     async def ask(
@@ -77,7 +78,7 @@ class Backend(Protocol):
     async def audit(self, limit: int = 100) -> list[dict[str, Any]]: ...
 
 
-class EmbeddedBackend:
+class EmbeddedBackend(EmbeddedStores):
     """The same over a node in this process, as its operator."""
 
     def __init__(self, node: Node) -> None:

@@ -54,7 +54,7 @@ def unshield(text: str) -> str:
 @click.argument("path", type=click.Path(path_type=Path))
 @target_options
 def deploy(*, path: Path, target: Target, as_json: bool) -> int:
-    """Publish the modules and templates that PATH/lithox.toml names, all or nothing."""
+    """Publish what PATH/lithox.toml names, templates, code and services, all or nothing."""
     from lithox.cli.backend import open_backend
     from lithox.cli.console import print_json, run_async, with_progress
     from lithox.cli.failures import show_error, show_json_error
@@ -82,6 +82,11 @@ def deploy(*, path: Path, target: Target, as_json: bool) -> int:
     for match in report["templates"]:
         handlers = ", ".join(report["handlers"].get(match, ()))
         click.echo(escape_line(f"{match}: {handlers}"))
+    for kind, versions in report.get("code", {}).items():
+        for name, version in versions.items():
+            click.echo(escape_line(f"{kind} {name}: version {version}"))
+    for name in report.get("services", ()):
+        click.echo(escape_line(f"service {name}"))
     return 0
 
 
