@@ -1,4 +1,4 @@
-"""`lithox run`: a program from its start to its end, on this terminal."""
+"""`lithox run` and `lithox shell`: programs on this terminal, one or several."""
 
 from __future__ import annotations
 
@@ -148,3 +148,42 @@ async def _kill_when_asked(asked: asyncio.Event, node: Backend, pid: int) -> Non
 
     await asked.wait()
     await kill_quietly(node, pid)
+
+
+@click.command()
+@click.option("-c", "line", metavar="COMMANDS", help="Run these commands and leave.")
+@click.option("--raw", is_flag=True, help="Let programs say anything to the terminal.")
+@target_options
+def shell(*, line: str | None, raw: bool, target: Target, as_json: bool) -> int:
+    """Run programs by name, several at once; `help` tells how.
+
+    Without a terminal, commands are read from standard input.
+    """
+    if as_json:
+        raise click.UsageError("what a shell prints is for people; `lithox run` has --json")
+    import sys
+
+    from lithox.cli.backend import open_backend
+    from lithox.cli.console import run_async
+
+    is_interactive = line is None and sys.stdin.isatty() and sys.stdout.isatty()
+
+    async def work() -> int:
+        async with open_backend(target, may_create=True) as node:
+            return await _shell(node, line, is_interactive=is_interactive, is_raw=raw)
+
+    return run_async(work())
+
+
+async def _shell(node: Backend, line: str | None, *, is_interactive: bool, is_raw: bool) -> int:
+    from lithox.cli.screen import Screen
+    from lithox.cli.shell import Shell, lines_of, lines_of_input, run_script
+    from lithox.cli.shell_builtins import make_builtins
+
+    one = Shell(node, Screen(is_raw=is_raw), is_interactive=is_interactive, builtins=make_builtins)
+    if not is_interactive:
+        return await run_script(one, lines_of_input() if line is None else lines_of(line))
+    from lithox.cli.prompt import history_path, open_history, run_prompt
+    from lithox.runtimes.registry import builtin_names
+
+    return await run_prompt(one, open_history(history_path()), runtimes=builtin_names())

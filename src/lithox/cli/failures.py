@@ -59,6 +59,11 @@ def show_end(code: str, message: str) -> None:
         _say(f"lithox: {_first_line(message)} [{code}]")
 
 
+def show_notice(text: str) -> None:
+    """Prints a line of ours on stderr."""
+    _say(text)
+
+
 def show_json_error(error: LithoxError) -> None:
     """Prints an error as the HTTP contract shapes it, on stdout, for `--json`."""
     from lithox.model.values import to_json

@@ -19,6 +19,8 @@ from lithox.errors import BadArguments, LithoxError, NotFound, PeerUnreachable, 
 
 WAIT_MS: Final = 25_000
 """Of one read; below what a node allows and what proxies commonly endure."""
+ALIVE_S: Final = 10.0
+"""How often a slow reader says that it is there; a node takes it for gone after 30 s."""
 RETRIES_MAX: Final = 5
 RETRY_FIRST_S: Final = 0.2
 CODE_BYTES_MAX: Final = 1 << 20
@@ -96,10 +98,7 @@ async def follow(
     try:
         while True:
             page = await _read(node, pid, after)
-            if page["missed"]:
-                await sink.note_missed(page["missed"])
-            for chunk in page["chunks"]:
-                await sink.take(chunk["stream"], chunk["data"])
+            await _pass_on(node, pid, page, sink, after=after)
             if page["exit"] is not None:
                 return page["exit"]
             after = page["next"]
@@ -107,6 +106,34 @@ async def follow(
                 source.want()
     finally:
         source.close()
+
+
+async def _pass_on(
+    node: RunsPrograms, pid: int, page: dict[str, Any], sink: TakesOutput, *, after: int
+) -> None:
+    """Gives a page to `sink`; while that takes its time, tells the node that it is being read.
+
+    Else a pager that shows one screen for minutes would count as a reader that has left, and the
+    program would go on without it.
+    """
+    giving = asyncio.ensure_future(_give(page, sink))
+    try:
+        while not (await asyncio.wait({giving}, timeout=ALIVE_S))[0]:
+            await node.read_output(pid, after=after)
+    except LithoxError:
+        # What has been read is shown all the same; the next read tells what is wrong.
+        await giving
+    except BaseException:
+        giving.cancel()
+        raise
+    giving.result()
+
+
+async def _give(page: dict[str, Any], sink: TakesOutput) -> None:
+    if page["missed"]:
+        await sink.note_missed(page["missed"])
+    for chunk in page["chunks"]:
+        await sink.take(chunk["stream"], chunk["data"])
 
 
 async def _read(node: RunsPrograms, pid: int, after: int) -> dict[str, Any]:

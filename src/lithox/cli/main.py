@@ -45,6 +45,7 @@ for _command in (
     commands_run.deploy,
     commands_run.call,
     commands_programs.run,
+    commands_programs.shell,
     commands_node.ps,
     commands_node.top,
     commands_node.kill,

@@ -35,6 +35,9 @@ class InputSource:
 
     Args:
         file: descriptor to read from; None: there is no input, and asking for some tells the end.
+
+    Attributes:
+        is_asked: the program has asked for input.
     """
 
     def __init__(self, node: TakesInput, pid: int, file: int | None) -> None:
@@ -42,7 +45,7 @@ class InputSource:
         self._pid = pid
         self._file = file
         self._is_terminal = file is not None and os.isatty(file)
-        self._is_asked = False
+        self.is_asked = False
         self._is_paused = False
         self._is_watched = False
         self._is_over = False
@@ -51,7 +54,7 @@ class InputSource:
 
     def want(self) -> None:
         """The program waits for input: begins to read, or goes on."""
-        self._is_asked = True
+        self.is_asked = True
         if self._is_over or self._is_paused:
             return
         if self._is_terminal:
@@ -74,7 +77,7 @@ class InputSource:
     def resume(self) -> None:
         """Goes on where `pause` stopped."""
         self._is_paused = False
-        if self._is_asked:
+        if self.is_asked:
             self.want()
 
     def close(self) -> None:

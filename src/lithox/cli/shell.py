@@ -1,0 +1,250 @@
+"""`lithox shell`: programs by name, several at once, on one terminal or from a script.
+
+The shell itself needs no terminal: lines go in, exit statuses come out. `prompt.py` reads lines
+from a person; here they may come from a file, a pipe, or `-c`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from lithox.cli.failures import EXIT_BUG, show_bug, show_error, show_notice
+from lithox.cli.following import Interrupts, kill_quietly, read_program
+from lithox.cli.jobs import Job, Jobs
+from lithox.cli.screen import Screen
+from lithox.cli.shell_words import Command, read_line
+from lithox.cli.terminal import escape_line
+from lithox.errors import BadArguments, LithoxError
+
+if TYPE_CHECKING:
+    from lithox.cli.backend import Backend
+
+EXIT_INTERRUPTED: Final = 130
+"""128 + SIGINT, what shells give."""
+SIGNAL_STATUS: Final = 128
+STATUS_MAX: Final = 255
+
+
+class ShellEnded(Exception):
+    """The user has asked to leave, or a script was interrupted."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+Builtin = Callable[[tuple[str, ...]], Awaitable[int]]
+
+
+class Shell:
+    """One shell over one node.
+
+    Args:
+        is_interactive: a person types: Ctrl-Z moves a job to the background, the end of a job in
+            the background is told, and programs may read from the terminal.
+
+    Attributes:
+        status: exit status of the last command, `$?`.
+        jobs: what it has started and not yet told the end of.
+        is_leaving: the user has been told of running jobs; the next `exit` ends them.
+        history: gives the lines that were typed, oldest first.
+    """
+
+    def __init__(
+        self, node: Backend, screen: Screen, *, is_interactive: bool, builtins: BuiltinsOf
+    ) -> None:
+        self.node = node
+        self.screen = screen
+        self.is_interactive = is_interactive
+        self.status = 0
+        self.jobs = Jobs()
+        self.is_leaving = False
+        self.history: Callable[[], list[str]] = list
+        self._last_pid = ""
+        self._builtins = builtins(self)
+
+    @property
+    def builtin_names(self) -> list[str]:
+        """The words that are not programs."""
+        return sorted(self._builtins)
+
+    async def run_line(self, line: str) -> None:
+        """Runs the commands of one line, one after the other.
+
+        Raises:
+            ShellEnded: `exit`, or an interrupt while a script runs.
+        """
+        variables = {"?": str(self.status), "!": self._last_pid}
+        try:
+            commands = read_line(line, variables)
+        except BadArguments as error:
+            show_error(error)
+            self.status = error.exit_status
+            return
+        for command in commands:
+            self.status = await self._run(command)
+        await self.tell_ends()
+
+    async def _run(self, command: Command) -> int:
+        name, *rest = command.words
+        try:
+            builtin = self._builtins.get(name)
+            if builtin is None:
+                return await self.start(command.words, command)
+            if command.is_background and name != "run":
+                raise BadArguments(f"{name} is a word of the shell: only programs run with '&'")
+            if name == "run":
+                if not rest:
+                    raise BadArguments("run takes a program and its arguments")
+                return await self.start(tuple(rest), command)
+            return await builtin(tuple(rest))
+        except (ShellEnded, BrokenPipeError):
+            raise
+        except LithoxError as error:
+            show_error(error)
+            return error.exit_status
+        except Exception as error:  # noqa: BLE001 - our fault in one command must not end all jobs
+            show_bug(error)
+            return EXIT_BUG
+
+    async def start(self, words: tuple[str, ...], command: Command) -> int:
+        """Runs a program, in the foreground unless its command ends with `&`."""
+        self.jobs.check_room()
+        program, *arguments = words
+        pid = await self.node.run_program(**read_program(program), args=arguments)
+        job = self.jobs.add(pid, command.text, self.screen)
+        job.is_foreground = not command.is_background
+        job.begin(self.node, sys.stdin.fileno() if self.is_interactive else None)
+        if not command.is_background:
+            return await self.attend(job)
+        self._last_pid = str(pid)
+        if self.is_interactive:
+            show_notice(f"[{job.number}] {pid}")
+        return 0
+
+    async def attend(self, job: Job) -> int:
+        """Gives the terminal to `job` until it ends or Ctrl-Z sends it to the background.
+
+        Raises:
+            ShellEnded: a signal came and nobody is there to say what is next.
+        """
+        assert job.follower is not None
+        await job.take_terminal()
+        leaving = asyncio.Event()
+        came: list[int] = []
+        killers: set[asyncio.Task[None]] = set()
+
+        def end_it() -> None:
+            came.append(signal.SIGINT)
+            killers.add(asyncio.ensure_future(kill_quietly(self.node, job.pid)))
+
+        if self.is_interactive:
+            # However often Ctrl-C comes, it is for the job.
+            asking: Interrupts = Interrupts(
+                end_it, signals=(), also={signal.SIGINT: end_it, signal.SIGTSTP: leaving.set}
+            )
+        else:
+            asking = Interrupts(end_it)
+        left = asyncio.ensure_future(leaving.wait())
+        try:
+            with asking:
+                await asyncio.wait({job.follower, left}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            left.cancel()
+        if job.status is None:
+            job.leave_terminal()
+            show_notice(escape_line(f"[{job.number}] {job.text} &"))
+            return SIGNAL_STATUS + signal.SIGTSTP
+        self.jobs.remove(job)
+        if came and not self.is_interactive:
+            raise ShellEnded(SIGNAL_STATUS + (asking.number or signal.SIGINT))
+        if came:
+            return EXIT_INTERRUPTED
+        if job.end_line:
+            show_notice(f"lithox: {job.end_line}")
+        return job.status
+
+    async def tell_ends(self) -> None:
+        """Tells once of each job in the background that has ended, and forgets it."""
+        for job in self.jobs:
+            if job.status is None:
+                continue
+            self.jobs.remove(job)
+            reason = f": {job.end_line}" if job.end_line else ""
+            if self.is_interactive or job.status:
+                show_notice(escape_line(f"[{job.number}] {job.state}  {job.text}{reason}"))
+
+    async def wait_for(self, jobs: list[Job]) -> int:
+        """Waits for the ends of jobs; returns the status of the last.
+
+        Raises:
+            ShellEnded: interrupted where nobody types.
+        """
+        stopped = asyncio.Event()
+        stop = asyncio.ensure_future(stopped.wait())
+        status = 0
+        interrupts = Interrupts(stopped.set)
+        try:
+            with interrupts:
+                for job in jobs:
+                    assert job.follower is not None
+                    await asyncio.wait({job.follower, stop}, return_when=asyncio.FIRST_COMPLETED)
+                    status = EXIT_INTERRUPTED if job.status is None else job.status
+        finally:
+            stop.cancel()
+        if interrupts.number is not None and not self.is_interactive:
+            raise ShellEnded(SIGNAL_STATUS + interrupts.number)
+        await self.tell_ends()
+        return status
+
+    async def close(self) -> None:
+        """Ends what still runs: the jobs of a shell end with it."""
+        running = self.jobs.running()
+        for job in running:
+            await kill_quietly(self.node, job.pid)
+        followers = {job.follower for job in running if job.follower is not None}
+        if followers:
+            await asyncio.wait(followers, timeout=CLOSE_WAIT_S)
+        for follower in followers:
+            follower.cancel()
+
+
+CLOSE_WAIT_S: Final = 5.0
+"""How long `close` waits for the ends of killed jobs."""
+BuiltinsOf = Callable[[Shell], "dict[str, Builtin]"]
+
+
+async def run_script(shell: Shell, lines: AsyncIterator[str]) -> int:
+    """Runs a script line by line, waits for what it left in the background; returns the status.
+
+    A line that fails does not end a script; `$?` tells the next one.
+    """
+    try:
+        async for line in lines:
+            await shell.run_line(line)
+        status = shell.status
+        await shell.wait_for(shell.jobs.running())
+    except ShellEnded as ended:
+        status = ended.status
+    finally:
+        await shell.close()
+    return min(status, STATUS_MAX)
+
+
+async def lines_of(text: str) -> AsyncIterator[str]:
+    """Gives the lines of `-c`."""
+    for line in text.splitlines():
+        yield line
+
+
+async def lines_of_input() -> AsyncIterator[str]:
+    """Gives the lines of standard input, each when it is there."""
+    while True:
+        line = await asyncio.to_thread(sys.stdin.readline)
+        if not line:
+            return
+        yield line
