@@ -147,7 +147,7 @@ def _words_before(text: str) -> tuple[list[str], str]:
         if one in word:
             head, word = "", word.rpartition(one)[2]
     try:
-        commands = read_line(head, {})
+        commands = list(read_line(head, {}))
     except BadArguments:
         return [""], word
     return list(commands[-1].words) if commands else [], word

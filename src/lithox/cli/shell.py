@@ -64,7 +64,7 @@ class Shell:
         self.jobs = Jobs()
         self.is_leaving = False
         self.history: Callable[[], list[str]] = list
-        self._last_pid = ""
+        self._variables = {"?": "0", "!": ""}
         self._builtins = builtins(self)
 
     @property
@@ -78,16 +78,19 @@ class Shell:
         Raises:
             ShellEnded: `exit`, or an interrupt while a script runs.
         """
-        variables = {"?": str(self.status), "!": self._last_pid}
         try:
-            commands = read_line(line, variables)
+            commands = read_line(line, self._variables)
         except BadArguments as error:
             show_error(error)
-            self.status = error.exit_status
+            self._finish(error.exit_status)
             return
         for command in commands:
-            self.status = await self._run(command)
+            self._finish(await self._run(command))
         await self.tell_ends()
+
+    def _finish(self, status: int) -> None:
+        self.status = status
+        self._variables["?"] = str(status)
 
     async def _run(self, command: Command) -> int:
         name, *rest = command.words
@@ -121,7 +124,7 @@ class Shell:
         job.begin(self.node, sys.stdin.fileno() if self.is_interactive else None)
         if not command.is_background:
             return await self.attend(job)
-        self._last_pid = str(pid)
+        self._variables["!"] = str(pid)
         if self.is_interactive:
             show_notice(f"[{job.number}] {pid}")
         return 0

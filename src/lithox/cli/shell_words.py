@@ -7,7 +7,7 @@ take for pipes, redirection or conditions is refused, never passed on as an argu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,13 +47,12 @@ class _Reader:
         self._line = line
         self._variables = variables
         self._place = 0
-        self._commands: list[Command] = []
         self._words: list[str] = []
         self._word: list[str] | None = None
         self._begin = 0
 
-    def read(self) -> list[Command]:
-        """Returns the commands of the line."""
+    def read(self) -> Iterator[Command]:
+        """Gives the commands of the line, each once it is wanted."""
         line = self._line
         while self._place < len(line):
             one = line[self._place]
@@ -62,7 +61,7 @@ class _Reader:
             elif one == "#" and self._word is None:
                 break
             elif one in _SEPARATORS:
-                self._separate(one)
+                yield from self._separate(one)
             elif one in _REFUSED:
                 raise BadArguments(f"{one!r}: {_REFUSED[one]}")
             elif one == "'":
@@ -79,8 +78,7 @@ class _Reader:
             else:
                 self._add(one)
             self._place += 1
-        self._end_command(is_background=False)
-        return self._commands
+        yield from self._end_command(is_background=False)
 
     def _add(self, text: str) -> None:
         if self._word is None:
@@ -92,21 +90,19 @@ class _Reader:
             self._words.append("".join(self._word))
             self._word = None
 
-    def _separate(self, one: str) -> None:
+    def _separate(self, one: str) -> Iterator[Command]:
         if self._line.startswith("&&", self._place):
             raise BadArguments("'&&': conditions are not there; one command a line, or `;`")
         self._end_word()
         if one == "&" and not self._words:
             raise BadArguments("'&' stands behind the command that is to run in the background")
-        self._end_command(is_background=one == "&")
+        yield from self._end_command(is_background=one == "&")
 
-    def _end_command(self, *, is_background: bool) -> None:
+    def _end_command(self, *, is_background: bool) -> Iterator[Command]:
         self._end_word()
         if self._words:
             text = self._line[self._begin : self._place].strip()
-            self._commands.append(
-                Command(words=tuple(self._words), text=text, is_background=is_background)
-            )
+            yield Command(words=tuple(self._words), text=text, is_background=is_background)
         self._words = []
         self._begin = self._place + 1
 
@@ -142,15 +138,18 @@ class _Reader:
         return "$"
 
 
-def read_line(line: str, variables: Mapping[str, str]) -> list[Command]:
-    """Returns the commands of one line, in order.
+def read_line(line: str, variables: Mapping[str, str]) -> Iterator[Command]:
+    """Gives the commands of one line, in order; the whole line is checked before the first.
 
     Args:
-        variables: `?` (status of the last command) and `!` (PID of the last job).
+        variables: `?` (status of the last command) and `!` (PID of the last job); looked up when
+            a command is taken, so that it may speak of the one before it.
 
     Raises:
         BadArguments: a quote that is not closed, or what this shell does not have.
     """
     if len(line) > LINE_CHARACTERS_MAX:
         raise BadArguments(f"a line has at most {LINE_CHARACTERS_MAX} characters")
+    for _ in _Reader(line, variables).read():
+        pass
     return _Reader(line, variables).read()
