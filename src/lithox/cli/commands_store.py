@@ -173,7 +173,9 @@ def store_set(  # noqa: PLR0913 - click gives every option by its name
     except CompileFailed as error:
         if as_json:
             show_json_error(error)
-        # The text was named after the store; its line is in the file that was given.
+        # The node knows the text by its name in the store; its line is in the file given here.
+        place = f"{file.name}:{error.fields.get('line')}"
+        error.message = error.message.replace(f"{name}:{error.fields.get('line')}", place, 1)
         error.fields["file"] = str(file.name)
         show_error(error, folder=Path())
         return error.exit_status

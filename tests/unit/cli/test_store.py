@@ -164,5 +164,7 @@ def test_a_text_that_does_not_load_is_shown_with_its_line(run, node, tmp_path, m
     path.write_text("if x then\nprint(1\n")
     ended = run("store", "set", "program", "hello", str(path), "--check", "native")
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err.endswith("[guest.compile_failed]\n  2 | print(1\n")
+    assert ended.err == (
+        f"lithox: {path}:2: 'end' expected [guest.compile_failed]\n  2 | print(1\n"
+    )
     assert run("store", "get", "program", "hello").status == 2
