@@ -17,6 +17,17 @@
 #undef LUA_CORE
 #undef lvm_c
 
+/* Whole numbers of 5.1 and 5.2 where a function wants one (string.format("%d"), lengths, times) are
+** as wide as in a 64-bit build; a pointer's width, their default, would cut them at 2^31. */
+#if LX_LUA_VERSION < 503
+#undef LUA_INTEGER
+#define LUA_INTEGER long long
+#undef LUA_INTFRMLEN
+#define LUA_INTFRMLEN "ll"
+#undef LUA_INTFRM_T
+#define LUA_INTFRM_T long long
+#endif
+
 /* One fixed seed of string hashes: a run is a function of its inputs, and fuel bounds the harm
 ** that chosen collisions can do to the run that chose them. 5.1 has no seed. */
 #if LX_LUA_VERSION == 504

@@ -198,8 +198,10 @@ static struct {
 /* Adds ".key" or "[number]" to a path in a message. */
 static void add_step(luaL_Buffer *b, Key key) {
   if (key.text != NULL && key.len > 0) {
+    size_t len = key.len < 64 ? key.len : 64;
     luaL_addchar(b, '.');
-    luaL_addlstring(b, key.text, key.len < 64 ? key.len : 64);
+    if (lx_is_utf8(key.text, len)) luaL_addlstring(b, key.text, len);
+    else luaL_addchar(b, '?');
   }
   else if (key.len > 0) {
     lua_pushfstring(b->L, "[%d]", (int)key.len);
