@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +39,11 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     help="Configuration file (TOML).",
 )
 @click.option(
+    "--cooperative",
+    is_flag=True,
+    help="Programs switch at system calls only; limits and kills hold all the same.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(("debug", "info", "warning", "error")),
     default="info",
@@ -52,11 +58,12 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     help="auto: words on a terminal, else JSON lines.",
 )
 @json_option
-def serve(
+def serve(  # noqa: PLR0913 - click gives every option by its name
     *,
     data: Path,
     listen: str | None,
     config_path: Path | None,
+    cooperative: bool,
     as_json: bool,
     **logs: str,
 ) -> None:
@@ -73,6 +80,8 @@ def serve(
     from lithox.node.config import NodeConfig, read_config
 
     config = NodeConfig() if config_path is None else read_config(config_path)
+    if cooperative:
+        config = replace(config, is_cooperative=True)
     settings = settings_from(
         allowed_hosts=config.allowed_hosts, body_bytes_max=config.body_bytes_max, listen=listen
     )

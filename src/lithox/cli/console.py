@@ -56,34 +56,39 @@ def print_value(value: Any) -> None:
 
 def make_table(rows: Iterable[dict[str, Any]], columns: Iterable[Column]) -> Table:
     """Returns rows as a table without lines, ready for rich; long cells go on below."""
-    return _fill(rows, columns, is_folded=True, is_chosen=lambda _: False)
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    listed = tuple(columns)
+    for title, _ in listed:
+        table.add_column(title, overflow="fold", justify="left")
+    for row in rows:
+        table.add_row(*(_safe(read(row)) for _, read in listed))
+    return table
 
 
 def make_cells(
     rows: Iterable[dict[str, Any]],
     columns: Iterable[Column],
     *,
+    shrinks: str,
     is_chosen: Callable[[dict[str, Any]], bool],
 ) -> Table:
-    """Returns the same with one line a row, and the chosen row marked."""
-    return _fill(rows, columns, is_folded=False, is_chosen=is_chosen)
+    """Returns the same with one line a row and the chosen row marked.
 
-
-def _fill(
-    rows: Iterable[dict[str, Any]],
-    columns: Iterable[Column],
-    *,
-    is_folded: bool,
-    is_chosen: Callable[[dict[str, Any]], bool],
-) -> Table:
+    Args:
+        shrinks: title of the column that is cut where there is too little room.
+    """
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    listed = tuple(columns)
-    for title, _ in listed:
-        overflow = "fold" if is_folded else "ellipsis"
-        table.add_column(title, overflow=overflow, no_wrap=not is_folded)
-    for row in rows:
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    found, listed = list(rows), tuple(columns)
+    for title, read in listed:
+        width = max([len(title), *(len(escape_line(read(row))) for row in found)])
+        table.add_column(
+            title, overflow="ellipsis", no_wrap=True, min_width=1 if title == shrinks else width
+        )
+    for row in found:
         style = "reverse" if is_chosen(row) else None
         table.add_row(*(_safe(read(row)) for _, read in listed), style=style)
     return table

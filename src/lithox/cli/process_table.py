@@ -58,8 +58,8 @@ PROCESS_COLUMNS: Final[tuple[Column, ...]] = (
     ("FUEL", lambda row: format_count(row.get("fuel", 0))),
     ("CPU", lambda row: format_duration(row.get("cpu_us", 0) * 1000)),
     ("MEMORY", lambda row: format_size(row.get("memory", 0))),
-    ("CONTEXTS", lambda row: str(row.get("contexts") or 0)),
-    ("QUEUE/IN/OUT", _describe_mail),
+    ("CTX", lambda row: str(row.get("contexts") or 0)),
+    ("QUEUES", _describe_mail),
     ("AGE", lambda row: format_duration(row.get("age_ms", 0) * MILLISECOND_NS)),
 )
 
@@ -143,5 +143,6 @@ TOP_COLUMNS: Final[tuple[Column, ...]] = (
     ("M", lambda row: _MODE_LETTERS.get(_describe_mode(row), "?")),
     *PROCESS_COLUMNS[4:6],
     ("CPU%", lambda row: f"{row.get('busy', 0.0):.0f}"),
-    *PROCESS_COLUMNS[6:],
+    *PROCESS_COLUMNS[7:],
 )
+"""Narrow enough for 80 columns: how busy a process is stands for the time it has used."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +22,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 
 from lithox.cli.failures import show_notice
 from lithox.cli.following import CODE_SUFFIX
-from lithox.cli.shell import STATUS_MAX, Shell, ShellEnded
+from lithox.cli.shell import SIGNAL_STATUS, STATUS_MAX, Shell, ShellEnded
 from lithox.cli.shell_builtins import KINDS, list_names
 from lithox.cli.shell_words import read_line
 from lithox.errors import BadArguments, LithoxError
@@ -38,6 +39,7 @@ NAMES_KEPT_S: Final = 5.0
 FILES_MAX: Final = 1_000
 _JOB_WORDS: Final = frozenset({"fg", "bg", "kill", "wait"})
 _FILE_MODE: Final = 0o600
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 def history_path() -> Path:
@@ -195,6 +197,18 @@ async def run_prompt(
         output=output,
     )
     shell.history = lambda: list(history.get_strings())
+    reading = asyncio.current_task()
+    assert reading is not None
+    came: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def leave(number: int) -> None:
+        came.append(number)
+        reading.cancel()
+
+    for number in _ENDING:
+        # A terminal that is closed must not leave its jobs behind.
+        loop.add_signal_handler(number, leave, number)
     try:
         while True:
             try:
@@ -210,5 +224,11 @@ async def run_prompt(
             shell.is_leaving = shell.is_leaving and not was_leaving
     except ShellEnded as ended:
         return min(ended.status, STATUS_MAX)
+    except asyncio.CancelledError:
+        if not came:
+            raise
+        return SIGNAL_STATUS + came[0]
     finally:
+        for number in _ENDING:
+            loop.remove_signal_handler(number)
         await shell.close()

@@ -65,6 +65,10 @@ class Shell:
         self.is_leaving = False
         self.history: Callable[[], list[str]] = list
         self._variables = {"?": "0", "!": ""}
+        self._task: asyncio.Task[int] | None = None
+        self._was_interrupted = False
+        self._on_interrupt: Callable[[], None] | None = None
+        self._on_leave: Callable[[], None] | None = None
         self._builtins = builtins(self)
 
     @property
@@ -76,7 +80,7 @@ class Shell:
         """Runs the commands of one line, one after the other.
 
         Raises:
-            ShellEnded: `exit`, or an interrupt while a script runs.
+            ShellEnded: `exit`, or a signal where nobody types.
         """
         try:
             commands = read_line(line, self._variables)
@@ -84,9 +88,38 @@ class Shell:
             show_error(error)
             self._finish(error.exit_status)
             return
-        for command in commands:
-            self._finish(await self._run(command))
+        self._was_interrupted = False
+        with self._signals() as signals:
+            for command in commands:
+                self._task = asyncio.ensure_future(self._run(command))
+                self._finish(await self._task)
+                if self._was_interrupted:
+                    break
+        if signals.number is not None:
+            raise ShellEnded(SIGNAL_STATUS + signals.number)
         await self.tell_ends()
+
+    def _signals(self) -> Interrupts:
+        """Returns what catches signals while a line runs.
+
+        A person's Ctrl-C, however often it comes, is for the command; a script ends by it, and by
+        the second one at once.
+        """
+        if not self.is_interactive:
+            return Interrupts(self._interrupt)
+        also = {signal.SIGINT: self._interrupt, signal.SIGTSTP: self._leave}
+        return Interrupts(self._interrupt, signals=(), also=also)
+
+    def _interrupt(self) -> None:
+        self._was_interrupted = True
+        if self._on_interrupt is not None:
+            self._on_interrupt()
+        elif self._task is not None:
+            self._task.cancel()
+
+    def _leave(self) -> None:
+        if self._on_leave is not None:
+            self._on_leave()
 
     def _finish(self, status: int) -> None:
         self.status = status
@@ -107,6 +140,10 @@ class Shell:
             return await builtin(tuple(rest))
         except (ShellEnded, BrokenPipeError):
             raise
+        except asyncio.CancelledError:
+            if not self._was_interrupted:
+                raise
+            return EXIT_INTERRUPTED
         except LithoxError as error:
             show_error(error)
             return error.exit_status
@@ -132,40 +169,30 @@ class Shell:
     async def attend(self, job: Job) -> int:
         """Gives the terminal to `job` until it ends or Ctrl-Z sends it to the background.
 
-        Raises:
-            ShellEnded: a signal came and nobody is there to say what is next.
+        Returns:
+            its exit status; 130 when Ctrl-C ended it, 148 when it goes on behind.
         """
         assert job.follower is not None
         await job.take_terminal()
         leaving = asyncio.Event()
-        came: list[int] = []
         killers: set[asyncio.Task[None]] = set()
 
         def end_it() -> None:
-            came.append(signal.SIGINT)
             killers.add(asyncio.ensure_future(kill_quietly(self.node, job.pid)))
 
-        if self.is_interactive:
-            # However often Ctrl-C comes, it is for the job.
-            asking: Interrupts = Interrupts(
-                end_it, signals=(), also={signal.SIGINT: end_it, signal.SIGTSTP: leaving.set}
-            )
-        else:
-            asking = Interrupts(end_it)
+        self._on_interrupt, self._on_leave = end_it, leaving.set
         left = asyncio.ensure_future(leaving.wait())
         try:
-            with asking:
-                await asyncio.wait({job.follower, left}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({job.follower, left}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._on_interrupt = self._on_leave = None
             left.cancel()
         if job.status is None:
             job.leave_terminal()
             show_notice(escape_line(f"[{job.number}] {job.text} &"))
             return SIGNAL_STATUS + signal.SIGTSTP
         self.jobs.remove(job)
-        if came and not self.is_interactive:
-            raise ShellEnded(SIGNAL_STATUS + (asking.number or signal.SIGINT))
-        if came:
+        if self._was_interrupted:
             return EXIT_INTERRUPTED
         if job.end_line:
             show_notice(f"lithox: {job.end_line}")
@@ -182,25 +209,13 @@ class Shell:
                 show_notice(escape_line(f"[{job.number}] {job.state}  {job.text}{reason}"))
 
     async def wait_for(self, jobs: list[Job]) -> int:
-        """Waits for the ends of jobs; returns the status of the last.
-
-        Raises:
-            ShellEnded: interrupted where nobody types.
-        """
-        stopped = asyncio.Event()
-        stop = asyncio.ensure_future(stopped.wait())
+        """Waits for the ends of jobs; returns the status of the last, 130 when interrupted."""
         status = 0
-        interrupts = Interrupts(stopped.set)
-        try:
-            with interrupts:
-                for job in jobs:
-                    assert job.follower is not None
-                    await asyncio.wait({job.follower, stop}, return_when=asyncio.FIRST_COMPLETED)
-                    status = EXIT_INTERRUPTED if job.status is None else job.status
-        finally:
-            stop.cancel()
-        if interrupts.number is not None and not self.is_interactive:
-            raise ShellEnded(SIGNAL_STATUS + interrupts.number)
+        for job in jobs:
+            assert job.follower is not None
+            # What waits may be broken off, what follows the job may not.
+            await asyncio.wait({job.follower})
+            status = job.status or 0
         await self.tell_ends()
         return status
 
@@ -230,7 +245,7 @@ async def run_script(shell: Shell, lines: AsyncIterator[str]) -> int:
         async for line in lines:
             await shell.run_line(line)
         status = shell.status
-        await shell.wait_for(shell.jobs.running())
+        await shell.run_line("wait")
     except ShellEnded as ended:
         status = ended.status
     finally:

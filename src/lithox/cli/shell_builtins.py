@@ -166,7 +166,7 @@ class _Words:
         if running and self._shell.is_interactive and not self._shell.is_leaving:
             self._shell.is_leaving = True
             show_notice(f"{len(running)} jobs still run; exit once more ends them")
-            return 1
+            return self._shell.status
         raise ShellEnded(status)
 
 

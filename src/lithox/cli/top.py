@@ -11,7 +11,6 @@ import contextlib
 import os
 import sys
 import termios
-import tty
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 KEY_BYTES_MAX: Final = 64
 FRAME_LINES: Final = 4
 """Lines around the rows: two of the head, the titles, and the line of keys."""
+_LOCAL_FLAGS: Final = 3
+"""Place of the local flags in what termios gives."""
 _UP, _DOWN, _QUIT = "up", "down", "quit"
 _SPECIAL: Final = {
     b"\x1b[A": _UP,
@@ -143,7 +144,10 @@ class TopView:
         head = f"lithox {self._info.get('version', '')}  up {uptime}  "
         head += f"{len(self._rows)} processes  by {way}"
         table = make_cells(
-            self.window(lines), TOP_COLUMNS, is_chosen=lambda row: row["pid"] == self._chosen
+            self.window(lines),
+            TOP_COLUMNS,
+            shrinks="RUNS",
+            is_chosen=lambda row: row["pid"] == self._chosen,
         )
         return Group(
             Text(escape_line(head), style="bold", no_wrap=True),
@@ -185,7 +189,10 @@ def _single_keys(file: int) -> Generator[asyncio.Queue[str]]:
         for key in read_keys(data) if data else [_QUIT]:
             keys.put_nowait(key)
 
-    tty.setcbreak(file)
+    # Without signals from the keyboard: Ctrl-C is a key like `q`, also inside the shell.
+    mode = termios.tcgetattr(file)
+    mode[_LOCAL_FLAGS] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)
+    termios.tcsetattr(file, termios.TCSADRAIN, mode)
     loop.add_reader(file, on_key)
     try:
         yield keys
