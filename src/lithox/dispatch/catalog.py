@@ -94,6 +94,9 @@ class Catalog:
     open_snapshot: Callable[[], Snapshot]
     default_limits: Limits = HANDLER_DEFAULT_LIMITS
     _templates: list[TemplateRecord] = field(default_factory=list[TemplateRecord])
+    _builtins: list[TemplateRecord] = field(default_factory=list[TemplateRecord])
+    _sources: dict[str, Source] = field(default_factory=dict[str, Source])
+    """By digest: code of built-in templates, which is not in the store."""
     _resolutions: OrderedDict[str, Resolution] = field(default_factory=OrderedDict[str, Resolution])
     _plain: dict[str, Resolution] = field(default_factory=dict[str, "Resolution"])
     """By template: what an entity without overrides has; most entities share these parts."""
@@ -104,13 +107,21 @@ class Catalog:
         self._resolutions.clear()
         self._plain.clear()
 
+    def add_builtin(self, template: TemplateRecord, source: Source) -> None:
+        """Adds a template of the package's own; it goes before every deployed one."""
+        self._builtins.append(template)
+        self._sources[source.digest] = source
+
     @property
     def templates(self) -> list[TemplateRecord]:
-        """All templates, the most literal first."""
+        """All deployed templates, the most literal first."""
         return list(self._templates)
 
     def find_template(self, entity: str) -> TemplateRecord | None:
-        """Returns the most literal template that matches, or None."""
+        """Returns the built-in or else the most literal template that matches, or None."""
+        for template in self._builtins:
+            if is_match(template.match, entity):
+                return template
         for template in self._templates:
             if is_match(template.match, entity):
                 return template
@@ -225,6 +236,9 @@ class Catalog:
 
     def read_source(self, digest: str) -> Source:
         """Returns the published module; raises NotFound when no such module is kept."""
+        builtin = self._sources.get(digest)
+        if builtin is not None:
+            return builtin
         snapshot = self.open_snapshot()
         try:
             item = snapshot.find(MODULES_ENTITY, digest)

@@ -27,6 +27,9 @@ from lithox.modules.fields import (
 )
 
 RESTARTS: Final = ("always", "on-failure", "never")
+READY: Final = ("started", "notify")
+QUOTA_BYTES_MIN: Final = 4096
+QUOTA_BYTES_MAX: Final = 256 << 20
 MODES: Final = ("preemptive", "cooperative")
 DEPENDENCIES_MAX: Final = 64
 CONTEXTS_MAX: Final = 128
@@ -67,6 +70,9 @@ class ServiceSpec:
         limits: of its process, as far as said.
         stop_deadline_ms: how long it may take to stop before it is killed.
         mode: "preemptive" or "cooperative"; None: the node's.
+        ready: it counts as running once it is "started", or when it says so ("notify").
+        autostart: whether it starts when it is defined and when the node does.
+        quota_bytes: what it may keep in its storage; None: the storage service's default.
     """
 
     name: str
@@ -86,6 +92,9 @@ class ServiceSpec:
     priority: int = PRIORITY_DEFAULT
     stop_deadline_ms: int = 5_000
     mode: str | None = None
+    ready: str = "started"
+    autostart: bool = True
+    quota_bytes: int | None = None
     log: LogSpec = field(default_factory=LogSpec)
 
     def to_plain(self) -> dict[str, Any]:
@@ -110,7 +119,11 @@ class ServiceSpec:
             "priority": self.priority,
             "stop_deadline_ms": self.stop_deadline_ms,
             "log": {"bytes_max": self.log.bytes_max, "files": self.log.files},
+            "ready": self.ready,
+            "autostart": self.autostart,
         }
+        if self.quota_bytes is not None:
+            said["quota"] = self.quota_bytes
         if self.runtime is not None:
             said["runtime"] = self.runtime
         if self.mode is not None:
@@ -123,6 +136,7 @@ _KNOWN: Final = frozenset(
     {
         *("name", "program", "runtime", "args", "restart", "burst", "requires", "after"),
         *("contexts", "storage", "limits", "priority", "mode", "log"),
+        *("ready", "autostart", "quota"),
         *_DURATIONS,
     }
 )
@@ -153,6 +167,9 @@ def parse_service(data: Any, where: str) -> ServiceSpec:
         limits=parse_limits(table.get("limits", {}), f"{where}.limits"),
         priority=parse_priority(table.get("priority", PRIORITY_DEFAULT), where),
         mode=_read_choice(table, "mode", MODES, where),
+        ready=_read_choice(table, "ready", READY, where) or "started",
+        autostart=read_flag(table, "autostart", where) if "autostart" in table else True,
+        quota_bytes=_read_quota(table["quota"], where) if "quota" in table else None,
         log=_read_log(table.get("log", {}), f"{where}.log"),
         **durations,
     )
@@ -269,6 +286,15 @@ def _read_contexts(value: Any, where: str) -> tuple[str, ...]:
                 key="contexts",
             )
     return patterns
+
+
+def _read_quota(value: Any, where: str) -> int:
+    """Returns bytes of a number or of a text such as "64MiB"."""
+    try:
+        size = parse_size_bytes(value) if isinstance(value, str) else value
+    except BadArguments as error:
+        raise ConfigError(f"{where}: quota: {error.message}", key="quota") from None
+    return _read_number(size, "quota", (QUOTA_BYTES_MIN, QUOTA_BYTES_MAX), where)
 
 
 def _read_log(data: Any, where: str) -> LogSpec:

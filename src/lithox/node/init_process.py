@@ -62,6 +62,11 @@ class InitProcess:
         """Its process, or None while there is none."""
         return None if self._frame is None else self._frame.pid
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes the node's calls now."""
+        return self._ready.is_set()
+
     def start(self) -> None:
         """Starts init unless it runs. Blocks while it is compiled."""
         if self._frame is not None or self.is_closing:

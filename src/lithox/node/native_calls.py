@@ -25,7 +25,7 @@ from lithox.dispatch.programs.natives import (
 )
 from lithox.dispatch.programs.process import Terminal
 from lithox.dispatch.programs.programs import Programs
-from lithox.errors import BadArguments, NotFound
+from lithox.errors import BadArguments, NotFound, NotOwner
 from lithox.model.ids import check_entity_path, check_handler_name, check_request_id
 from lithox.model.request import Answer, Request
 from lithox.node.code_stores import CodeStores
@@ -148,6 +148,15 @@ class NodeCalls:
                 False,
                 self._serve,
                 "Says that the node's own calls go to this context of the calling process.",
+            ),
+            (
+                "context.take",
+                "pid, ctx",
+                "context",
+                False,
+                self._take,
+                "Takes a share of a context that a descendant of the calling process owns, by its "
+                "number there: how a service's context reaches who has started it.",
             ),
         ]
         for kind in KINDS:
@@ -352,6 +361,15 @@ class NodeCalls:
     def _serve(self, call: NativeCall) -> Values:
         self.serve(call.frame.pid, call.number(0, "ctx"))
         return []
+
+
+    def _take(self, call: NativeCall) -> Values:
+        pid, number = call.number(0, "pid"), call.number(1, "ctx")
+        found = self.programs.get_descendant(call.frame, pid)
+        interactions = self.programs.kernel.interactions
+        if not interactions.owns(found.pid, number):
+            raise NotOwner(f"context.take: process {pid} owns no context {number}")
+        return [interactions.grant(found.pid, number, call.frame.pid)]
 
 
 def _durable(start: Callable[[OnDone], Any]) -> Future[Values]:

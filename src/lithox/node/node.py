@@ -33,6 +33,7 @@ from lithox.model.limits import Limits
 from lithox.model.request import Answer, Caller, Request
 from lithox.modules.bundle import Bundle, read_bundle
 from lithox.node.admin import Admin
+from lithox.node.builtin import add_builtins
 from lithox.node.clock import RealClock
 from lithox.node.closing import answer_rest, drain, free_guests
 from lithox.node.commits import submit_durably
@@ -44,6 +45,7 @@ from lithox.node.natives import read_pid
 from lithox.node.program_methods import ProgramMethods
 from lithox.node.program_side import ProgramSide
 from lithox.node.seeds import SeedSource
+from lithox.node.service_methods import ServiceMethods
 from lithox.node.store_admin import StoreAdmin
 from lithox.node.store_methods import StoreMethods
 from lithox.node.strangers import Strangers
@@ -71,7 +73,7 @@ DEPLOY_ATTEMPTS_MAX: Final = 5
 _log: Final = logging.getLogger("lithox.node")
 
 
-class Node(ProgramMethods, StoreMethods):
+class Node(ProgramMethods, ServiceMethods, StoreMethods):
     """One lithox node, embedded in this process.
 
     Use it as an async context manager:
@@ -161,6 +163,7 @@ class Node(ProgramMethods, StoreMethods):
         self._opened_ns = self._clock.monotonic_ns()
         self._closing = None
         self._is_open = True
+        self.program_side.start()
 
     def _wire(self, loop: asyncio.AbstractEventLoop) -> None:
         """Puts the rooms together over an open store and its engines."""
@@ -171,6 +174,7 @@ class Node(ProgramMethods, StoreMethods):
             default_limits=self.config.handler_limits,
             open_snapshot=self._store.open_snapshot,
         )
+        add_builtins(catalog)
         self.dispatcher = Dispatcher(
             store=self._store,
             kernel=self._kernel,
@@ -190,6 +194,7 @@ class Node(ProgramMethods, StoreMethods):
             wall_ms=lambda: self._clock.wall_ns() // 1_000_000,
         )
         self.program_side = ProgramSide(
+            data=self.data,
             store=self._store,
             kernel=self._kernel,
             dispatcher=self.dispatcher,
@@ -202,6 +207,7 @@ class Node(ProgramMethods, StoreMethods):
         )
         self.code = self.program_side.code
         self.registry = self.program_side.registry
+        self._services = self.program_side.services
         self._stores = StoreAdmin(self.code, self._engines, self.dispatcher.record_act)
         self._timer = DeadlineTimer(loop, self._clock, self.dispatcher.notify_time)
         self.dispatcher.lanes.on_deadline = self._timer.arm
@@ -227,8 +233,10 @@ class Node(ProgramMethods, StoreMethods):
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        self.dispatcher.is_closing = True
         try:
+            # While requests are still taken: a service that ends well may have something to store.
+            await self.program_side.stop_services(int(CLOSE_GRACE_S * 1000))
+            self.dispatcher.is_closing = True
             await drain(self.dispatcher, CLOSE_GRACE_S)
         finally:
             # Also when the loop itself is being ended and no grace is left.

@@ -5,27 +5,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.job import Clock
 from lithox.dispatch.programs.process import Terminal
 from lithox.dispatch.programs.programs import Programs
-from lithox.errors import BadArguments
+from lithox.errors import BadArguments, LithoxError
 from lithox.kernel.kernel import Kernel
 from lithox.model.ids import Pid
 from lithox.node.code_stores import CodeStores
 from lithox.node.device import Device
 from lithox.node.init_process import InitProcess
 from lithox.node.native_calls import NodeCalls
-from lithox.node.registry import Registry
+from lithox.node.registry import SERVICE_PREFIX, Registry
 from lithox.node.runs_from_outside import RunsFromOutside
+from lithox.node.service_logs import ServiceLogs
+from lithox.node.services import Services
 from lithox.sandbox.contract import Engine
 from lithox.store.contract import Store
 
 OpenTerminal = Callable[[str], Terminal]
+_log: Final = logging.getLogger("lithox.node")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,9 +38,11 @@ class ProgramSide:
     """Programs of one node.
 
     Attributes:
+        data: the node's data directory, for the logs of services.
         terminals: kind -> how `output.open` gets a terminal of that kind by name.
     """
 
+    data: Path
     store: Store
     kernel: Kernel
     dispatcher: Dispatcher
@@ -51,6 +58,8 @@ class ProgramSide:
     device: Device = field(init=False)
     init: InitProcess = field(init=False)
     runs: RunsFromOutside = field(init=False)
+    logs: ServiceLogs = field(init=False)
+    services: Services = field(init=False)
     terminals: dict[str, OpenTerminal] = field(default_factory=dict[str, OpenTerminal])
 
     def __post_init__(self) -> None:
@@ -72,7 +81,17 @@ class ProgramSide:
         self.device = Device(self.store)
         self.init = InitProcess(programs=self.programs, code=self.code, clock=self.clock)
         self.runs = RunsFromOutside(init=self.init, clock=self.clock)
+        self.logs = ServiceLogs(
+            self.data, self.clock, lambda name: self.registry.find(SERVICE_PREFIX + name)
+        )
+        self.services = Services(
+            init=self.init,
+            registry=self.registry,
+            logs=self.logs,
+            record_act=dispatcher.record_act,
+        )
         self.terminals["session"] = self.runs.open_session
+        self.terminals["log"] = self.logs.open
         NodeCalls(
             programs=self.programs,
             dispatcher=dispatcher,
@@ -103,7 +122,20 @@ class ProgramSide:
             return False
         return self.programs.kill(Pid(pid), "request.cancelled")
 
+    def start(self) -> None:
+        """Starts init if services are defined; without any it starts at the first need."""
+        if self.services.has_any():
+            self.init.start()
+
+    async def stop_services(self, deadline_ms: int) -> None:
+        """Ends all services in order; never raises, since the node closes in any case."""
+        try:
+            await self.services.shutdown(deadline_ms)
+        except LithoxError as error:
+            _log.warning("services were not ended in order: %s", error.message)
+
     def close(self) -> None:
         """Starts nothing more; who waits for output is let go."""
         self.init.close()
         self.runs.finish_all()
+        self.logs.close()

@@ -45,7 +45,7 @@ def test_one_that_never_says_so_is_ended(world: Supervised) -> None:
     world.end("web", 20)
     answer = world.answer(key)
     assert answer is not None
-    assert answer[1] == "service.not_ready"
+    assert answer[1] == "request.deadline_passed"
     assert world.state("web") == "backoff"
 
 

@@ -334,6 +334,11 @@ class Programs:
         message = SUMMARIES.get(code, code)
         self._release(frame, Exit(status=meaning_of(code).guest_status, code=code, message=message))
 
+    @property
+    def stays_fast(self) -> bool:
+        """A program runs on and on: what counts is how much it burns between its calls."""
+        return True
+
     def charge_cpu(self, frame: ProgramProcess, cpu_ns: int) -> None:
         """Notes the processor time of a slice."""
         frame.cpu_ns += cpu_ns
@@ -377,7 +382,7 @@ class Programs:
         frame = self.by_pid.get(Pid(pid))
         return frame if isinstance(frame, ProgramProcess) else None
 
-    def _descendant(self, frame: ProgramProcess, pid: int) -> ProgramProcess:
+    def get_descendant(self, frame: ProgramProcess, pid: int) -> ProgramProcess:
         """Returns process `pid` if `frame` has begun it, itself or through others."""
         found = self.find(pid)
         ancestor = found
@@ -390,7 +395,7 @@ class Programs:
     def kill_child(self, frame: ProgramProcess, pid: int, reason: str | None) -> None:
         """Ends a descendant of `frame`; raises NotFound when it is none."""
         del reason
-        found = self._descendant(frame, pid)
+        found = self.get_descendant(frame, pid)
         if found is frame:
             raise NotFound("a process ends itself with os.exit")
         self.kill(found.pid, "request.cancelled")
@@ -414,7 +419,7 @@ class Programs:
 
     def info_of(self, frame: ProgramProcess, pid: int) -> dict[str, Any]:
         """Returns what `frame` may know of itself or of a descendant."""
-        return self.describe(self._descendant(frame, pid))
+        return self.describe(self.get_descendant(frame, pid))
 
     def describe_all(self) -> list[dict[str, Any]]:
         """Returns one row a program, by PID."""

@@ -11,6 +11,7 @@ definitions.services_max = 300
 local dependencies_max = 64
 local patterns_max = 128
 local duration_max_ms = 24 * 3600 * 1000
+local quota_min, quota_max = 4096, 256 * 1024 * 1024
 
 local DEFAULTS = {
   restart = "on-failure", backoff_min_ms = 100, backoff_max_ms = 30000, burst = 5,
@@ -29,7 +30,7 @@ local KNOWN = {
   backoff_min_ms = "number", backoff_max_ms = "number", burst = "number",
   burst_window_ms = "number", requires = "table", after = "table", contexts = "table",
   storage = "boolean", limits = "table", priority = "number", stop_deadline_ms = "number",
-  mode = "string", log = "table", ready = "string", autostart = "boolean",
+  mode = "string", log = "table", ready = "string", autostart = "boolean", quota = "number",
 }
 
 --- Says whether `name` may be a service's or a program's: 1-128 of [A-Za-z0-9._-], no dot first.
@@ -73,6 +74,9 @@ local function check_numbers(found)
   if not is_whole(found.burst, 0, 1000) then return "burst is 0 to 1000" end
   if found.backoff_min_ms > found.backoff_max_ms then
     return "backoff_min_ms is more than backoff_max_ms"
+  end
+  if found.quota ~= nil and not is_whole(found.quota, quota_min, quota_max) then
+    return "quota is " .. quota_min .. " to " .. quota_max .. " bytes"
   end
   if found.priority ~= nil and not is_whole(found.priority, 0, 9) then return "priority is 0 to 9" end
 end

@@ -170,7 +170,7 @@ local function ended(self, service, status, code, message)
   self.ports.release(service)
   if service.is_late then
     service.is_late = false
-    status, code, message = status ~= 0 and status or 1, "service.not_ready",
+    status, code, message = 18, "request.deadline_passed",
       "it did not say that it is ready within " .. ready_timeout_ms .. " ms"
   end
   service.last_exit = { status = status, code = code, message = message,
@@ -209,7 +209,7 @@ local function launch(self, service)
   if service.definition.ready == "notify" then service.due_ms = service.launched_ms + ready_timeout_ms end
   local attempt = service.attempt + 1
   service.attempt = attempt
-  self.ports.launch(service, function(pid, status, message)
+  local function done(pid, status, message)
     if service.attempt ~= attempt or not service.is_launching then return end
     service.is_launching = false
     if pid == nil then
@@ -225,7 +225,10 @@ local function launch(self, service)
     end
     service.is_ready_early = false
     self:settle()
-  end)
+  end
+  -- A definition that cannot even be tried is a failure to start, not an end of supervision.
+  local ok, problem = pcall(self.ports.launch, service, done)
+  if not ok then done(nil, 90, tostring(problem)) end
 end
 
 -- ---- stopping ----

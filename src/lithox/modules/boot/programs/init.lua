@@ -77,7 +77,7 @@ end
 -- ---- storage ----
 
 --- Gives `take` a context of the storage service for a name, or nil, status, message.
-local function open_storage(name, take)
+local function open_storage(name, quota, take)
   local storage = manager.services.storage
   manager:start("storage", function(status, code, message)
     if status ~= 0 then return take(nil, status, message) end
@@ -87,7 +87,7 @@ local function open_storage(name, take)
     call_within(open_timeout_ms, function(answered, ctx, text)
       if answered ~= 0 then return take(nil, answered, text) end
       take(ctx)
-    end, storage.served, "open", name)
+    end, storage.served, "open", name, quota)
   end)
 end
 
@@ -99,7 +99,9 @@ local function get_program(name, runtime)
   if asked then runtime, name = asked, plain end
   local text, info, message = os.get_program(name)
   if text == nil then return nil, info, message end
-  if runtime == nil and info.runtime ~= "" then runtime = info.runtime end
+  if runtime == nil and type(info.runtime) == "string" and info.runtime ~= "" then
+    runtime = info.runtime
+  end
   return text, runtime or "native", name
 end
 
@@ -150,7 +152,7 @@ local function run(reply, order)
   end
   -- Code without a name has no space of its own; one whose space cannot be had runs without.
   if not definitions.is_name(name) then return start(nil) end
-  open_storage(name, function(ctx, _, message)
+  open_storage(name, nil, function(ctx, _, message)
     if ctx == nil then log("warning", "no storage for " .. name .. ": " .. tostring(message)) end
     start(ctx)
   end)
@@ -215,7 +217,7 @@ function ports.launch(service, done)
     done(pid, status, message)
   end
   if not service.definition.storage or service.name == "storage" then return go(nil) end
-  open_storage(service.name, function(ctx, status, message)
+  open_storage(service.name, service.definition.quota, function(ctx, status, message)
     if ctx == nil then return done(nil, status, message) end
     go(ctx)
   end)

@@ -196,7 +196,7 @@ end
 local function send(holder, items, tries)
   local ops = encode(holder, items)
   local cid, status, message = os.call(0, "entity.request", holder.space.entity, "operate",
-    lithox.list({ ops }))
+    lithox.list({ ops, holder.space.named.quota }))
   if cid == nil then return refuse_all(items, status, os.status_name(status), message) end
   in_flight[cid] = { holder = holder, items = items, tries = tries }
   in_flight_count = in_flight_count + 1
@@ -410,7 +410,7 @@ local function close(space)
 end
 
 local function on_open(event)
-  local name = event.args[1]
+  local name, quota = event.args[1], event.args[2]
   if type(name) ~= "string" or #name > 128 or not name:find("^[%w_-][%w._-]*$") then
     return refuse(event.cid, "request.bad_arguments", "a space has the name of a program")
   end
@@ -426,6 +426,7 @@ local function on_open(event)
     names[name] = named
   end
   named.contexts = named.contexts + 1
+  if quota ~= nil then named.quota = quota end
   local space = { ctx = ctx, name = name, named = named, entity = entity_of(name), holders = {},
     references = 1 }
   contexts[ctx], context_count = space, context_count + 1
