@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lithox.kernel import Kernel, Lane
+from lithox.kernel import Kernel
 from lithox.kernel.process import Process
 from lithox.kernel.scheduler import LaneQueue
 from lithox.testing import SimulationFailed, Simulator
@@ -66,9 +66,9 @@ def forget_charges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks fair share: a slice costs its account nothing."""
     settle = LaneQueue.settle
 
-    def free(self: LaneQueue, process: Process, charged_fuel: int, *, is_leaving: bool) -> None:
+    def free(self: LaneQueue, process: Process, charged_fuel: int, **how: bool) -> None:
         del charged_fuel
-        settle(self, process, 0, is_leaving=is_leaving)
+        settle(self, process, 0, **how)
 
     monkeypatch.setattr(LaneQueue, "settle", free)
 
@@ -90,15 +90,6 @@ def forget_kills(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Kernel, "_kill", deaf)
 
 
-def forget_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks the LONG lane's floor: FAST always goes first."""
-
-    def greedy(self: Kernel) -> Lane | None:
-        return next((lane for lane in Lane if self.has_ready(lane)), None)
-
-    monkeypatch.setattr(Kernel, "next_lane", greedy)
-
-
 def forget_to_remove(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks conservation: a killed process stays in its queue."""
     monkeypatch.setattr(Kernel, "_unqueue", lambda self, process: None)
@@ -115,7 +106,6 @@ def run_all(seeds: range) -> None:
         (forget_charges, "drifted"),
         (forget_starvation, "has waited"),
         (forget_kills, "kill was noted|end by time"),
-        (forget_the_floor, "behind its floor"),
         (forget_to_remove, "IndexError|InternalError|InvariantBroken"),
     ],
 )

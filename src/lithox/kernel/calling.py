@@ -33,6 +33,7 @@ from lithox.kernel.events import (
     Answered,
     AnswerEvent,
     Refusal,
+    count_answer,
 )
 from lithox.kernel.listening import Listening
 from lithox.kernel.parties import Party, WaitKind
@@ -198,24 +199,23 @@ class Calling(Listening):
                 "late, or is another's"
             )
         self._check_size(args)
-        if not shared:
-            del party.calls_in[cid]
-            call.phase = after
-            self._finish(call, status, args, [])
-            return
-        check_context_count(len(shared), self._policy.contexts_max)
-        contexts = [self._use(party, number).context for number in shared]
-        self._check_owners(party, contexts, call.caller_pid)
+        contexts: list[Context] = []
+        if shared:
+            check_context_count(len(shared), self._policy.contexts_max)
+            contexts = [self._use(party, number).context for number in shared]
+            self._check_owners(party, contexts, call.caller_pid)
         del party.calls_in[cid]
         call.phase = after
         caller = call.caller
+        numbers: list[int] = []
         refusal = None if caller is None else self._refusal(caller, args, len(contexts))
         if caller is None or refusal is not None:
             self._waste(party, contexts, call.caller_pid)
-            numbers: list[int] = []
         else:
             numbers = [self._hand_on(party, context, caller) for context in contexts]
-        self._finish(call, status, args, numbers, refusal)
+        if refusal is not None:
+            status, args = refusal
+        self._finish(call, status, args, numbers)
 
     def answer_native(
         self, cid: int, status: int, args: bytes, grants: list[Any], now_ns: int
@@ -241,12 +241,18 @@ class Calling(Listening):
         numbers: list[int] = []
         if refusal is None:
             numbers = [self._give_native(caller, grant) for grant in grants]
-        self._finish(call, status, args, numbers, refusal)
+        else:
+            status, args = refusal
+        self._finish(call, status, args, numbers)
         return True
 
     def is_open(self, cid: int) -> bool:
         """Says whether a native call still waits for the node's answer."""
         return cid in self._native_calls
+
+    def statistics(self) -> dict[str, int]:
+        """Returns counts of the whole node, for the metrics page."""
+        return {**super().statistics(), "native_calls": len(self._native_calls)}
 
     # Below: how.
 
@@ -319,14 +325,7 @@ class Calling(Listening):
             return NO_ROOM_FOR_ANSWER
         return None
 
-    def _finish(
-        self,
-        call: Call,
-        status: int,
-        args: bytes,
-        numbers: list[int],
-        refusal: Refusal | None = None,
-    ) -> None:
+    def _finish(self, call: Call, status: int, args: bytes, numbers: list[int]) -> None:
         """Gives the one answer of a call, which is OVER and in no table of its owner any more."""
         if call.timer:
             self._timers.cancel(call)
@@ -336,11 +335,7 @@ class Calling(Listening):
             if call.is_from_node:
                 self._kernel._effects.append(NodeAnswered(call.cid, status, args))
             return
-        if refusal is None:
-            refusal = self._refusal(caller, args, 0)
-        if refusal is not None:
-            status, args = refusal
-        self._charge_answer(caller, len(args))
+        self._charge_answer(caller, count_answer(args))
         if not call.is_blocking:
             self._post(caller, AnswerEvent(call.cid, status, args, numbers))
             return

@@ -19,7 +19,7 @@ from __future__ import annotations
 from lithox.kernel.calling import Calling
 from lithox.kernel.contexts import REVOKED, Context, NativeContext
 from lithox.kernel.events import EVENT_BYTES
-from lithox.kernel.parties import Counts, Party, WaitKind
+from lithox.kernel.parties import AccountUse, Counts, Party, WaitKind
 
 __all__ = ["Counts", "Interactions", "NativeContext", "WaitKind"]
 
@@ -105,6 +105,7 @@ class Interactions(Calling):
         party.wait = WaitKind.NONE
         if party.timer:
             self._timers.cancel(party)
+        self._leave_account(party)
         self._orphan_calls(party)
         for holding in tuple(party.holdings.values()):
             self._end_listeners_of(holding, drops=False)
@@ -112,7 +113,6 @@ class Interactions(Calling):
             if context.owner is party and context.number == holding.number:
                 self._end_context(party, context)
             self._give_up(party, holding)
-        self._forget(party)
 
     # Below: how.
 
@@ -145,10 +145,12 @@ class Interactions(Calling):
         context.foreign_count -= count
         self._charge(owner, -count * EVENT_BYTES)
 
-    def _forget(self, party: Party) -> None:
-        """Drops what is left of a party that holds no number any more."""
-        account = party.account
-        account.mailbox_bytes -= party.mailbox_bytes + party.answer_bytes
-        account.parties -= 1
-        if not account.parties:
-            del self._accounts[account.name]
+    def _leave_account(self, party: Party) -> None:
+        """Takes all a party counts off its account; what follows is counted for nobody."""
+        use = party.account
+        use.mailbox_bytes -= party.mailbox_bytes + party.answer_bytes
+        use.contexts -= len(party.holdings)
+        use.parties -= 1
+        if not use.parties:
+            del self._accounts[use.name]
+        party.account = AccountUse(use.name)

@@ -36,6 +36,7 @@ from lithox.kernel.events import (
     MessageEvent,
     OpenEvent,
     Outcome,
+    count_answer,
 )
 from lithox.kernel.queues import Message
 from lithox.kernel.states import Phase
@@ -300,7 +301,7 @@ class Parties:
         outcome = party.outcome
         party.outcome = None
         if type(outcome) is Answered:
-            self._charge_answer(party, -EVENT_BYTES - len(outcome.args))
+            self._charge_answer(party, -EVENT_BYTES - count_answer(outcome.args))
         return outcome
 
     def _expire_wait(self, party: Party) -> None:
@@ -353,7 +354,7 @@ class Parties:
             if kind is AnswerEvent:
                 answer: AnswerEvent = entry  # pyright: ignore[reportAssignmentType]
                 del party.calls_out[answer.cid]
-                self._charge_answer(party, -EVENT_BYTES - len(answer.args))
+                self._charge_answer(party, -EVENT_BYTES - count_answer(answer.args))
                 return answer
             if kind is Message:
                 message: Message = entry  # pyright: ignore[reportAssignmentType]

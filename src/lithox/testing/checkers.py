@@ -9,9 +9,9 @@ seen); what other processors work on is not charged yet. With several processors
 a ready process, since an account cannot be given more than it has.
 
 Starvation, as checked: once a process has waited `starvation_ns`, its account picks only processes
-that have been ready at least as long; and no process waits longer than `starvation_ns` plus the
-time in which every account may be charged for as many of the longest slices as its account has
-processes, plus two.
+that have been ready at least as long, but for one of higher priority between two such picks; and
+no process waits longer than `starvation_ns` plus the time in which every account may be charged
+for twice as many of the longest slices as its account has processes, plus two.
 """
 
 from __future__ import annotations
@@ -123,10 +123,11 @@ class StarvationChecker(Observer):
         self._node = node
         self._now_ns = now_ns
         self._ready_ns: dict[Pid, int] = {}
+        self._has_overtaken: set[tuple[Lane, AccountName]] = set()
         self.longest_ns = {Lane.FAST: 0, Lane.LONG: 0}
         policy = node.policy
         longest = max(slice_fuel_max(policy, lane) for lane in Lane)
-        turns = accounts * (policy.processes_per_account_max + policy.children_reserve + 2)
+        turns = 2 * accounts * (policy.processes_per_account_max + policy.children_reserve + 2)
         self._bound_ns = policy.starvation_ns + turns * longest * 1000 // policy.fuel_per_us
         node.observers.append(self)
 
@@ -135,19 +136,36 @@ class StarvationChecker(Observer):
         now_ns = self._now_ns()
         own_ns = self._ready_ns.pop(run.pid, now_ns)
         self.longest_ns[lane] = max(self.longest_ns[lane], now_ns - own_ns)
-        for pid, ready_ns in self._ready_ns.items():
-            other = self._node.runs.get(pid)
+        turn = (lane, run.order.account)
+        overtaken = self._find_overtaken(run, lane, own_ns, now_ns)
+        if overtaken is None:
+            self._has_overtaken.discard(turn)
+            return
+        is_urgent = run.order.priority > overtaken.order.priority
+        if not is_urgent or turn in self._has_overtaken:
+            raise InvariantBroken(
+                f"process {run.pid} was picked, but {overtaken.pid} has waited "
+                f"{now_ns - self._ready_ns[overtaken.pid]} ns"
+            )
+        self._has_overtaken.add(turn)
+
+    def _find_overtaken(self, run: Run, lane: Lane, own_ns: int, now_ns: int) -> Run | None:
+        """Returns who has waited longest of those that starve and were ready before `run`."""
+        starving = [
+            (ready_ns, pid)
+            for pid, ready_ns in self._ready_ns.items()
+            if now_ns - ready_ns >= self._node.policy.starvation_ns and ready_ns < own_ns
+        ]
+        for _, pid in sorted(starving):
+            other, view = self._node.runs.get(pid), self._node.kernel.find(pid)
             if (
                 other is not None
                 and other.order.account == run.order.account
-                and now_ns - ready_ns >= self._node.policy.starvation_ns
-                and ready_ns < own_ns
+                and view is not None
+                and view.lane is lane
             ):
-                view = self._node.kernel.find(pid)
-                if view is not None and view.lane is lane:
-                    raise InvariantBroken(
-                        f"process {run.pid} was picked, but {pid} has waited {now_ns - ready_ns} ns"
-                    )
+                return other
+        return None
 
     def check(self) -> None:
         """Notes since when each process is ready, and checks how long the longest has waited."""
