@@ -49,6 +49,7 @@ end
 """
 PUSHER: Final = """
 local ctx = os.context()
+os.bind(ctx, "ready")
 local n = ...
 local child = assert(os.run_code([[
   os.listen(0, "q", { limit = 1024 })
@@ -59,7 +60,6 @@ local child = assert(os.run_code([[
     got = got + 1 + event.missed
   end
 ]], { context = ctx, args = { n } }))
-os.bind(ctx, "ready")
 local ready = os.pull()
 os.answer(ready.cid, 0)
 for i = 1, n do os.push(ctx, "q", i) end
@@ -196,9 +196,9 @@ async def measure_deadlines(rounds: int) -> None:
     """Prints row 14: processor time of 10,000 processes that wake once a second each."""
     share = Series(name="of one core", unit="")
     with data_directory() as data:
-        policy = lithox.NodeConfig(
-            policy=lithox.Policy(processes_per_account_max=DEADLINES + 1_000)
-        )
+        from lithox.kernel.policy import Policy
+
+        policy = lithox.NodeConfig(policy=Policy(processes_per_account_max=DEADLINES + 1_000))
         async with lithox.Node(data, config=policy) as node:
             say(f"starting {DEADLINES} processes")
             await _until_started(node, SLEEPERS, DEADLINES)

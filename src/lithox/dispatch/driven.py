@@ -31,7 +31,14 @@ class Driven(Protocol):
 
 
 class Driver(Protocol):
-    """Follows the processes of one kind. All methods are called on the node's thread."""
+    """Follows the processes of one kind. All methods are called on the node's thread.
+
+    Attributes:
+        stays_fast: a process that burns little between system calls stays in the FAST lane.
+    """
+
+    @property
+    def stays_fast(self) -> bool: ...
 
     def begin(self, frame: Any) -> SliceEnd | None:
         """Makes the guest ready to step.

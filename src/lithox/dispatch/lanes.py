@@ -19,7 +19,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final, Protocol
 
-from lithox.dispatch.driven import Driven
+from lithox.dispatch.driven import Driven, Driver
 from lithox.dispatch.job import Clock
 from lithox.kernel.effects import NodeAnswered
 from lithox.kernel.kernel import Kernel
@@ -39,6 +39,10 @@ LONG_NICENESS: Final = 10
 processors, when all else is busy. Source: kernel/sched/core.c, sched_prio_to_weight."""
 SLICE_NS_MAX: Final = 2_000_000
 """How long one slice on the node's thread may take with all the node does for it in between."""
+BURST_FUEL_MAX: Final = 400_000
+"""A program that burns less between two system calls (100 us) costs the node's thread more by its
+calls than by its own work; handing it to the second thread would cost twice that at each call.
+Source: docs/decisions/0010-programs.md."""
 SLICE_FUEL_LEFT_MIN: Final = 20_000
 """With less of its quantum left than this, a guest that asked counts as having yielded."""
 
@@ -197,6 +201,7 @@ class Lanes:
             if guest is not None:
                 fuel_before = guest.fuel_used
                 while end is None:
+                    burst_start = guest.fuel_used
                     step = guest.step(quantum_fuel - fuel, frees_lock=False)
                     # Read before the step is followed: that may close or restart the guest.
                     fuel = guest.fuel_used - fuel_before
@@ -205,7 +210,8 @@ class Lanes:
                         quantum_fuel - fuel < SLICE_FUEL_LEFT_MIN
                         or self._clock.monotonic_ns() >= end_ns
                     ):
-                        end = SliceEnd.YIELDED
+                        burst = guest.fuel_used - burst_start
+                        end = _pause(driver, burst)
         except Exception as bug:  # noqa: BLE001 - our bug ends its run, not the node
             end = driver.break_off(frame, bug)
         assert end is not None
@@ -256,7 +262,9 @@ class Lanes:
             host_ns = self._clock.thread_cpu_ns() - cpu_before
             cpu_ns += host_ns
             driver.charge_cpu(frame, host_ns)
-            if end is None:
+            if end is None and _pause(driver, fuel) is SliceEnd.SWITCHED:
+                kernel.notify_sliced(pid, SliceEnd.SWITCHED, fuel, cpu_ns, now_ns)
+            elif end is None:
                 kernel.notify_sliced(pid, SliceEnd.ASKED, fuel, cpu_ns, now_ns)
                 kernel.notify_woken(pid, now_ns)
             else:
@@ -284,3 +292,10 @@ class Lanes:
         """Steps nothing more; blocks until the slice that is out has come back."""
         self.is_stopped = True
         self._long.stop()
+
+
+def _pause(driver: Driver, burst_fuel: int) -> SliceEnd:
+    """Says how a slice ends whose last system call was answered, by what it burned before that."""
+    if driver.stays_fast and burst_fuel < BURST_FUEL_MAX:
+        return SliceEnd.SWITCHED
+    return SliceEnd.YIELDED

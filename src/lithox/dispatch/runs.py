@@ -373,6 +373,11 @@ class Runs:
         self.settle(job, None, bug)
         return SliceEnd.ENDED
 
+    @property
+    def stays_fast(self) -> bool:
+        """A run is counted whole: one that makes many calls is a long one."""
+        return False
+
     # -- what lanes ask besides -------------------------------------------------------------
 
     def charge_cpu(self, frame: Frame, cpu_ns: int) -> None:

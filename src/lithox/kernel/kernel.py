@@ -163,7 +163,11 @@ class Kernel:
             return self._finish_slice(process, end)
         process.level_fuel += charged_fuel
         is_yielding = end is SliceEnd.YIELDED
-        if is_yielding or process.level_fuel >= self._quanta_fuel[level]:
+        if end is SliceEnd.SWITCHED and not process.is_cooperative:
+            # It lives in its system calls: most of its cost is the node's own work for it, which
+            # is done on the main thread wherever the guest itself is stepped.
+            process.level = level = process.level_fuel = 0
+        elif is_yielding or process.level_fuel >= self._quanta_fuel[level]:
             process.level_fuel = 0
             if not process.is_cooperative:
                 process.level = level = min(level + 1, self._level_last)

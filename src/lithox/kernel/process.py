@@ -59,7 +59,8 @@ class SliceEnd(IntEnum):
     RERUN = 4
     """The run must begin again (a conflict): ready, on its level as long as that lasts."""
     SWITCHED = 5
-    """A system call was answered at once, but others go first: to the back of its queue."""
+    """A system call was answered at once, but others go first: to the back of its queue; of a
+    pre-emptive program that burns little between its calls, to that of the top level."""
 
 
 @dataclass(slots=True, kw_only=True)
