@@ -58,7 +58,7 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     help="auto: words on a terminal, else JSON lines.",
 )
 @json_option
-def serve(  # noqa: PLR0913 - click gives every option by its name
+def serve(
     *,
     data: Path,
     listen: str | None,

@@ -201,3 +201,58 @@ def test_what_is_no_node_is_a_protocol_error(answer):
                 await client.node_info()
 
     asyncio.run(work())
+
+
+def test_programs_are_started_followed_and_fed():
+    """The client's methods on programs, over real connections."""
+
+    async def work(client: lithox.Client, server: Running) -> None:
+        pid = await client.run_program(program="cat", args=[b"\xff"], limits=lithox.Limits(fuel=9))
+        run = server.node.runs[pid]
+        assert (run.order["args"], run.order["limits"]) == ([b"\xff"], lithox.Limits(fuel=9))
+        page = await client.read_output(pid, wait_ms=1000)
+        assert (page["chunks"], page["reading"], page["exit"]) == ([], True, None)
+        await client.write_input(pid, b"\xfe\n")
+        page = await client.read_output(pid, wait_ms=1000)
+        assert page["chunks"] == [{"offset": 0, "stream": "out", "data": b"got \xfe\n"}]
+        await client.write_input(pid, b"", is_end=True)
+        page = await client.read_output(pid, after=page["next"], wait_ms=1000)
+        assert page["exit"] == {"status": 0, "code": "", "message": "", "values": []}
+        assert (await client.process_show(7))["pid"] == 7
+        with pytest.raises(lithox.NotFound):
+            await client.read_output(99)
+
+    use(work)
+
+
+def test_run_gives_the_end_with_all_output():
+    """One call from the start of a program to its end."""
+
+    async def work(client: lithox.Client, server: Running) -> None:
+        result = await client.run("hello", "you")
+        assert (result.output, result.errors) == (b"hello you\n", b"\xff\x1b[2J\n")
+        assert (result.status, result.values, result.check()) == (0, [1, b"\xfe"], result)
+        failed = await client.run("fail", 3)
+        assert (failed.status, failed.exit_status) == (3, 3)
+        cut = await client.run("hello", "you", kept_bytes_max=4)
+        assert (cut.output, cut.is_cut) == (b"hell", True)
+        with pytest.raises(lithox.NotFound):
+            await client.run("none")
+
+    use(work)
+
+
+def test_a_run_that_is_cancelled_ends_its_program():
+    """Nobody would read what it writes."""
+
+    async def work(client: lithox.Client, server: Running) -> None:
+        running_one = asyncio.ensure_future(client.run("loop"))
+        while not server.node.runs or not next(iter(server.node.runs.values())).is_input_over:
+            await asyncio.sleep(0)
+        running_one.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running_one
+        (run,) = server.node.runs.values()
+        assert run.exit is not None
+
+    use(work)

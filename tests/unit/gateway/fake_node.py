@@ -26,6 +26,7 @@ from lithox.node.store_admin import StoreAdmin
 from lithox.node.store_methods import StoreMethods
 from lithox.security.identities import Identities, KnownIdentity, digest_of_token
 from lithox.store.memory import MemoryStore
+from tests.unit.gateway.fake_programs import FakePrograms, FakeRun
 
 TOKENS = {"alice-token": "alice", "admin-token": "admin"}
 
@@ -46,7 +47,7 @@ class FakeReport:
 
 
 @dataclass
-class FakeNode(StoreMethods):
+class FakeNode(FakePrograms, StoreMethods):
     """Answers by handler name: `echo`, `increment`, `raise`, `fuel`, `wait`, `bug`, `busy`."""
 
     has_tokens: bool = False
@@ -59,6 +60,7 @@ class FakeNode(StoreMethods):
     gates: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     clock_ns: int = 0
     arrivals: dict[str, asyncio.Event] = field(default_factory=dict)
+    runs: dict[int, FakeRun] = field(default_factory=dict)
 
     acts: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -243,9 +245,17 @@ class FakeNode(StoreMethods):
             }
         ]
 
+    def process_show(self, pid: int, caller: Caller) -> dict[str, Any]:
+        for row in self.processes(caller):
+            if row["pid"] == pid:
+                return row
+        raise NotFound(f"no process {pid}")
+
     def kill(self, pid: int, caller: Caller) -> None:
         if not caller.is_admin:
             raise NotPermitted("only an administrator may end a process")
+        if self.kill_program(pid):
+            return
         if pid != 7:
             raise NotFound(f"no process {pid}")
         self.killed.append(pid)

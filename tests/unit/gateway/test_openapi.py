@@ -15,6 +15,7 @@ from lithox.gateway.openapi import describe
 from lithox.gateway.settings import GatewaySettings
 from tests.unit.gateway.asgi_client import AsgiClient
 from tests.unit.gateway.fake_node import FakeNode
+from tests.unit.gateway.fake_programs import FakeRun
 
 GATEWAY = Gateway(FakeNode(), GatewaySettings())
 DOCUMENT = describe(GATEWAY.routes)
@@ -33,6 +34,8 @@ EXAMPLES = {
     "name": "hello",
 }
 BODIES: dict[str, Any] = {
+    "start_process": {"program": "hello", "args": ["you"]},
+    "write_input": {"data": "x"},
     "call": {"args": [1]},
     "put_state": {"value": 1},
     "put_handlers": {"handlers": {}},
@@ -70,6 +73,7 @@ def test_every_route_is_described_exactly_once():
 def test_every_operation_answers_live_as_described(method, path, operation):
     """Each operation, asked as its parameters say, gives the described status and media type."""
     node = FakeNode(state={"a/b": {"k": 1}})
+    node.runs[7] = FakeRun({"program": "cat"})
     asyncio.run(node.store_set("program", "hello", "print(0)"))
     target = re.sub(r"\{([a-z]+)\}", lambda found: EXAMPLES[found[1]], path)
     body = BODIES.get(operation["operationId"])
