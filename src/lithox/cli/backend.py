@@ -8,6 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lithox.cli.options import Target
+from lithox.cli.service_backend import EmbeddedServices, ServiceBackend
 from lithox.cli.store_backend import EmbeddedStores, StoreBackend
 from lithox.errors import NotFound
 from lithox.model.limits import Limits
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from lithox.node.node import Node
 
 
-class Backend(StoreBackend, Protocol):
+class Backend(ServiceBackend, StoreBackend, Protocol):
     """The methods of `lithox.Client` that commands use."""
 
     async def ask(
@@ -78,7 +79,7 @@ class Backend(StoreBackend, Protocol):
     async def audit(self, limit: int = 100) -> list[dict[str, Any]]: ...
 
 
-class EmbeddedBackend(EmbeddedStores):
+class EmbeddedBackend(EmbeddedServices, EmbeddedStores):
     """The same over a node in this process, as its operator."""
 
     def __init__(self, node: Node) -> None:
@@ -191,5 +192,6 @@ async def open_backend(target: Target, *, may_create: bool = False) -> AsyncGene
         )
     from lithox.node.node import Node
 
-    async with Node(target.data) as node:
+    # Services run where a node is served; a command only looks in for a moment.
+    async with Node(target.data, keeps_services=False) as node:
         yield EmbeddedBackend(node)

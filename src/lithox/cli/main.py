@@ -19,6 +19,7 @@ from lithox.cli import (
     commands_programs,
     commands_run,
     commands_serve,
+    commands_service,
     commands_store,
 )
 from lithox.cli.failures import EXIT_BUG, EXIT_USAGE, show_bug, show_error, show_usage
@@ -50,6 +51,7 @@ for _command in (
     commands_node.top,
     commands_node.kill,
     commands_data.entity,
+    commands_service.service,
     commands_store.store,
     commands_node.node,
     commands_node.audit,

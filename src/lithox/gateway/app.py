@@ -30,6 +30,7 @@ from lithox.gateway.paths import read_query
 from lithox.gateway.ports import GatewayNode
 from lithox.gateway.process_routes import PROCESS_ROUTES
 from lithox.gateway.routes import ROUTES, Asked, Route, Router
+from lithox.gateway.service_routes import SERVICE_ROUTES
 from lithox.gateway.settings import GatewaySettings
 from lithox.model.ids import AccountName, Identity
 from lithox.model.request import Caller
@@ -72,7 +73,9 @@ class Gateway:
         self._guards = Guards(settings)
         self.metrics = Metrics(node.statistics)
         self._openapi: Reply | None = None
-        self._router = Router((*ROUTES, *PROCESS_ROUTES, *CODE_ROUTES, *self._own_routes()))
+        self._router = Router(
+            (*ROUTES, *PROCESS_ROUTES, *CODE_ROUTES, *SERVICE_ROUTES, *self._own_routes())
+        )
 
     def _own_routes(self) -> tuple[Route, ...]:
         """The routes that speak of the gateway itself."""

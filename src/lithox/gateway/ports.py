@@ -109,6 +109,39 @@ class GatewayNode(Protocol):
         self, kind: str, name: str, *, forgets_history: bool = False, caller: Caller | None = None
     ) -> int: ...
 
+    async def service_list(self, *, caller: Caller | None = None) -> list[dict[str, Any]]: ...
+
+    async def service_show(
+        self,
+        name: str,
+        *,
+        seen: int | None = None,
+        wait_ms: int = 0,
+        caller: Caller | None = None,
+    ) -> dict[str, Any]: ...
+
+    async def service_put(
+        self, name: str, definition: dict[str, Any], *, caller: Caller | None = None
+    ) -> dict[str, Any]: ...
+
+    async def service_start(self, name: str, *, caller: Caller | None = None) -> None: ...
+
+    async def service_stop(self, name: str, *, caller: Caller | None = None) -> None: ...
+
+    async def service_restart(self, name: str, *, caller: Caller | None = None) -> None: ...
+
+    async def service_remove(self, name: str, *, caller: Caller | None = None) -> None: ...
+
+    async def service_logs(
+        self,
+        name: str,
+        *,
+        lines: int | None = None,
+        after: int | None = None,
+        wait_ms: int = 0,
+        caller: Caller | None = None,
+    ) -> dict[str, Any]: ...
+
     def processes(self, caller: Caller) -> list[dict[str, Any]]: ...
 
     def process_show(self, pid: int, caller: Caller) -> dict[str, Any]: ...

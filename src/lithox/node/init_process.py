@@ -43,7 +43,10 @@ _log: Final = logging.getLogger("lithox.node")
 class InitProcess:
     """Keeps init running and carries the node's calls to it."""
 
-    def __init__(self, *, programs: Programs, code: CodeStores, clock: Clock) -> None:
+    def __init__(
+        self, *, programs: Programs, code: CodeStores, clock: Clock, keeps_services: bool = True
+    ) -> None:
+        self._keeps_services = keeps_services
         self._programs = programs
         self._code = code
         self._clock = clock
@@ -96,6 +99,7 @@ class InitProcess:
             preludes=runtime.preludes,
             runtime=runtime.name,
             caller=LOCAL_OPERATOR,
+            args=msgspec.msgpack.encode([{"services": self._keeps_services}]),
             priority=PRIORITY_HIGHEST,
             grant=self._native,
             on_exit=self._on_exit,

@@ -155,8 +155,8 @@ class NodeCalls:
                 "context",
                 False,
                 self._take,
-                "Takes a share of a context that a descendant of the calling process owns, by its "
-                "number there: how a service's context reaches who has started it.",
+                "Takes a share of a context that a descendant of this process owns, by its number "
+                "there: how what a service offers reaches who has started it.",
             ),
         ]
         for kind in KINDS:
@@ -361,7 +361,6 @@ class NodeCalls:
     def _serve(self, call: NativeCall) -> Values:
         self.serve(call.frame.pid, call.number(0, "ctx"))
         return []
-
 
     def _take(self, call: NativeCall) -> Values:
         pid, number = call.number(0, "pid"), call.number(1, "ctx")

@@ -87,6 +87,8 @@ class Node(ProgramMethods, ServiceMethods, StoreMethods):
         config: a `NodeConfig`, the path of a TOML file, or None for defaults.
         engines: language engines instead of the built-in ones (for tests).
         clock: where time comes from (for tests).
+        keeps_services: whether defined services are started; False for a node that is opened
+            for a moment. Then they can be defined and looked at only.
     """
 
     def __init__(
@@ -96,7 +98,9 @@ class Node(ProgramMethods, ServiceMethods, StoreMethods):
         config: NodeConfig | str | os.PathLike[str] | None = None,
         engines: dict[str, Engine] | None = None,
         clock: Clock | None = None,
+        keeps_services: bool = True,
     ) -> None:
+        self._keeps_services = keeps_services
         self.data = Path(data)
         if config is None:
             config = NodeConfig()
@@ -204,6 +208,7 @@ class Node(ProgramMethods, ServiceMethods, StoreMethods):
             on_bug=log_bug,
             info=self.info,
             is_cooperative=self.config.is_cooperative,
+            keeps_services=self._keeps_services,
         )
         self.code = self.program_side.code
         self.registry = self.program_side.registry

@@ -52,6 +52,7 @@ class ProgramSide:
     on_bug: Callable[[Exception], object]
     info: Callable[[], dict[str, Any]]
     is_cooperative: bool = False
+    keeps_services: bool = True
     programs: Programs = field(init=False)
     code: CodeStores = field(init=False)
     registry: Registry = field(init=False)
@@ -79,7 +80,12 @@ class ProgramSide:
         )
         self.registry = Registry(self.store, self._registry_changed)
         self.device = Device(self.store)
-        self.init = InitProcess(programs=self.programs, code=self.code, clock=self.clock)
+        self.init = InitProcess(
+            programs=self.programs,
+            code=self.code,
+            clock=self.clock,
+            keeps_services=self.keeps_services,
+        )
         self.runs = RunsFromOutside(init=self.init, clock=self.clock)
         self.logs = ServiceLogs(
             self.data, self.clock, lambda name: self.registry.find(SERVICE_PREFIX + name)
@@ -124,7 +130,7 @@ class ProgramSide:
 
     def start(self) -> None:
         """Starts init if services are defined; without any it starts at the first need."""
-        if self.services.has_any():
+        if self.keeps_services and self.services.has_any():
             self.init.start()
 
     async def stop_services(self, deadline_ms: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -148,10 +148,8 @@ class Services:
             if after >= log.end_offset and wait_ms > 0:
                 written = asyncio.Event()
                 log.watch(written.set)
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(written.wait(), min(wait_ms, WAIT_MS_MAX) / 1000)
-                except TimeoutError:
-                    pass
             text, at, missed = log.read_after(after)
             return {"text": text, "next": at, "missed": missed}
 
@@ -188,9 +186,7 @@ class Services:
     @staticmethod
     def _check_admin(caller: Caller) -> None:
         if not caller.is_admin:
-            raise NotPermitted(
-                f"{caller.identity} may not use services: it takes an administrator"
-            )
+            raise NotPermitted(f"{caller.identity} may not use services: it takes an administrator")
 
     def _record(self, caller: Caller, act: str, error: LithoxError | None) -> None:
         self.record_act(

@@ -53,7 +53,9 @@ def require_boot(lua: Any, *names: str) -> None:
     for name in names:
         text = find_boot("library", name)
         assert text is not None, name
-        lua.execute("local name, text = ... package.preload[name] = assert(load(text, name))", name, text)
+        lua.execute(
+            "local name, text = ... package.preload[name] = assert(load(text, name))", name, text
+        )
 
 
 def read_entity(name: str) -> str:

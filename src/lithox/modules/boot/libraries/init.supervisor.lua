@@ -31,10 +31,11 @@ local supervisor = {}
 --   `launch(service, done)` which calls `done(pid)` or `done(nil, status, message)` now or later,
 --   `ask(service)` -> how many hear that it should end, `kill(pid)`, `release(service)`,
 --   `log(level, text)`
-function supervisor.new(ports)
+-- @arg is_passive boolean: services are kept in mind but not running, those built in excepted
+function supervisor.new(ports, is_passive)
   return setmetatable({
     ports = ports, services = {}, by_pid = {}, touched = {}, touched_count = 0, watchers = 0,
-    is_closing = false,
+    is_closing = false, is_passive = is_passive or false,
   }, Supervisor)
 end
 
@@ -361,7 +362,9 @@ function Supervisor:apply(name, definition, is_builtin)
     self.services[name] = service
     each_dependent(self, name, function(other) self:touch(other) end)
     service.is_builtin = is_builtin or false
-    if definition.autostart and not is_builtin and not self.is_closing then self:want(service) end
+    if definition.autostart and not is_builtin and not self.is_closing and not self.is_passive then
+      self:want(service)
+    end
   else
     service.is_builtin = is_builtin or false
     if definitions.is_same(service.definition, definition) then return service end
@@ -417,6 +420,10 @@ end
 function Supervisor:start(name, reply)
   local service = self.services[name]
   if self.is_closing then return reply(21, "request.not_available", "the node is closing") end
+  if self.is_passive and not service.is_builtin then
+    return reply(21, "request.not_available",
+      "this node is open for a moment only and keeps no services; start it where it is served")
+  end
   if service.state == "running" and service.is_wanted then return reply(0, service.pid) end
   service.starters[#service.starters + 1] = reply
   self:want(service)

@@ -12,6 +12,9 @@ its own, so what it does concerns that service alone.
 local definitions = require "init.definitions"
 local supervisor = require "init.supervisor"
 
+local order = ...
+local is_passive = type(order) == "table" and order.services == false
+
 local STATUS = os.status
 local RUN_NAMES = {
   "log.write", "time.now", "program.get", "library.get", "runtime.get", "program.list",
@@ -240,7 +243,7 @@ function ports.release(service)
   service.served, service.control = nil, nil
 end
 
-manager = supervisor.new(ports)
+manager = supervisor.new(ports, is_passive)
 
 -- ---- what services say, in their control contexts ----
 
