@@ -262,7 +262,9 @@ class KernelMachine(RuleBasedStateMachine):
             self.rest(account, lane)
             return
         process.level_fuel += charged
-        if end is SliceEnd.YIELDED or process.level_fuel >= self.policy.quanta_fuel[process.level]:
+        if end is SliceEnd.SWITCHED:
+            process.level = process.level_fuel = 0
+        elif end is SliceEnd.YIELDED or process.level_fuel >= self.policy.quanta_fuel[process.level]:
             process.level_fuel = 0
             process.level = min(process.level + 1, len(self.policy.quanta_fuel) - 1)
         process.phase = "waiting"
