@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from lithox.model.limits import HANDLER_DEFAULT_LIMITS, NODE_DEFAULT_LIMITS
+from lithox.modules import services
 from lithox.modules.manifest import HandlerSpec, parse_manifest
 from lithox.node.config import _KNOWN, NodeConfig, read_config
 from lithox.security.access import parse_access
@@ -32,10 +33,27 @@ def test_the_manifest_shown_is_accepted() -> None:
     assert HandlerSpec().priority == 4
 
 
+def test_the_services_shown_are_accepted() -> None:
+    """The second block has one of each kind, and says the defaults the table tells."""
+    manifest = parse_manifest(shown()[1])
+    assert [spec.kind for spec in manifest.code] == ["program", "library", "runtime"]
+    web, db = manifest.services
+    assert (web.requires, web.after, web.mode) == (("db",), ("metrics",), "preemptive")
+    defaults = ("backoff_min_ms", "backoff_max_ms", "burst", "burst_window_ms", "contexts")
+    for name in (*defaults, "stop_deadline_ms", "log"):
+        assert getattr(web, name) == getattr(db, name)
+
+
+def test_every_key_of_a_service_is_told() -> None:
+    """The table names each key a service may have."""
+    text = PAGE.read_text("utf-8")
+    assert [key for key in sorted(services._KNOWN) if f"`{key}`" not in text] == []
+
+
 def test_the_configuration_shown_is_accepted(tmp_path: Path) -> None:
-    """The second block is a configuration that says the defaults and one identity."""
+    """The third block is a configuration that says the defaults and one identity."""
     path = tmp_path / "node.toml"
-    path.write_text(shown()[1])
+    path.write_text(shown()[2])
     found = read_config(path)
     standard = NodeConfig()
     assert found.limits == NODE_DEFAULT_LIMITS

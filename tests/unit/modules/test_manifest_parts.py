@@ -59,6 +59,9 @@ limits = { memory = "8MiB", fuel = 1_000 }
 priority = 6
 stop_deadline = "2s"
 mode = "cooperative"
+ready = "notify"
+autostart = false
+quota = "1MiB"
 log = { max_size = "64kB", files = 2 }
 """
 
@@ -96,6 +99,9 @@ def test_a_service_is_read_whole() -> None:
         priority=6,
         stop_deadline_ms=2_000,
         mode="cooperative",
+        ready="notify",
+        autostart=False,
+        quota_bytes=1 << 20,
         log=LogSpec(bytes_max=64_000, files=2),
     )
     plain = spec.to_plain()
@@ -127,6 +133,8 @@ def test_a_service_says_little_and_gets_the_defaults() -> None:
         "priority": 4,
         "stop_deadline_ms": 5_000,
         "log": {"bytes_max": 1 << 20, "files": 5},
+        "ready": "started",
+        "autostart": True,
     }
 
 
@@ -174,6 +182,9 @@ HEAD = '[[service]]\nname = "a"\nprogram = "b"\n'
         (HEAD + "contexts = ['a*b']", "contexts are names such as", 4),
         (HEAD + "contexts = ['']", "contexts are names such as", 4),
         (HEAD + "storage = 1", "storage is true or false", 4),
+        (HEAD + "ready = 'soon'", "ready is one of started, notify", 4),
+        (HEAD + "autostart = 'yes'", "autostart is true or false", 4),
+        (HEAD + "quota = '1kB'", "quota is 4096 to", 4),
         (HEAD + "priority = 10", "priority is 0 to 9", 4),
         (HEAD + "args = 5", "args is a list", 4),
         (HEAD + "args = [2020-01-01]", "args: values are None", 4),
