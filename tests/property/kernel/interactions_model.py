@@ -438,7 +438,7 @@ class Model:
             if ear.num.ctx is ctx
             and ear.queue == queue
             and (other is ctx.owner) is (ctx.owner is not proc)
-            and not (ctx.owner is None)
+            and ctx.owner is not None
         ]
         delivered = lost = 0
         for ear in sorted(ears, key=lambda ear: ear.born):

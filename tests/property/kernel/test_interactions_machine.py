@@ -28,8 +28,8 @@ from lithox.kernel import (
     Spawn,
     WaitKind,
 )
-from lithox.kernel.calls import CallFact, CallPhase
-from lithox.kernel.events import EVENT_BYTES, Answered, ExitEvent
+from lithox.kernel.calls import CallPhase
+from lithox.kernel.events import EVENT_BYTES, ExitEvent
 from lithox.model.ids import AccountName, Pid
 from tests.property.kernel.interactions_model import Model, Num, Proc, Refused
 
@@ -111,7 +111,8 @@ class InteractionsMachine(RuleBasedStateMachine):
         try:
             found = real()
         except LithoxError as error:
-            assert error.code == code, f"{error.code}: {error} instead of {code}"
+            if error.code != code:
+                raise AssertionError(f"{error.code} instead of {code}") from error
             return None
         assert code is None, f"{found} instead of {code}"
         assert found == expected

@@ -264,7 +264,9 @@ class KernelMachine(RuleBasedStateMachine):
         process.level_fuel += charged
         if end is SliceEnd.SWITCHED:
             process.level = process.level_fuel = 0
-        elif end is SliceEnd.YIELDED or process.level_fuel >= self.policy.quanta_fuel[process.level]:
+        elif (
+            end is SliceEnd.YIELDED or process.level_fuel >= self.policy.quanta_fuel[process.level]
+        ):
             process.level_fuel = 0
             process.level = min(process.level + 1, len(self.policy.quanta_fuel) - 1)
         process.phase = "waiting"
