@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.job import Clock
@@ -155,8 +155,7 @@ class NodeCalls:
                 "context",
                 False,
                 self._take,
-                "Takes a share of a context that a descendant of this process owns, by its number "
-                "there: how what a service offers reaches who has started it.",
+                "Takes a share of a context that a descendant of this process owns, by its number.",
             ),
         ]
         for kind in KINDS:
@@ -179,7 +178,7 @@ class NodeCalls:
             text = call.option(1)
             if not isinstance(text, (str, bytes)):
                 raise BadArguments(f"{call.name}: text is text")
-            options = call.option(3, {})
+            options: Any = call.option(3, {})
             return _durable(
                 lambda on_done: code.set(
                     kind,
@@ -187,7 +186,7 @@ class NodeCalls:
                     text,
                     by=call.grant.caller.identity,
                     note=call.option(2),
-                    runtime=options.get("runtime") if isinstance(options, dict) else None,
+                    runtime=_runtime_of(options),
                     on_done=on_done,
                 ),
             )
@@ -293,19 +292,20 @@ class NodeCalls:
         return []
 
     def _entity(self, call: NativeCall) -> Future[Values]:
-        args, options = call.option(2, []), call.option(3, {})
+        args, said = call.option(2, []), call.option(3, {})
         if args == {}:
             args = []
-        if not isinstance(args, list) or not isinstance(options, dict):
+        if not isinstance(args, list) or not isinstance(said, dict):
             raise BadArguments("entity.request: args is a list, options a table")
-        timeout = options.get("timeout_ms", ENTITY_TIMEOUT_MS)  # pyright: ignore[reportUnknownMemberType]
-        said: Any = options.get("id")  # pyright: ignore[reportUnknownMemberType]
+        options = cast("dict[str, Any]", said)
+        timeout = options.get("timeout_ms", ENTITY_TIMEOUT_MS)
+        request_id = options.get("id")
         request = Request(
             entity=check_entity_path(call.text(0, "entity")),
             handler=check_handler_name(call.text(1, "handler")),
-            args=args,
+            args=cast("list[Any]", args),
             caller=call.grant.caller,
-            request_id=None if said is None else check_request_id(str(said)),
+            request_id=None if request_id is None else check_request_id(str(request_id)),
             deadline_ns=self.clock.monotonic_ns() + int(timeout) * 1_000_000,
         )
         done: Future[Values] = asyncio.get_running_loop().create_future()
@@ -388,6 +388,11 @@ def _durable(start: Callable[[OnDone], Any]) -> Future[Values]:
     if result is not None:
         values.append(result)
     return done
+
+
+def _runtime_of(options: Any) -> Any:
+    """Returns the runtime that the options of a `set` name."""
+    return cast("dict[str, Any]", options).get("runtime") if isinstance(options, dict) else None
 
 
 def _as_text(data: bytes) -> str | bytes:

@@ -454,7 +454,8 @@ class Node(ProgramMethods, ServiceMethods, StoreMethods):
 
         Returns:
             {"chunks": [{"offset", "stream", "data"}], "next": offset to ask for next, "missed":
-            bytes that were dropped, "reading": it waits for input, "exit": None or {"status", "code", "message", "values"}}.
+            bytes that were dropped, "reading": it waits for input, "exit": None or {"status",
+            "code", "message", "values"}}.
         """
         self._check_operator(caller, f"read_output:{pid}")
         return await self.program_side.runs.read(pid, after, wait_ms)
@@ -506,7 +507,7 @@ class Node(ProgramMethods, ServiceMethods, StoreMethods):
 
     def processes(self, caller: Caller) -> list[dict[str, Any]]:
         """Returns one row a process; of its own account only, unless the caller is an admin."""
-        return list_processes(self.dispatcher, caller, self._clock.monotonic_ns())
+        return list_processes(self.dispatcher, self._kernel, caller, self._clock.monotonic_ns())
 
     def kill(self, pid: int, caller: Caller) -> None:
         """Ends a process and its request; raises NotFound for one that is not the caller's."""

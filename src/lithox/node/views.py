@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from lithox.dispatch.dispatcher import Dispatcher
+from lithox.dispatch.driven import Driven
+from lithox.dispatch.programs.process import MODE_PREEMPTIVE, ProgramProcess
 from lithox.kernel.kernel import Kernel
+from lithox.kernel.parties import Counts
+from lithox.kernel.process import ProcessView
 from lithox.model.request import Caller
 from lithox.sandbox.contract import Engine
 from lithox.store.contract import Store
 
 
-def list_processes(dispatcher: Dispatcher, caller: Caller, now_ns: int) -> list[dict[str, Any]]:
+def list_processes(
+    dispatcher: Dispatcher, kernel: Kernel, caller: Caller, now_ns: int
+) -> list[dict[str, Any]]:
     """Returns one row a process; of its own account only, unless the caller is an admin."""
     rows: list[dict[str, Any]] = []
     for view in dispatcher.processes():
@@ -19,12 +25,10 @@ def list_processes(dispatcher: Dispatcher, caller: Caller, now_ns: int) -> list[
             continue
         frame = dispatcher.runs.table.by_pid.get(view.pid)
         guest = None if frame is None else frame.guest
-        entity, _, handler = view.name.rpartition(":")
         rows.append(
             {
                 "pid": view.pid,
-                "entity": entity,
-                "handler": handler,
+                **_names_of(view, frame),
                 "account": view.account,
                 "state": view.state.name.lower(),
                 "lane": view.lane.name.lower(),
@@ -35,10 +39,35 @@ def list_processes(dispatcher: Dispatcher, caller: Caller, now_ns: int) -> list[
                 "memory": 0 if guest is None else guest.memory_bytes,
                 "age_ms": (now_ns - view.started_ns) // 1_000_000,
                 "parent": view.parent,
-                "switching": "pre-emptive",
+                **_mail_of(kernel.interactions.counts(view.pid)),
             }
         )
     return rows
+
+
+def _names_of(view: ProcessView, frame: Driven | None) -> dict[str, Any]:
+    """Returns what a process runs, and how it gives the processor up."""
+    if isinstance(frame, ProgramProcess):
+        return {
+            "kind": "program",
+            "program": frame.name,
+            "runtime": frame.runtime,
+            "mode": frame.mode,
+        }
+    entity, _, handler = view.name.rpartition(":")
+    return {"kind": "handler", "entity": entity, "handler": handler, "mode": MODE_PREEMPTIVE}
+
+
+def _mail_of(counts: Counts | None) -> dict[str, int]:
+    """Returns what stands in a process's mailbox; a handler's run has none."""
+    if counts is None:
+        return {"contexts": 0, "queue": 0, "calls_in": 0, "calls_out": 0}
+    return {
+        "contexts": counts.contexts,
+        "queue": counts.events,
+        "calls_in": counts.calls_in,
+        "calls_out": counts.calls_out,
+    }
 
 
 def collect_statistics(

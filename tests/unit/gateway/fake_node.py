@@ -27,6 +27,7 @@ from lithox.node.store_methods import StoreMethods
 from lithox.security.identities import Identities, KnownIdentity, digest_of_token
 from lithox.store.memory import MemoryStore
 from tests.unit.gateway.fake_programs import FakePrograms, FakeRun
+from tests.unit.gateway.fake_services import FakeServices, make_row
 
 TOKENS = {"alice-token": "alice", "admin-token": "admin"}
 
@@ -47,7 +48,7 @@ class FakeReport:
 
 
 @dataclass
-class FakeNode(FakePrograms, StoreMethods):
+class FakeNode(FakePrograms, FakeServices, StoreMethods):
     """Answers by handler name: `echo`, `increment`, `raise`, `fuel`, `wait`, `bug`, `busy`."""
 
     has_tokens: bool = False
@@ -61,6 +62,10 @@ class FakeNode(FakePrograms, StoreMethods):
     clock_ns: int = 0
     arrivals: dict[str, asyncio.Event] = field(default_factory=dict)
     runs: dict[int, FakeRun] = field(default_factory=dict)
+    services: dict[str, dict[str, Any]] = field(
+        default_factory=lambda: {"hello": make_row("hello", {"program": "hello"})}
+    )
+    service_acts: list[tuple[str, str]] = field(default_factory=list)
 
     acts: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -240,7 +245,8 @@ class FakeNode(FakePrograms, StoreMethods):
                 "cpu_us": 5,
                 "memory": 65536,
                 "parent": None,
-                "switching": "pre-emptive",
+                "kind": "handler",
+                "mode": "preemptive",
                 "age_ms": 12,
             }
         ]

@@ -7,7 +7,7 @@ handed over; limits can only be lowered.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from lithox.dispatch.programs.process import (
     MODE_COOPERATIVE,
@@ -54,9 +54,10 @@ def child_order(
     if len(text) > TEXT_BYTES_MAX or len(name) > NAME_CHARACTERS_MAX:
         raise BadArguments(f"run: text up to {TEXT_BYTES_MAX} bytes, a name of 160 characters")
     runtime = runtime_of(options.get("runtime"))
-    contexts = options.get("contexts") or {}
-    if not isinstance(contexts, dict) or len(contexts) > CONTEXTS_MAX:  # pyright: ignore[reportUnknownArgumentType]
+    contexts: Any = options.get("contexts") or {}
+    if not isinstance(contexts, dict) or len(cast("dict[str, Any]", contexts)) > CONTEXTS_MAX:
         raise BadArguments(f"run: contexts is a table of at most {CONTEXTS_MAX} names")
+    named = cast("dict[str, Any]", contexts)
     return ProgramOrder(
         name=name,
         text=text,
@@ -70,10 +71,7 @@ def child_order(
         mode=_mode(parent, options.get("mode")),
         parent=parent,
         context=_whole(options.get("context", 0), "context"),
-        contexts={
-            str(key): _whole(number, "a context")
-            for key, number in contexts.items()  # pyright: ignore[reportUnknownVariableType]
-        },
+        contexts={str(key): _whole(number, "a context") for key, number in named.items()},
     )
 
 

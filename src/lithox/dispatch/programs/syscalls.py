@@ -314,7 +314,7 @@ class Syscalls:
 
     def _run(self, frame: ProgramProcess, call: Raws) -> bytes:
         text, name = _bytes(call[2]), _text(call[3])
-        options = _options(call[4]) or {}
+        options: dict[str, Any] = _options(call[4]) or {}
         args = _list_of(call[5])
         child = self._programs.run_child(frame, text, name, options, args)
         return encode_program_answer([], child.pid)
