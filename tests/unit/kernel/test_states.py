@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lithox.kernel import SliceEnd
+from lithox.kernel.calls import draw_call_life
+from lithox.kernel.contexts import draw_number_life
 from lithox.kernel.states import MOVES, STATE_OF, Fact, Phase, draw_mermaid
 from lithox.sandbox.contract import StepKind
 
@@ -48,3 +50,10 @@ def test_slice_ends_have_the_sandbox_numbers() -> None:
 def test_the_diagram_in_the_docs_is_the_table() -> None:
     """docs/explanation/scheduling.md shows the diagram drawn from the code's own table."""
     assert f"```mermaid\n{draw_mermaid()}```\n" in PAGE.read_text("utf-8")
+
+
+def test_the_lives_of_numbers_and_calls_on_their_page_are_the_tables() -> None:
+    """The diagrams in docs/explanation/processes.md are what the kernel's tables draw."""
+    page = PAGE.with_name("processes.md").read_text("utf-8")
+    for drawn in (draw_number_life(), draw_call_life()):
+        assert f"```mermaid\n{drawn}```\n" in page
