@@ -71,6 +71,18 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "description": "How long to wait for something to tell",
         "schema": {"type": "integer", "minimum": 0, "maximum": WAIT_MS_MAX, "default": 0},
     },
+    "seen": {
+        "description": "`changes` as last shown; the answer waits for another",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "lines": {
+        "description": "The last so many lines",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 10_000, "default": 100},
+    },
+    "read_logs.after": {
+        "description": "Offset from which to read, `next` of an answer before",
+        "schema": {"type": "integer", "minimum": 0},
+    },
     "read_output.after": {
         "description": "Offset from which to read; what lies before counts as read",
         "schema": {"type": "integer", "minimum": 0, "default": 0},

@@ -47,6 +47,10 @@ class FakePrograms:
 
     runs: dict[int, FakeRun]
 
+    def arrival(self, name: str) -> asyncio.Event:
+        """Is set once what is called so has happened; the node has it."""
+        raise KeyError(name)
+
     async def run_program(self, *, caller: Caller | None = None, **order: Any) -> int:
         if caller is not None and not caller.is_admin:
             raise NotPermitted(f"{caller.identity} may not run programs")
@@ -118,6 +122,8 @@ class FakePrograms:
             if is_end:
                 run.end()
         run.is_input_over = run.is_input_over or is_end
+        if is_end:
+            self.arrival("end of input").set()
         if not is_end:
             run.read()
 

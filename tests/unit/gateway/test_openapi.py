@@ -41,6 +41,7 @@ BODIES: dict[str, Any] = {
     "put_handlers": {"handlers": {}},
     "set_code": {"text": "print(1)"},
     "rollback_code": {"version": 1},
+    "put_service": {"program": "hello", "args": [1], "backoff_min": "1s", "log": {"files": 2}},
     "deploy": {
         "manifest": '[[template]]\nmatch = "a"\nlanguage = "lua"\nsource = "a.lua"\n',
         "files": {"a.lua": "return {}"},
