@@ -134,7 +134,13 @@ def test_the_trace_of_a_bug_is_there_when_asked_for(run, node, monkeypatch):
         (("deploy", "/no/such/folder"), "no such file or folder: /no/such/folder"),
         (("entity", "get", "a", "k"), "no entity 'a'"),
         (("audit", "--limit", "0"), "0 is not in the range"),
-        (("run", "craftos#shell"), "running programs is not available in this version"),
+        (("run", "none"), "no program 'none'"),
+        (("run", "/no/such.lua"), "no file /no/such.lua"),
+        (("run", "#x"), "a program is NAME, FILE.lua or RUNTIME#either"),
+        (("run", "--priority", "10", "hello"), "10 is not in the range"),
+        (("run", "--mode", "lazy", "hello"), "'lazy' is not one of"),
+        (("run", "--json-args", "hello", "{x"), "malformed JSON"),
+        (("shell", "--json"), "what a shell prints is for people"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(run, node, arguments, words):
@@ -184,9 +190,12 @@ def test_a_malformed_manifest_is_the_users_fault(run, node, tmp_path):
 def test_ps_prints_columns_and_json(run, node):
     """Tabs where nobody looks, so that `cut` works."""
     lines = run("ps").out.splitlines()
-    assert lines[0].split("\t")[:3] == ["PID", "ENTITY", "STATE"]
+    assert lines[0].split("\t") == [
+        *("PID", "RUNS", "STATE", "MODE", "LEVEL", "FUEL", "CPU", "MEMORY", "CTX", "QUEUES", "AGE")
+    ]
     assert lines[1].split("\t") == [
-        *("7", "counter/alice:increment", "running", "fast/1", "1.2k", "5us", "64KiB", "12ms")
+        *("7", "counter/alice:increment", "running", "preemptive", "fast/1", "1.2k", "5us"),
+        *("64KiB", "0", "0/0/0", "12ms"),
     ]
     assert json.loads(run("ps", "--json").out)[0]["pid"] == 7
 

@@ -43,7 +43,7 @@ class FakeRun:
 
 
 class FakePrograms:
-    """Programs by what they are called: `hello`, `fail`, `loop`, `cat`, `reads`, `lost`."""
+    """Programs by name: `hello`, `binary`, `fail`, `raise`, `lost`, `loop`, `cat`."""
 
     runs: dict[int, FakeRun]
 
@@ -67,8 +67,12 @@ class FakePrograms:
     def _begin_hello(self, run: FakeRun) -> None:
         words = " ".join(map(str, run.order["args"]))
         run.write("out", f"hello {words}\n".encode())
-        run.write("err", b"\xff\x1b[2J\n")
+        run.write("err", b"\x1b[2J\n")
         run.end(values=[1, b"\xfe"])
+
+    def _begin_binary(self, run: FakeRun) -> None:
+        run.write("err", b"\xff\x1b[2J\n")
+        run.end()
 
     def _begin_fail(self, run: FakeRun) -> None:
         status = int(run.order["args"][0])

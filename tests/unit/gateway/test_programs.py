@@ -98,7 +98,7 @@ def test_output_is_a_page_from_an_offset_on():
     assert first == {
         "chunks": [
             {"offset": 0, "stream": "out", "data": "hello you\n"},
-            {"offset": 1, "stream": "err", "data": {"$bytes": "/xtbMkoK"}},
+            {"offset": 1, "stream": "err", "data": "\x1b[2J\n"},
         ],
         "next": 2,
         "missed": 0,
@@ -110,6 +110,14 @@ def test_output_is_a_page_from_an_offset_on():
         [],
         {"status": 0, "code": "", "message": "", "values": [1, {"$bytes": "/g=="}]},
     )
+
+
+def test_output_that_is_no_text_is_escaped():
+    """Bytes that are not UTF-8 arrive as they are."""
+    node = FakeNode()
+    pid = start(node, program="binary")
+    page = send("GET", f"/v1/processes/{pid}/output", node=node).json
+    assert page["chunks"][0]["data"] == {"$bytes": "/xtbMkoK"}
 
 
 def test_a_reader_waits_until_there_is_something():
