@@ -53,6 +53,7 @@ class FakeWorld:
             (milliseconds until the answer, status, values...).
         input: pieces of input.
         info: what the process is told at its start.
+        null: `lithox.null`.
     """
 
     def __init__(self, version: str = "5.4") -> None:
@@ -76,8 +77,8 @@ class FakeWorld:
 
     def _set_up(self) -> None:
         lua = self._lua
-        self._null = lua.table_from({"is": "null"})
-        self._is_list = lua.execute(_SET_UP)(self._null)
+        self.null = lua.table_from({"is": "null"})
+        self._is_list = lua.execute(_SET_UP)(self.null)
         self._compile = lua.execute(_COMPILE)
         sys = lua.table_from(
             {

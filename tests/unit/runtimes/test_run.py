@@ -127,6 +127,17 @@ def test_options_reach_the_node(world: FakeWorld) -> None:
     )  # fmt: skip
 
 
+def test_null_is_nothing_said(world: FakeWorld) -> None:
+    """Options and infos that came as a map have null for what is not there; it counts as nil."""
+    world.answers["run"] = lambda *_: (0, 12)
+    world.run("os.run_code('x = 1', {runtime = lithox.null, priority = lithox.null})")
+    assert ran(world)[2] == {"runtime": ["native"]}
+    world.answers["info"] = lambda *_: (0, {"pid": 7, "parent": world.null})
+    assert world.run("return os.info().parent") is None
+    world.answers["request"] = lambda *_: (0, "text", {"version": 1, "runtime": world.null})
+    assert world.run("return select(2, os.get_program('x')).runtime") is None
+
+
 def test_missing_program_or_runtime_is_told(world: FakeWorld) -> None:
     """What the store does not have is nil, status, message, and nothing is started."""
     serve_stores(world)

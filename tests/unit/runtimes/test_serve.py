@@ -114,6 +114,13 @@ def test_other_events_end_the_serving(world: FakeWorld) -> None:
     assert world.printed() == "open\nclose\n"
 
 
+def test_start_comes_after_the_binding(world: FakeWorld) -> None:
+    """on_start is called when every name is bound, so whoever it starts may call at once."""
+    with pytest.raises(WouldWaitForEver):
+        world.run("os.serve(4, {n = print}, {on_start = function() os.run_code('') end})")
+    assert [name for name, _ in world.calls] == ["bind", "run", "pull"]
+
+
 def test_handlers_as_tasks_do_not_hold_each_other_up(world: FakeWorld) -> None:
     """With tasks, a handler that waits lets a later call be answered first."""
     call(world, "slow", cid=1)

@@ -52,17 +52,19 @@ end
 
 local function check_run_options(name, options)
   check_optional(2, name, "table", options)
-  if options == nil then return {} end
+  local checked_options = {}
+  if options == nil then return checked_options end
   for field, value in pairs(options) do
     local expected = OPTIONS[field]
+    if value ~= null then checked_options[field] = value end
     if expected == nil then
       error(format("bad argument #2 to '%s' (unknown option '%s')", name, tostring(field)), 3)
-    elseif type(value) ~= expected then
+    elseif value ~= null and type(value) ~= expected then
       error(format("bad argument #2 to '%s' (option '%s': %s expected, got %s)", name, field,
         expected, type(value)), 3)
     end
   end
-  return options
+  return checked_options
 end
 
 --- Splits `runtime#name`; the runtime is nil when there is no `#`.
@@ -199,7 +201,9 @@ end
 -- @waits no
 function os.info(pid)
   check_optional(1, "os.info", "number", pid)
-  return checked(call("info", pid))
+  local status, info, message = call("info", pid)
+  if status ~= 0 then return nil, status, message end
+  return native.without_nulls(info)
 end
 
 --- Tells what this process has used and what it may use.
@@ -210,13 +214,28 @@ function os.usage()
   return checked(call("usage"))
 end
 
+-- A map of the node has `lithox.null` for what is not there; programs look for nil.
+local function without_nulls(map)
+  if type(map) == "table" then
+    for field, value in pairs(map) do
+      if value == null then map[field] = nil end
+    end
+  end
+  return map
+end
+native.without_nulls = without_nulls
+
+local function text_and_info(text, info, ...)
+  return text, without_nulls(info), ...
+end
+
 -- The three stores: one function each for getting and setting, all calls of context 0.
 local function getter(kind)
   local what, name_of_function = kind .. ".get", "os.get_" .. kind
   return function(name, version)
     if type(name) ~= "string" then refuse(1, name_of_function, "string", name) end
     check_optional(2, name_of_function, "number", version)
-    return checked(invoke("request", 0, what, nil, name, version))
+    return text_and_info(checked(invoke("request", 0, what, nil, name, version)))
   end
 end
 

@@ -101,7 +101,8 @@ end
 -- @arg ctx number: a context this process owns
 -- @arg handlers table: name -> `function(request, ...)`; a name may end in `*`
 -- @arg options table: `tasks` true runs each handler as a task, so that one that waits by a task
---   function does not hold up the others; `on_event` a function that gets every other event, and
+--   function does not hold up the others; `on_start` a function called once all names are bound,
+--   where to start who will call them; `on_event` a function that gets every other event, and
 --   ends the serving by returning something that is not nil or false
 -- @return result: what `on_event` returned
 -- @errors as os.bind
@@ -111,9 +112,11 @@ function os.serve(ctx, handlers, options)
   if type(handlers) ~= "table" then refuse(2, "os.serve", "table", handlers) end
   check_optional(3, "os.serve", "table", options)
   options = options or {}
-  native.check_options(3, "os.serve", options, { tasks = "boolean", on_event = "function" })
+  native.check_options(3, "os.serve", options,
+    { tasks = "boolean", on_event = "function", on_start = "function" })
   local prefixes, number, message = bind_all(ctx, handlers)
   if prefixes == nil then return nil, number, message end
+  if options.on_start then options.on_start() end
   local on_event, pull = options.on_event, options.tasks and task.pull or os.pull
   while true do
     local event = pull()
