@@ -14,8 +14,8 @@ from typing import Final
 import lithox
 from lithox.dispatch.programs.natives import Grant
 from lithox.dispatch.programs.process import Exit, ProgramOrder, ProgramProcess
-from lithox.security.identities import LOCAL_OPERATOR
 from lithox.runtimes.registry import runtime_of
+from lithox.security.identities import LOCAL_OPERATOR
 from tests.conformance.native.cases import Case
 
 CASE_SECONDS_MAX: Final = 20
