@@ -15,6 +15,7 @@ Row = Mapping[str, Any]
 Column = tuple[str, Callable[[dict[str, Any]], str]]
 MILLISECOND_NS: Final = 1_000_000
 _COUNT_UNITS: Final = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
+_MODE_WORDS: Final = {"preemptive": "preempt", "cooperative": "coop"}
 _MODE_LETTERS: Final = {"preemptive": "P", "cooperative": "C"}
 TREE_DEPTH_MAX: Final = 64
 """Deeper children are shown at this depth; also ends the walk should a table not be a tree."""
@@ -53,7 +54,7 @@ PROCESS_COLUMNS: Final[tuple[Column, ...]] = (
     ("PID", lambda row: str(row.get("pid", ""))),
     ("RUNS", describe_what),
     ("STATE", lambda row: str(row.get("state", ""))),
-    ("MODE", _describe_mode),
+    ("MODE", lambda row: _MODE_WORDS.get(_describe_mode(row), "?")),
     ("LEVEL", _describe_level),
     ("FUEL", lambda row: format_count(row.get("fuel", 0))),
     ("CPU", lambda row: format_duration(row.get("cpu_us", 0) * 1000)),

@@ -194,7 +194,7 @@ def test_ps_prints_columns_and_json(run, node):
         *("PID", "RUNS", "STATE", "MODE", "LEVEL", "FUEL", "CPU", "MEMORY", "CTX", "QUEUES", "AGE")
     ]
     assert lines[1].split("\t") == [
-        *("7", "counter/alice:increment", "running", "preemptive", "fast/1", "1.2k", "5us"),
+        *("7", "counter/alice:increment", "running", "preempt", "fast/1", "1.2k", "5us"),
         *("64KiB", "0", "0/0/0", "12ms"),
     ]
     assert json.loads(run("ps", "--json").out)[0]["pid"] == 7
