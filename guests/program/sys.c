@@ -225,8 +225,8 @@ double lx_fuel_seconds(lua_State *L) {
 ** may be called in the middle of a collection, so it has a message of its own and never raises.
 */
 void lx_warn(void *ud, const char *text, int to_be_continued) {
-  static const char head[] = "\x95\x00\xa5write\xa6stderr\xda\0\0Lua warning: ";
-  enum { HEAD = sizeof head - 1, LENGTH_AT = 15, TEXT_AT = 17 };
+  static const char head[] = "\x95\x00\xa5write\xa3" "err\xda\0\0Lua warning: ";
+  enum { HEAD = sizeof head - 1, LENGTH_AT = 13, TEXT_AT = 15 };
   static char line[512];
   static size_t len = 0;
   static int is_on = 0, is_continued = 0;
@@ -238,7 +238,7 @@ void lx_warn(void *ud, const char *text, int to_be_continued) {
     if (strcmp(text, "@off") == 0) is_on = 0;
     return;
   }
-  if (len == 0) { /* [0, "write", "stderr", text of 16-bit length, []] */
+  if (len == 0) { /* [0, "write", "err", text of 16-bit length, []] */
     memcpy(line, head, HEAD);
     len = HEAD;
   }

@@ -301,7 +301,7 @@ void *lx_alloc(void *unused, void *block, size_t old_bytes, size_t new_bytes) {
     return NULL;
   }
   block = lx_realloc(block, new_bytes);
-#if LUA_VERSION_NUM == 501
+#if LUA_VERSION_NUM <= 502
   if (block == NULL) lx_restart_collector(); /* there is no second try: this is an error now */
 #endif
   return block;

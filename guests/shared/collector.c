@@ -4,8 +4,8 @@
 ** overwrite the message.
 **
 ** Stopped once, not counted. After a memory error in between, it stays stopped (emergency
-** collections still happen, and run no finalizers) until the next message starts it again;
-** Lua 5.1, which has no emergency collections, starts it again at once.
+** collections still happen, and run no finalizers) until the next message starts it again; 5.1
+** and 5.2, which have no emergency collections while it is stopped, start it again at once.
 */
 #include "lx.h"
 

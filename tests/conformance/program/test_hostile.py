@@ -175,6 +175,7 @@ def test_memory_refused_while_an_answer_is_read_leaves_a_working_collector(
         """
         local ok
         coroutine.wrap(function() ok = pcall(sys.call, 'big') end)()
+        if sys.version == '5.1' then collectgarbage() end -- it has no emergency collections
         for i = 1, 20000 do local t = {i, {}, tostring(i)} end
         local again = sys.call('small')
         for i = 1, 20000 do local t = {i, {}, tostring(i)} end
