@@ -1,7 +1,8 @@
 """The kernel and scripted guests as one actor: what dispatch does, without store and network.
 
-Every processor takes slices of one lane, steps the guest at once and brings the slice back when the fuel's time has passed, so slices on several processors
-overlap in simulated time though all of it happens on one thread.
+Every processor takes slices of one lane, steps the guest at once and brings the slice back when
+the fuel's time has passed, so slices on several processors overlap in simulated time though all of
+it happens on one thread.
 
 Invariants: the node keeps its own books (`runs`, `ended`) and never asks the kernel what it thinks
 happened, so checkers can compare the two. Facts reach the kernel in the order of their times.

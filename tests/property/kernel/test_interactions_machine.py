@@ -403,6 +403,43 @@ class InteractionsMachine(RuleBasedStateMachine):
             assert must_wait
             proc.wait, proc.where = "answer", "about"
 
+    @precondition(lambda self: len(self.in_phase("running")) > 1)
+    @rule(shared=st.lists(numbers, max_size=2), blocks=st.booleans(), data=st.data())
+    def round_trip(self, shared, blocks, data) -> None:
+        """A whole call: made, pulled, answered, and heard of; what goes wrong on the way may."""
+        running = self.in_phase("running")
+        ways = [
+            (num.proc, num)
+            for proc in running
+            for num in proc.numbers.values()
+            if num.phase.name == "OPEN"
+            and num.ctx.owner in running
+            and num.ctx.owner is not proc
+            and num.ctx.names
+        ]
+        if not ways:
+            return
+        proc, num = data.draw(st.sampled_from(ways))
+        owner = num.ctx.owner
+        name = num.ctx.names[0].replace("*", "x")
+        cid = self.call_anything(proc, num.number, (name, b"\x90"), 50, is_blocking=blocks)
+        if cid is None:
+            return
+        if blocks:
+            assert self.it.wait(proc.pid, WaitKind.ANSWER, cid=cid)
+            proc.wait, proc.where = "answer", "waiting"
+            self.kernel.notify_sliced(Pid(proc.pid), SliceEnd.ASKED, 5, 0, self.now_ns)
+        event = None
+        while event is None or event.kind != "call" or event.cid != cid:
+            event = self.it.pull(owner.pid)
+            assert event == self.model.take(owner)
+            assert event is not None
+            self.check_order(owner, event)
+        self.both(
+            lambda: self.it.answer(owner.pid, cid, 0, b"\x90", shared, self.now_ns),
+            lambda: self.model.answer(owner, cid, 0, b"\x90", shared),
+        )
+
     @precondition(lambda self: self.model.procs)
     @rule(name=st.sampled_from(("f", "go")), args=payloads, timeout=timeouts, data=st.data())
     def call_from_node(self, name, args, timeout, data) -> None:
@@ -632,6 +669,6 @@ class InteractionsMachine(RuleBasedStateMachine):
 
 
 InteractionsMachine.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=60, deadline=None
+    max_examples=60, stateful_step_count=50, deadline=None
 )
 test_interactions_equal_their_model = pytest.mark.slow(InteractionsMachine.TestCase)
