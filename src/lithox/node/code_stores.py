@@ -137,11 +137,10 @@ class CodeStores:
             record = decode_code(item.value)
             name = key.removeprefix(LIVE_PREFIX)
             rows[name] = {"name": name, **_info_of(record.version, record.newest)}
-        # Behind the end of a page that was cut nothing is known of the store yet.
-        last = next(reversed(rows)) if page.more else None
+        # A page that was cut is full: what the package has behind its end is cut off again, before
+        # anybody could ask whether the store has that name, too.
         for name in list_boot(kind):
-            is_within = name.startswith(prefix) and name > after and (last is None or name < last)
-            if is_within and name not in rows:
+            if name.startswith(prefix) and name > after and name not in rows:
                 rows[name] = {"name": name, **_get_boot(kind, name, "")[1]}
         ordered = [rows[name] for name in sorted(rows)]
         return ordered[:limit], page.more or len(ordered) > limit
@@ -219,8 +218,8 @@ class CodeStores:
         def plan(draft: Draft) -> int:
             check_settable(kind, name)
             data = check_code_text(text)
-            record, is_live = find_name(draft, kind, name)
-            kept = record.newest.runtime if record is not None and is_live else ""
+            record, _ = find_name(draft, kind, name)
+            kept = record.newest.runtime if record is not None else ""
             version = self._version(by, note, check_runtime(kind, runtime, kept))
             return put_version(draft, kind, name, version, data)
 

@@ -61,9 +61,10 @@ def plan_code(
 
 def _find_same(draft: Draft, spec: CodeSpec, text: bytes) -> int | None:
     """Returns the newest version if it is what `spec` says, else None."""
-    record, is_live = find_name(draft, spec.kind, spec.name)
-    if record is None or not is_live or record.newest.runtime != (spec.runtime or ""):
+    record, _ = find_name(draft, spec.kind, spec.name)
+    if record is None or record.newest.runtime != (spec.runtime or ""):
         return None
+    # The version that removes a name has no digest, so it is never the same.
     return record.version if record.newest.digest == digest_of_text(text) else None
 
 

@@ -201,6 +201,14 @@ def test_the_oldest_versions_go_beyond_the_bound(
     assert len([key for key in keys_of(quick) if key.startswith("t/")]) == 3
 
 
+def test_versions_are_ordered_by_number(quick: House) -> None:
+    """The tenth follows the ninth, though as text it would not."""
+    for number in range(1, 12):
+        quick.set("p", str(number))
+    rows = quick.stores.history("program", "p")
+    assert [row["version"] for row in rows] == list(range(11, 0, -1))
+
+
 def test_history_comes_in_parts(quick: House) -> None:
     """`before` and `limit` cut it, newest first."""
     for number in range(1, 6):
