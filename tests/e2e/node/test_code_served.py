@@ -96,3 +96,39 @@ def test_a_deployed_program_runs_with_its_runtime_and_library(tmp_path: Path) ->
 
     with serving(tmp_path / "data") as served:
         over_http(served, body)
+
+
+def test_a_program_that_runs_keeps_its_code(tmp_path: Path) -> None:
+    """A set in the middle of a run changes the next run and not that one."""
+
+    async def body(client: lithox.Client) -> None:
+        await client.store_set("program", "p", 'print(io.read() .. " one")\n')
+        pid = await client.run_program(program="p")
+        await client.store_set("program", "p", 'print("two")\n')
+        await client.store_remove("program", "p")
+        await client.store_set("program", "p", 'print("three")\n')
+        await client.write_input(pid, b"still\n", is_end=True)
+        written, after, ended = b"", 0, None
+        while ended is None:
+            page = await client.read_output(pid, after=after, wait_ms=25_000)
+            written += b"".join(chunk["data"] for chunk in page["chunks"])
+            after, ended = page["next"], page["exit"]
+        assert (written, ended["status"]) == (b"still one\n", 0)
+        assert (await client.run("p")).output == b"three\n"
+
+    with serving(tmp_path / "data") as served:
+        over_http(served, body)
+
+
+def test_sets_at_once_get_a_version_each(tmp_path: Path) -> None:
+    """Twenty clients set one name at the same moment: twenty versions, each with its text."""
+
+    async def body(client: lithox.Client) -> None:
+        texts = [f"print({number})" for number in range(20)]
+        versions = await asyncio.gather(*(client.store_set("program", "p", text) for text in texts))
+        assert sorted(versions) == list(range(1, 21))
+        for version, text in zip(versions, texts, strict=True):
+            assert (await client.store_get("program", "p", version))[0] == text.encode()
+
+    with serving(tmp_path / "data") as served:
+        over_http(served, body)
