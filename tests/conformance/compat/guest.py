@@ -28,6 +28,7 @@ from lithox.sandbox.messages import (
     encode_program_answer,
     encode_program_refusal,
 )
+from tests.conformance.compat.reading import LOADER
 
 NOW_MS: Final = 1_764_000_000_123
 LIMITS: Final = Limits(
@@ -35,19 +36,6 @@ LIMITS: Final = Limits(
 )
 QUANTUM_FUEL: Final = 50_000_000
 _NOT_AVAILABLE: Final = 21
-
-LOADER: Final = """
-local text = ...
-local chunk, message = (loadstring or load)(text, "=case")
-if not chunk then
-  io.write("compile: ", message, "\\n")
-else
-  local done, problem = pcall(chunk, select(2, ...))
-  if not done then io.write("error: ", tostring(problem), "\\n") end
-end
-"""
-"""A program that runs the text in its first argument, so that one image serves all cases."""
-
 
 def runtime_of(column: str) -> str:
     """Returns the runtime's name: compat-5.1 of "5.1"."""
@@ -130,12 +118,12 @@ class Guests:
         finally:
             guest.close()
 
-    def output(self, column: str, text: str | bytes, *arguments: Any) -> str:
-        """Returns what a case prints under the runtime of `column`, as `oracle.run` does."""
+    def output(self, column: str, text: str | bytes, *arguments: Any) -> tuple[str, str]:
+        """Returns what a case writes under the runtime of `column`, as `oracle.run` does."""
         case = text.encode() if isinstance(text, str) else text
         result = self.run(runtime_of(column), LOADER, case, *arguments)
         assert result.error is None, result.error
-        return result.out
+        return result.out, result.err
 
 
 class _Host:
@@ -160,6 +148,8 @@ class _Host:
         if name == "usage":
             used = {"used": {"fuel": 4_000_000}, "allowed": {"fuel": 1 << 40}}
             return encode_program_answer([], used)
+        if name == "info":
+            return encode_program_answer([], {"name": "main", "pid": 1})
         if name == "exit":
             return None
         refusal = f"there is no {name} here"

@@ -1,55 +1,23 @@
 """The oracle: Lua 5.1 to 5.5 and LuaJIT as the `lupa` wheel brings them, each case in a fresh state.
 
-What a case prints is collected; nothing else of the interpreter is changed.
+Nothing of an interpreter is changed: what it writes is caught below C, at the file descriptors.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final
+from typing import IO, Any, Final
 
-from tests.conformance.compat.reading import Case
+from tests.conformance.compat.reading import LOADER, Case
 
 VERSIONS: Final = ("5.1", "5.2", "5.3", "5.4", "5.5", "luajit")
 _NEWEST_FIRST: Final = ("5.4", "5.5", "5.3", "5.2", "5.1", "luajit")
 
-_RUNNER: Final = b"""
-python = nil
-local out = {}
-local tostring, select, concat, type, error = tostring, select, table.concat, type, error
-local pcall, compile = pcall, loadstring or load
--- print of the interpreter itself, as far as what it writes goes.
-local version = tonumber(_VERSION:match("%d.%d"))
-print = function(...)
-  local parts, ask = {}, version < 5.4 and _G.tostring or tostring
-  for i = 1, select("#", ...) do
-    parts[i] = ask((select(i, ...)))
-    if type(parts[i]) ~= "string" then
-      error(version < 5.4 and "'tostring' must return a string to 'print'"
-        or "'__tostring' must return a string", 2)
-    end
-  end
-  out[#out + 1] = concat(parts, "\\t") .. "\\n"
-end
-local write = io.write
-io.write = function(...)
-  for i = 1, select("#", ...) do
-    local kind = type((select(i, ...)))
-    if kind ~= "string" and kind ~= "number" then return write(...) end
-    out[#out + 1] = tostring((select(i, ...)))
-  end
-  if version == 5.1 then return true end
-  return io.stdout
-end
-return function(text, ...)
-  local chunk, message = compile(text, "=case")
-  if not chunk then return "compile: " .. message .. "\\n" end
-  local done, problem = pcall(chunk, ...)
-  if not done then out[#out + 1] = "error: " .. tostring(problem) .. "\\n" end
-  return concat(out)
-end
-"""
 _EXISTS: Final = b"""
 local at = _G
 for part in (...):gmatch("[^.]+") do
@@ -65,11 +33,33 @@ def _fresh(version: str) -> Any:
     return module.LuaRuntime(encoding=None, register_eval=False, register_builtins=False)
 
 
-def run(version: str, text: str | bytes, *arguments: bytes) -> str:
-    """Returns what `text` prints on that version; an error is its last line."""
+@contextmanager
+def _caught(descriptor: int) -> Iterator[IO[bytes]]:
+    """Sends what C writes to a descriptor into the file given."""
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(descriptor)
+        os.dup2(file.fileno(), descriptor)
+        try:
+            yield file
+        finally:
+            os.dup2(kept, descriptor)
+            os.close(kept)
+
+
+def run(version: str, text: str | bytes, *arguments: bytes) -> tuple[str, str]:
+    """Returns what `text` writes on that version to output and error stream."""
     source = text.encode() if isinstance(text, str) else text
-    said: bytes = _fresh(version).execute(_RUNNER)(source, *arguments)
-    return said.decode("latin-1")
+    lua = _fresh(version)
+    lua.execute(b"python = nil")
+    flush = lua.execute(
+        b"local out, err = io.stdout, io.stderr; return function() out:flush() err:flush() end"
+    )
+    with _caught(1) as out, _caught(2) as err:
+        lua.execute(LOADER.encode(), source, *arguments)
+        flush()
+        out.seek(0)
+        err.seek(0)
+        return out.read().decode("latin-1"), err.read().decode("latin-1")
 
 
 @cache

@@ -2,6 +2,7 @@
 
 --# exact NAMES [@ COLUMNS] [~ NAMES]     what follows is Lua; its output must be the oracle's
 --# near NAMES [@ COLUMNS]                its output is told by lines `--= `, and not the oracle's
+--# here NAMES [@ COLUMNS]                as near, but the oracle's depends on the machine
 
 COLUMNS are short names of runtimes ("5.1"), or `all`. Without them an exact case holds wherever the
 table calls all its names exact. Names after `~` choose the oracle where the case's own are not
@@ -22,8 +23,33 @@ import compat_page  # isort: skip
 
 FOLDER: Final = Path(__file__).with_name("cases")
 COLUMNS: Final = compat_page.COLUMNS
-_HEADING: Final = re.compile(r"--# (exact|near) ([^@~]+?)(?: @ ([^~]+?))?(?: ~ (.+))?$")
+_HEADING: Final = re.compile(r"--# (exact|near|here) ([^@~]+?)(?: @ ([^~]+?))?(?: ~ (.+))?$")
 _PROMISE: Final = "--= "
+
+LOADER: Final = """
+local text = ...
+local io, tostring, pcall = io, tostring, pcall
+local chunk, message = (loadstring or load)(text, "=case")
+if not chunk then
+  io.write("compile: ", message, "\\n")
+else
+  local done, problem = pcall(chunk, select(2, ...))
+  if not done then io.write("error: ", tostring(problem), "\\n") end
+end
+"""
+"""Runs the text in its first argument: the same on the oracle and in the guest."""
+
+_ADDRESS: Final = re.compile(r"0x[0-9a-f]+|builtin#\d+|builtin: [0-9a-f]+")
+_FUNCTION: Final = re.compile(r"bad argument #(\S+) to '[^']*'")
+
+
+def comparable(output: str) -> str:
+    """Returns what a case wrote without what no version promises.
+
+    Addresses, and which name a message gives to a function of the library: `find`, `string.find`
+    or `?`, by how it was called.
+    """
+    return _FUNCTION.sub(r"bad argument #\1 to '?'", _ADDRESS.sub("ADDRESS", output))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +58,12 @@ class Case:
 
     Attributes:
         title: file, number and names, unique.
-        kind: exact or near.
+        kind: exact, near or here.
         names: keys of the table, or a topic that is none.
         columns: the runtimes it is about.
         needs: names that the oracle must have.
         text: the Lua.
-        promised: output of a near case.
+        promised: output of a case that is not exact.
     """
 
     title: str

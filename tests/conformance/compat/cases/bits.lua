@@ -10,7 +10,7 @@ print(bit.lshift(1, -1), bit.rshift(-1, -1), bit.rol(0x12345678, 0))
 print(bit.tobit(0xffffffff), bit.tobit(0x80000000), bit.tobit(2^32 + 5), bit.tobit(-1), bit.tobit(0.5), bit.tobit(1.5), bit.tobit(2.5), bit.tobit(-0.5), bit.tobit(-1.5), bit.tobit(1e10))
 print(bit.tohex(1), bit.tohex(-1), bit.tohex(255, 4), bit.tohex(255, -4), bit.tohex(0x12345678, 2), bit.tohex(1, 0), bit.tohex(-1, -20), bit.tohex(10, 1)) print(bit.bswap(0x12345678), bit.bswap(0x78563412), bit.bswap(255), bit.bswap(-1))
 --# exact bit32.band, bit32.bor, bit32.bxor, bit32.bnot, bit32.btest
-print(("%d "):rep(6):format(bit32.band(0xff, 0x0f), bit32.band(), bit32.bor(), bit32.bxor(), bit32.bor(1, 2, 4), bit32.bxor(5, 3))) print(("%.0f %.0f %.0f"):format(bit32.bnot(0), bit32.bnot(1), bit32.bnot(-1)))
+print(("%.0f "):rep(6):format(bit32.band(0xff, 0x0f), bit32.band(), bit32.bor(), bit32.bxor(), bit32.bor(1, 2, 4), bit32.bxor(5, 3))) print(("%.0f %.0f %.0f"):format(bit32.bnot(0), bit32.bnot(1), bit32.bnot(-1)))
 print(("%.0f %.0f"):format(bit32.band(-1), bit32.bor(-1, 0))) print(bit32.btest(1, 2), bit32.btest(3, 2), bit32.btest()) print(("%.0f"):format(bit32.band(2^32 + 5))) print((pcall(bit32.band, {}))) print((pcall(bit32.bnot)))
 print(bit32.band("255", "15"), bit32.band(2^31 - 1, 12) == 12)
 --# exact bit32.lshift, bit32.rshift, bit32.arshift, bit32.lrotate, bit32.rrotate

@@ -1,14 +1,17 @@
 --# exact coroutine.close of ordinary coroutines ~ coroutine.close
 local co = coroutine.create(function() coroutine.yield(1) print("never") end) coroutine.resume(co) print(coroutine.close(co), coroutine.status(co)) print(coroutine.close(co)) print(coroutine.resume(co))
-local new = coroutine.create(print) print(coroutine.close(new), coroutine.status(new)) local bad = coroutine.create(function() error("x", 0) end) coroutine.resume(bad) print(coroutine.close(bad)) print(coroutine.close(bad))
-local stubborn = coroutine.create(function() while true do pcall(coroutine.yield) end end) coroutine.resume(stubborn) print(coroutine.status(stubborn)) print((pcall(coroutine.close))) print((pcall(coroutine.close, 1)))
+local new = coroutine.create(print) print(coroutine.close(new), coroutine.status(new)) print((pcall(coroutine.close))) print((pcall(coroutine.close, 1))) print((pcall(coroutine.close, coroutine.running() or 1)))
+--# exact coroutine.close of one that catches @ compat 5.2 5.3 5.4 5.5 luajit ~ coroutine.close
+local stubborn = coroutine.create(function() while true do pcall(coroutine.yield) end end) coroutine.resume(stubborn) print(coroutine.status(stubborn)) print(coroutine.close(stubborn), coroutine.status(stubborn))
 --# near coroutine.close @ 5.1 5.2 5.3 luajit
-local co = coroutine.create(function() xpcall(function() for _ = 1, 1e9 do end end, function() print("handler called") end) end)
-local co = coroutine.wrap(function() end)
-local at = coroutine.create(function() coroutine.yield() local done = xpcall(function() while true do end end, function() print("handler called") end) end)
-local inner = coroutine.create(function() local n = 0 local function step() n = n + 1 end coroutine.yield() step() end)
-coroutine.resume(inner) print(coroutine.close(inner), debug.gethook(inner))
---= ?
+local bad = coroutine.create(function() error("x", 0) end) coroutine.resume(bad) print(coroutine.close(bad))
+--= true
+--# near coroutine.resume @ luajit
+local co co = coroutine.create(function() print(coroutine.resume(co)) end) coroutine.resume(co)
+--= false	cannot resume non-suspended coroutine
+--# near yield across metamethods and iterators @ luajit
+print((select(2, pcall(coroutine.yield))))
+--= attempt to yield from outside a coroutine
 --# exact coroutine.create, coroutine.resume, coroutine.status, coroutine.yield
 local co = coroutine.create(function(a, b) local c = coroutine.yield(a + b) local d, e = coroutine.yield(c * 2) return d + e end)
 print(coroutine.status(co)) print(coroutine.resume(co, 1, 2)) print(coroutine.status(co)) print(coroutine.resume(co, 10)) print(coroutine.resume(co, 3, 4)) print(coroutine.status(co)) print(coroutine.resume(co))

@@ -7,9 +7,9 @@ print(package.cpath == "", type(package.path))
 print(package.loaded._G == _G, package.loaded.string == string, package.loaded.table == table, package.loaded.math == math, package.loaded.coroutine == coroutine, package.loaded.package == package, package.loaded.os == os, package.loaded.debug == debug, package.loaded.io == io)
 package.loaded.mine = 42 print((require("mine"))) package.loaded.mine = nil print(package.loaded.nosuch)
 --# exact package.preload
-package.preload.lib = function(...) print(select("#", ...), (...)) return {value = 1} end local a = require("lib") local b = require("lib") print(a == b, a.value, package.loaded.lib == a)
+package.preload.lib = function(...) print((...)) return {value = 1} end local a = require("lib") local b = require("lib") print(a == b, a.value, package.loaded.lib == a)
 package.preload.void = function() end print((require("void")), package.loaded.void) package.preload.sets = function(name) package.loaded[name] = "set" end print((require("sets")))
-package.preload.fails = function() error("inside", 0) end print((pcall(require, "fails"))) print(package.loaded.fails) print((pcall(require))) print((pcall(require, "not.there")))
+package.preload.fails = function() error("inside", 0) end print((pcall(require, "fails"))) print((pcall(require))) print((pcall(require, "not.there")))
 --# near package.loaders @ 5.1 5.2 luajit
 print(#package.loaders, type(package.loaders[1]))
 --= 2	function
@@ -21,6 +21,8 @@ local list = package.searchers or package.loaders table.insert(list, 1, function
 --# near package.loadlib @ all
 print(package.loadlib("libc.so.6", "*"))
 --= nil	dynamic libraries not enabled; check your Lua installation	absent
+--# exact io and package.loaded
+print(package.loaded.io == io)
 --# near package.searchpath @ all
 print((package.searchpath("passwd", "/etc/?")))
 --= nil
@@ -28,7 +30,9 @@ print((package.searchpath("passwd", "/etc/?")))
 print(package.searchpath("a.b", "./?.lua;./?/init.lua")) print(package.searchpath("a-b", "?.x", "-", "+")) print(package.searchpath("x", "")) print(package.searchpath("a.b", "/nosuch/?", ""))
 --# near require @ all
 package.preload.one = function() return require("two") end package.preload.two = function() return require("one") end print(pcall(require, "one"))
---= ?
+--= false	libraries require each other in a circle: 'one' -> 'two' -> 'one'
 --# near require @ all
 print(pcall(require, "nosuch"))
---= ?
+--= false	module 'nosuch' not found:
+--= 	no field package.preload['nosuch']
+--= 	no library 'nosuch' in the store (there is no request here)

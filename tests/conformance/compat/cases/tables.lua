@@ -1,6 +1,14 @@
 --# exact table.concat
 print(table.concat({1, 2, 3}), table.concat({1, 2, 3}, ", "), table.concat({}, "x"), table.concat({1, 2, 3}, "-", 2), table.concat({1, 2, 3}, "-", 2, 2), table.concat({1}, "-", 2))
 print(pcall(table.concat, {1, {}, 3})) print(pcall(table.concat, {1, nil, 3}, "", 1, 3)) print(pcall(table.concat)) print(table.concat({1.5, "x", 2}, " "))
+--# exact table.concat of ordinary lists
+print(table.concat({1, 2, 3}), table.concat({1, 2, 3}, ", "), table.concat({"x"}, "x", 2), table.concat({1, 2, 3}, "-", 2, 2)) print((pcall(table.concat, {1, {}, 3})))
+--# near table.concat @ 5.3
+print(pcall(table.concat, {1, {}, 3}))
+--= false	invalid value (table) at index 0 in table for 'concat'
+--# near table.concat @ luajit
+print((pcall(table.concat, setmetatable({}, {__len = function() return 3 end}))))
+--= false
 --# exact table.concat
 print(pcall(table.concat, setmetatable({}, {__index = function(_, i) return "v" .. i end, __len = function() return 3 end}), ","))
 --# exact table.create
@@ -14,10 +22,20 @@ print(table.getn({1, 2, 3}), table.getn({}), table.getn({n = 5})) print((pcall(t
 --# exact table.insert
 local t = {1, 2} table.insert(t, 3) table.insert(t, 1, 0) print(table.concat(t, " ")) table.insert(t, 5, 4) print(table.concat(t, " "))
 print(pcall(table.insert, t)) print(pcall(table.insert, t, 1, 2, 3)) print((pcall(table.insert, nil, 1))) print(select("#", table.insert(t, 9)))
+--# exact table.insert within bounds
+local t = {1, 2} table.insert(t, 3) table.insert(t, 1, 0) table.insert(t, 2, "x") print(table.concat(t, " ")) print((pcall(table.insert, t))) print((pcall(table.insert, nil, 1)))
+--# near table.insert, table.remove @ luajit
+print((pcall(table.insert, {1, 2}, 5, "x")), (pcall(table.remove, {1, 2, 3}, 7)))
+--= false	false
 --# exact table.insert
 print(pcall(table.insert, {1, 2}, 5, "x")) print(pcall(table.insert, {1, 2}, 0, "x")) print(pcall(table.insert, {1}, -1, 2)) print(pcall(table.insert, {}, 1.5, 2))
 --# exact table.maxn @ compat 5.1 5.2 luajit
 print(table.maxn({}), table.maxn({1, 2, 3}), table.maxn({[10] = 1, [2.5] = 2}), table.maxn({[-1] = 1, x = 2})) print((pcall(table.maxn)))
+--# near table.move @ luajit
+print(#table.move(setmetatable({}, {__index = function(_, k) return k end}), 1, 3, 1, {}))
+--= 3
+--# exact table.move of ordinary lists ~ table.move
+print(table.concat(table.move({1, 2, 3}, 1, 3, 2), " "), table.concat(table.move({1, 2, 3}, 2, 3, 1), " "), table.concat(table.move({1, 2, 3}, 1, 3, 1, {}), " ")) print((pcall(table.move, {}, 1, 2)))
 --# exact table.move
 local t = table.move({1, 2, 3}, 1, 3, 2) print(table.concat(t, " ")) print(table.concat(table.move({1, 2, 3}, 2, 3, 1), " ")) print(table.concat(table.move({1, 2, 3}, 1, 3, 1, {}), " "))
 print(table.concat(table.move({1, 2, 3}, 1, 0, 5), " ")) print((pcall(table.move, {}, 1, 2))) print((pcall(table.move, 1, 1, 1, 1)))
@@ -25,6 +43,8 @@ local seen = {} table.move(setmetatable({}, {__index = function(_, k) return k *
 print(table.concat(seen, " "))
 --# exact table.pack
 local t = table.pack(1, nil, 3, nil) print(t.n, t[1], t[2], t[3], t[4]) print(table.pack().n, #table.pack(1, 2))
+--# exact table.remove of ordinary lists
+local t = {1, 2, 3} print(table.remove(t), table.remove(t, 1), #t, table.remove(t), table.remove(t), #t) print(table.remove({1, 2, 3}, 2))
 --# exact table.remove
 local t = {1, 2, 3} print(table.remove(t), #t, table.remove(t, 1), #t, table.remove(t), table.remove(t), #t) print(table.remove({}), table.remove({}, 0)) print(table.remove({1, 2, 3}, 2))
 print(select("#", table.remove({}))) print(table.remove({[0] = "z"}, 0))

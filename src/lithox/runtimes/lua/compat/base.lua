@@ -17,11 +17,11 @@ internal.has_integers = math.type ~= nil
 internal.unpack = unpack or table.unpack
 internal.load_text = loadstring or load
 
--- The checks are called directly by a library function, so level 4 is who called that one.
-local function bad_argument(position, name, message)
-  error(("bad argument #%d to '%s' (%s)"):format(position, name, message), 4)
+-- This and the checks are called directly by a library function; the error is placed where that
+-- one was called.
+function internal.bad_argument(position, name, message)
+  error(("bad argument #%d to '%s' (%s)"):format(position, name, message), 3)
 end
-internal.bad_argument = bad_argument
 
 local function expected(position, name, what, value)
   local got = value == nil and "no value" or type(value)
@@ -46,7 +46,8 @@ function internal.check_integer(value, position, name)
     if not number then expected(position, name, "number", value) end
   end
   if floor(number) ~= number or number - number ~= 0 then
-    bad_argument(position, name, "number has no integer representation")
+    error(("bad argument #%d to '%s' (number has no integer representation)"):format(
+      position, name), 3)
   end
   return number
 end
@@ -80,6 +81,16 @@ function internal.add_library(name, functions, is_global)
       package.preload[name] = function() return functions end
     end
   end
+end
+
+-- Passes on what pcall(native function, ...) gave; an error gets the line of who called ours. It is
+-- tail-called, and only Lua 5.1 still counts the frame that it replaces.
+local LEVEL_OF_CALLER = internal.version == 5.1 and 3 or 2
+
+function internal.finish(is_done, ...)
+  if is_done then return ... end
+  local failure = ...
+  error(failure, type(failure) == "string" and LEVEL_OF_CALLER or 0)
 end
 
 -- Returns select("#", ...) and the values from the first, as Lua 5.2's table.pack does.

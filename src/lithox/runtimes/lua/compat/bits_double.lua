@@ -234,10 +234,11 @@ local function make_bit()
     if digits ~= nil then
       digits = signed(to_bits(digits, 2, "tohex"))
       if digits < 0 then digits, format = -digits, "%08X" end
-      if digits > 8 then digits = 8 end
     end
     local text = format:format(value)
-    return digits and text:sub(9 - digits) or text
+    if digits == nil or digits == 8 then return text end
+    if digits < 8 then return text:sub(9 - digits) end
+    return ("0"):rep((digits < 254 and digits or 254) - 8) .. text
   end
 
   return lib

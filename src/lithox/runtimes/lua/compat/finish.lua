@@ -3,8 +3,19 @@
 
 COMPAT_INTERNAL = nil
 
+-- Asking for the name is a system call, so it is made when somebody looks.
+local by_name = {
+  __index = function(list, index)
+    if index ~= 0 then return nil end
+    local info = os.info()
+    local name = info and info.name
+    rawset(list, 0, name)
+    return name
+  end,
+}
+
 return function(main, ...)
-  arg = {...}
-  arg[0] = os.program_name
+  -- Not an assignment: Lua 5.1 has a hidden local `arg` here.
+  rawset(_G, "arg", setmetatable({...}, by_name))
   return main(...)
 end

@@ -17,6 +17,8 @@ local IS_SIGNED = {b = true, h = true, i = true, l = true, j = true}
 -- Errors are found at several depths; a Failure carries the text up to where the caller's line is
 -- known, which is where C would have put it.
 local Failure = {}
+-- `finish` is tail-called; only Lua 5.1 still counts the frame that this replaces.
+local LEVEL_OF_CALLER = internal.version == 5.1 and 3 or 2
 
 local function fail(message)
   error({[Failure] = message}, 0)
@@ -26,16 +28,11 @@ local function bad(position, name, message)
   fail(("bad argument #%d to '%s' (%s)"):format(position, name, message))
 end
 
--- `finish` is tail-called; only Lua 5.1 still counts the frame that this replaces.
-local LEVEL_OF_CALLER = internal.version == 5.1 and 3 or 2
-
 local function finish(is_done, ...)
   if is_done then return ... end
   local failure = ...
-  if type(failure) == "table" and failure[Failure] then
-    error(failure[Failure], LEVEL_OF_CALLER)
-  end
-  error(failure, 0)
+  if type(failure) == "table" and failure[Failure] then failure = failure[Failure] end
+  error(failure, type(failure) == "string" and LEVEL_OF_CALLER or 0)
 end
 
 local function check(kind, value, position, name)

@@ -22,12 +22,13 @@ end
 -- ---- print: before Lua 5.4 it asks the global `tostring`, which a program may replace ----
 
 if version < 5.4 then
-  local write = io.write
+  local write, globals = io.write, _G
   function print(...)
-    local parts, ask = {}, _G.tostring
+    local parts, ask = {}, globals.tostring
+    if ask == nil then error("attempt to call a nil value", 0) end
     for i = 1, select("#", ...) do
       local text = ask((select(i, ...)))
-      if type(text) ~= "string" and type(text) ~= "number" then
+      if type(text) ~= "string" and (version == 5.3 or type(text) ~= "number") then
         error("'tostring' must return a string to 'print'", 2)
       end
       parts[i] = text
@@ -42,6 +43,10 @@ end
 local Stream = getmetatable(io.stdout)
 local native_read, native_write = io.read, io.write
 local input, output = io.stdin, io.stdout
+
+function Stream.close()
+  return nil, "cannot close standard file"
+end
 
 -- Before Lua 5.3 a format is "*l" or a number; "L" came with 5.2.
 local function check_formats(first, ...)
@@ -71,6 +76,29 @@ if version < 5.3 and not is_luajit then
   function Stream:read(...)
     check_formats(1, ...)
     return stream_read(self, ...)
+  end
+end
+
+-- Floats are written by C's own format in Lua 5.3 and 5.4: 1.0 as "1", unlike print.
+if version == 5.3 or version == 5.4 then
+  local native_stream_write, math_type, format = Stream.write, math.type, string.format
+  local function plain(...)
+    local values, count = {...}, select("#", ...)
+    for i = 1, count do
+      if math_type(values[i]) == "float" then values[i] = format("%.14g", values[i]) end
+    end
+    return unpack(values, 1, count)
+  end
+  local function has_float(first, second, ...)
+    return math_type(first) == "float" or math_type(second) == "float" or select("#", ...) > 0
+  end
+  function io.write(...)
+    if has_float(...) then return native_write(plain(...)) end
+    return native_write(...)
+  end
+  function Stream:write(...)
+    if has_float(...) then return native_stream_write(self, plain(...)) end
+    return native_stream_write(self, ...)
   end
 end
 
@@ -148,14 +176,13 @@ function files.tmpfile()
 end
 
 internal.add(io, files)
+package.loaded.io = io
 
 local native_lines = io.lines
 function io.lines(name, ...)
   if name == nil then return native_lines(nil, ...) end
   name = check_name(name, 1, "lines")
-  local message = name .. ": " .. NO_FILE
-  if is_old then message = "bad argument #1 to 'lines' (" .. message .. ")" end
-  error(message, 2)
+  error(cannot_open(name), 2)
 end
 
 -- ---- chunks in files ----
@@ -173,7 +200,7 @@ end
 function added.loadfile(name, mode, ...)
   if name ~= nil then
     name = check_name(name, 1, "loadfile")
-    return nil, ("cannot open %s"):format(name) .. internal.file_reason
+    return nil, ("cannot open %s"):format(name) .. ": " .. NO_FILE
   end
   return load_input(mode, (...), select("#", ...) > 0)
 end
@@ -181,14 +208,13 @@ end
 function added.dofile(name)
   if name ~= nil then
     name = check_name(name, 1, "dofile")
-    error(("cannot open %s"):format(name) .. internal.file_reason, 0)
+    error(("cannot open %s"):format(name) .. ": " .. NO_FILE, 0)
   end
   local chunk, message = load_input()
   if not chunk then error(message, 0) end
   return chunk()
 end
 
-internal.file_reason = version < 5.4 and ": " .. NO_FILE or ": " .. NO_FILE
 internal.add(_G, added)
 
 internal.add(string, {
@@ -280,13 +306,12 @@ function libraries.searchpath(name, path, separator, replacement)
     name = concat(parts, replacement)
   end
   local tried = {}
+  if path == "" then tried[1] = "no file ''" end
   for template in path:gmatch("[^;]+") do
     local file = template:gsub("%?", (name:gsub("%%", "%%%%")))
     tried[#tried + 1] = "no file '" .. file .. "'"
   end
-  local text = concat(tried, "\n\t")
-  if version < 5.4 and #tried > 0 then text = "\n\t" .. text end
-  return nil, text
+  return nil, concat(tried, "\n\t")
 end
 
 internal.add(package, libraries)

@@ -108,7 +108,7 @@ end
 function added.offset(text, n, at)
   text = check_text(text, 1, "offset")
   n = check_integer(n, 2, "offset")
-  if at == nil then at = n > 0 and 1 or #text + 1 end
+  if at == nil then at = n >= 0 and 1 or #text + 1 end
   at = position(check_integer(at, 3, "offset"), #text)
   if at < 1 or at > #text + 1 then bad_argument(3, "offset", "position out of bounds") end
   if n == 0 then
