@@ -126,15 +126,17 @@ ABANDONED: Final = make_refusal("call.abandoned")
 DEADLINE_PASSED: Final = make_refusal("request.deadline_passed")
 NO_ROOM_FOR_CONTEXTS: Final = make_refusal("context.too_many")
 NO_ROOM_FOR_ANSWER: Final = make_refusal("request.overloaded")
-_OWN_ARGS: Final = tuple(
+_OWN_ARGS: Final = frozenset(
     refusal.args
     for refusal in (ABANDONED, DEADLINE_PASSED, NO_ROOM_FOR_CONTEXTS, NO_ROOM_FOR_ANSWER)
 )
+_OWN_BYTES_MAX: Final = max(map(len, _OWN_ARGS))
 
 
 def count_answer(args: bytes) -> int:
     """Returns what the payload of an answer counts: the kernel's own are shared and count 0."""
-    return 0 if any(args is own for own in _OWN_ARGS) else len(args)
+    size = len(args)
+    return 0 if size <= _OWN_BYTES_MAX and args in _OWN_ARGS else size
 
 
 NO_ROOM_FOR_EXIT: Final = "the mailbox had no room for more than the status of this exit"

@@ -5,7 +5,8 @@ all *its* children) did not use returns. Memory returns whole, since it is only 
 passes for both at once and is not taken at all. See `limits` for the arithmetic.
 
 Invariants: for each spent field, of any process at any time: own limit >= what its finished
-children used + what its living children were granted; a grant returns once.
+children used + what its living children were granted; a grant returns once, whatever the order in
+which parents and children are settled.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ from lithox.model.limits import Limits
 class _Entry:
     """One program: its limits, and what of them is not given away. Own use is not in `left`."""
 
-    __slots__ = ("left", "limits", "parent")
+    __slots__ = ("children", "left", "limits", "parent", "usage")
 
     def __init__(self, limits: Limits, parent: Pid | None) -> None:
         self.limits = limits
         self.left = limits
         self.parent = parent
+        self.children = 0
+        """Grants that have not returned."""
+        self.usage: Used | None = None
+        """What it used itself, once it has ended; it stays until its children are settled."""
 
 
 class Grants:
@@ -61,6 +66,7 @@ class Grants:
         entry = self._get(pid)
         granted = reserve(remaining(entry.left, usage), asked)[0]
         entry.left = reserve(entry.left, granted)[1]
+        entry.children += 1
         return granted
 
     def cancel(self, pid: Pid, granted: Limits) -> None:
@@ -68,21 +74,32 @@ class Grants:
         entry = self._entries.get(pid)
         if entry is not None:
             entry.left = give_back(entry.left, granted, Limits())
+            entry.children -= 1
+            self._close(pid, entry)
 
     def settle(self, pid: Pid, usage: Used) -> None:
-        """Forgets a program that has ended and gives its parent back what was not used.
+        """Notes that a program has ended; what it did not use returns to its parent.
 
-        What its own children used counts as its use; what one of them still holds, too.
+        What its own children used counts as its use, so its grant returns when theirs have.
         """
         entry = self._get(pid)
-        del self._entries[pid]
-        parent = None if entry.parent is None else self._entries.get(entry.parent)
-        if parent is not None:
-            parent.left = give_back(parent.left, entry.limits, _total(entry, usage))
+        entry.usage = usage
+        self._close(pid, entry)
+
+    def _close(self, pid: Pid, entry: _Entry) -> None:
+        """Forgets an entry that is over with all its children, and so on upwards."""
+        while entry.usage is not None and not entry.children:
+            del self._entries[pid]
+            parent = None if entry.parent is None else self._entries.get(entry.parent)
+            if parent is None or entry.parent is None:
+                return
+            parent.left = give_back(parent.left, entry.limits, _total(entry, entry.usage))
+            parent.children -= 1
+            pid, entry = entry.parent, parent
 
     def _get(self, pid: Pid) -> _Entry:
         entry = self._entries.get(pid)
-        if entry is None:
+        if entry is None or entry.usage is not None:
             raise InternalError(f"process {pid} has no limits to grant from")
         return entry
 

@@ -221,7 +221,8 @@ class Kernel:
     def notify_ended(self, pid: Pid, now_ns: int) -> bool:
         """Removes a process that is not on a processor: dispatch has given it up.
 
-        No effect for the process itself; its children are ended.
+        No effect for the process itself; its children are ended. A program is given up only
+        before it has run: its parent hears of no exit.
 
         Returns:
             False when the process is gone already.
@@ -234,7 +235,10 @@ class Kernel:
             raise InternalError(f"process {pid} was given up while {process.phase.name}")
         self._end_children(process, CODE_CANCELLED)
         self._unqueue(process)
+        parent = process.parent
         self._remove(process)
+        if parent is not None:
+            self.interactions.forget_child(parent, pid)
         return True
 
     def notify_killed(self, pid: Pid, code: str, now_ns: int) -> bool:
@@ -326,7 +330,8 @@ class Kernel:
     def return_limits(self, pid: Pid, usage: Used) -> None:
         """Settles a program that has ended: what it and its children did not use returns.
 
-        Call it once for each process with `Spawn.limits`, in the order in which they end.
+        Call it once for each process with `Spawn.limits`. What a parent that is settled before
+        its children still owes goes back when the last of them is settled.
         """
         self._grants.settle(pid, usage)
 

@@ -254,6 +254,13 @@ class Parties:
         self._post(parent, event)
         return True
 
+    def forget_child(self, parent_pid: int, pid: Pid) -> None:
+        """Frees the room set aside for the exit of a child that was given up before it ran."""
+        parent = self._table.get(parent_pid)
+        if parent is not None and pid in parent.exits_due:
+            del parent.exits_due[pid]
+            self._charge(parent, -EVENT_BYTES)
+
     # Waiting.
 
     def pull(self, pid: int) -> Event | None:

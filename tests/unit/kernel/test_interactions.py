@@ -21,7 +21,7 @@ from lithox.errors import (
     TooLarge,
     TooManyContexts,
 )
-from lithox.kernel import NativeContext, NodeAnswered, Policy, SliceEnd, WaitKind
+from lithox.kernel import Mode, NativeContext, NodeAnswered, Policy, SliceEnd, Spawn, WaitKind
 from lithox.kernel.events import (
     ABANDONED,
     DEADLINE_PASSED,
@@ -804,6 +804,21 @@ def test_a_parent_that_hears_nothing_gets_no_more_children() -> None:
         talk.start(parent=parent)
     talk.events(parent)
     talk.start(parent=parent)
+
+
+def test_a_child_given_up_before_it_ran_leaves_no_room_set_aside() -> None:
+    """A start that fails half way, however often, costs the parent's mailbox nothing."""
+    talk = Talk()
+    parent = talk.start()
+    name = AccountName("a")
+    for _ in range(10):
+        spec = Spawn(account=name, name="n", parent=parent, mode=Mode.PREEMPTIVE)
+        child = talk.kernel.notify_spawned(spec, 0)
+        assert child is not None
+        talk.it.enter(child, name)
+        talk.kernel.notify_ended(child, 0)
+    assert talk.it.counts(parent).mailbox_bytes == 0
+    assert not talk.it.post_exit(parent, child, 0, "", "", NONE)
 
 
 def test_counts_of_a_stranger_are_none() -> None:

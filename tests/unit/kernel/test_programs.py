@@ -222,6 +222,20 @@ def test_nothing_is_won_by_burning_through_grandchildren() -> None:
     assert kernel.limits_left(parent, Limits()).fuel == 25
 
 
+def test_a_parent_settled_before_its_child_gives_back_as_much() -> None:
+    """The order in which a driver settles a family makes no difference."""
+    kernel = make_kernel()
+    shell = start(kernel, limits=Limits(fuel=100))
+    parent = start(kernel, shell, limits=kernel.grant_limits(shell, Limits(fuel=80), Limits()))
+    child = start(kernel, parent, limits=kernel.grant_limits(parent, Limits(fuel=50), Limits()))
+    kernel.notify_killed(parent, "request.cancelled", 0)
+    kernel.return_limits(parent, Limits(fuel=5))
+    assert kernel.limits_left(shell, Limits()).fuel == 20
+    kernel.return_limits(child, Limits(fuel=10))
+    assert kernel.limits_left(shell, Limits()).fuel == 85
+    assert len(kernel._grants) == 1
+
+
 def test_the_grant_of_a_child_that_was_refused_returns() -> None:
     """A node that is full costs the parent nothing."""
     kernel = make_kernel(processes_max=1, children_reserve=0)
