@@ -1,5 +1,6 @@
--- A chat room in one process: members hold its context, push into the queue `say`, and listen to the
--- queue `said`. Nobody waits for anybody: a member that is slow loses the oldest lines and is told.
+-- A chat room in one process: members hold its context, push into the queue `say`, and listen to
+-- the queue `said`. Nobody waits for anybody: a member that is slow loses the oldest lines and is
+-- told so.
 --
 --   chat MEMBER...
 local arguments = { ... }

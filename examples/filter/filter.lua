@@ -21,8 +21,8 @@ local function is_named(name)
   return false
 end
 
--- One function for every name. Contexts in an answer are numbers of ours, so they would mean nothing
--- to the program: a filter that is to hand them on gives os.share(number) instead.
+-- One function for every name. Contexts in an answer are numbers of ours, so they would mean
+-- nothing to the program: a filter that is to hand them on gives os.share(number) instead.
 local function pass_on(request, ...)
   if is_named(request.name) ~= (rule == "allow") then
     error({ status = os.status.REQUEST_NOT_PERMITTED, message = request.name .. " is filtered" })

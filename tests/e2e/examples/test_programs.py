@@ -10,22 +10,27 @@ from pathlib import Path
 import pytest
 
 import lithox
+from tests.e2e.test_docs_commands import is_as_shown
 from tests.repo.checkout import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 EXAMPLES = ROOT / "examples"
-UNORDERED = {"chat", "tasks"}
+UNORDERED = {"tasks"}
 """What runs at once prints in no promised order."""
 LUA_LINES_MAX = 60
 
 
 def sessions(example: str) -> list[tuple[list[str], str]]:
-    """Returns (words of a `lithox` command, what it prints) of an example's README."""
+    """Returns (words of a `lithox` command, what it prints) of an example's README.
+
+    What a last command prints may stand in a block of text below.
+    """
     text = (EXAMPLES / example / "README.md").read_text(encoding="utf-8")
+    text = text.replace("```\n\n```text\n", "")
     found: list[tuple[list[str], str]] = []
     for block in re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        for part in re.split(r"^\$ lithox ", block, flags=re.MULTILINE)[1:]:
+        for part in re.split(r"^\$ \.venv/bin/lithox ", block, flags=re.MULTILINE)[1:]:
             command, _, printed = part.partition("\n")
             found.append((shlex.split(command), printed))
     return found
@@ -57,12 +62,16 @@ def test_example_prints_what_its_readme_shows(example: str, tmp_path: Path) -> N
     async def story() -> None:
         async with lithox.Node(tmp_path / "data") as node:
             for words, printed in sessions(example):
+                if words[0] == "serve":
+                    continue
                 if words[0] == "deploy":
                     await node.deploy(ROOT / words[1])
                     continue
                 assert words[0] == "run"
                 said = await run(node, words[1], words[2:])
-                assert in_order(said, example) == in_order(printed, example)
+                lines, shown = in_order(said, example), in_order(printed, example)
+                assert len(lines) == len(shown), said
+                assert all(map(is_as_shown, lines, shown)), said
 
     asyncio.run(story())
 

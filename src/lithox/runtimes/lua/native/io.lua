@@ -214,7 +214,7 @@ function io.write(...)
 end
 
 --- Reads from the input: a line without its end (`"l"`, when nothing is said), with it (`"L"`),
--- a number (`"n"`), everything (`"a"`), or as many bytes as a number says. `*` before it is allowed.
+-- a number (`"n"`), everything (`"a"`), or as many bytes as a number says. A `*` may stand before.
 -- @function io.read(...) -> ...
 -- @arg ... text or number: what to read
 -- @return ...: what was read; nil at the end of input

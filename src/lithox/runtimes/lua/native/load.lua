@@ -6,7 +6,8 @@ The memory is weak: it lasts as long as the function. Environments do not travel
 ]]
 local _, native = ...
 
-local load, loadstring, concat, setmetatable, type = load, loadstring, table.concat, setmetatable, type
+local load, loadstring, setmetatable, type = load, loadstring, setmetatable, type
+local concat = table.concat
 
 local source_of = setmetatable({}, { __mode = "k" })
 local name_of = setmetatable({}, { __mode = "k" })

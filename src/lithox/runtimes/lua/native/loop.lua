@@ -42,7 +42,7 @@ local current = main
 local tasks_count = 0                               -- made and not ended
 local ready, ready_first, ready_last = {}, 1, 0     -- tasks whose turn comes
 local round_last = 0                                -- where the present round ends in `ready`
-local awaited, awaited_count = {}, 0                -- cid -> task, or false: nobody wants it any more
+local awaited, awaited_count = {}, 0                -- cid -> task, or false: nobody wants it now
 local pullers, finishers = {}, {}                   -- tasks that wait for an event / for all others
 local kept = {}                                     -- events nobody waited for, oldest first
 local on_event                                      -- takes those instead

@@ -1,9 +1,9 @@
 --[[
 require.lua - libraries: package.loaded, package.preload, then the library store.
 
-`require` itself stays that of the Lua version; it gets a searcher that asks the store, and around it
-stands what notices circles, which stock Lua runs into (5.2 and later) or tells unclearly (5.1). A
-library runs once in a process; `...` in it is its name and, from 5.2 on, where it is from.
+`require` itself stays that of the Lua version; it gets a searcher that asks the store, and around
+it stands what notices circles, which stock Lua runs into (5.2 and later) or tells unclearly (5.1).
+A library runs once in a process; `...` in it is its name and, from 5.2 on, where it is from.
 ]]
 local _, native = ...
 
@@ -47,8 +47,8 @@ local function finish(name, ok, ...)
 end
 
 --- Gives a library: what `package.loaded` has under the name, else what `package.preload` makes,
--- else the newest version in the library store, run once. Libraries that need each other in a circle
--- are an error that shows the circle.
+-- else the newest version in the library store, run once. Libraries that need each other in a
+-- circle are an error that shows the circle.
 -- @function require(name) -> library, where
 -- @arg name text: the library's name
 -- @return library: what its code returned, or true

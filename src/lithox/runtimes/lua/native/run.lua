@@ -101,7 +101,8 @@ end
 -- @arg what text or function: a program's name, `"runtime#name"`, or a function made by `load`
 -- @arg options table: `args` list of arguments (`n` when there are nils); `runtime` its name
 --   (`native`, `compat`, ... or one of the runtime store; when nothing is said, what the program's
---   own info in the store says, else `native`; a function runs in this process's own); `contexts` {name = ctx}, handed over and found there in `os.contexts`;
+--   own info in the store says, else `native`; a function runs in this process's own);
+--   `contexts` {name = ctx}, handed over and found there in `os.contexts`;
 --   `context` what becomes its context 0; `limits` {fuel, memory, wall_ms, output, calls},
 --   taken from what this process has left; `priority`; `mode` `"preemptive"` or `"cooperative"`;
 --   `output` a context that takes what it writes; `name` another name for it
@@ -158,8 +159,8 @@ function os.run_file(name, options)
   if type(name) ~= "string" then refuse(1, "os.run_file", "string", name) end
   if not has_explained then
     has_explained = true
-    native.write("err", "os.run_file: programs are kept by name in the program store, not in files; "
-      .. "this runs os.run_program(" .. format("%q", name) .. ")\n")
+    native.write("err", "os.run_file: programs are kept by name in the program store, not in "
+      .. "files; this runs os.run_program(" .. format("%q", name) .. ")\n")
   end
   return run_stored(name, options)
 end

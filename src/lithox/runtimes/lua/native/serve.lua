@@ -138,7 +138,8 @@ end
 local Client = {}
 
 local function client(ctx, prefix)
-  return setmetatable({}, { ctx = ctx, prefix = prefix, __index = Client.index, __call = Client.call })
+  return setmetatable({},
+    { ctx = ctx, prefix = prefix, __index = Client.index, __call = Client.call })
 end
 
 function Client.index(self, name)

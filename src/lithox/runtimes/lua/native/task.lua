@@ -19,8 +19,9 @@ loop.metatable = Task
 task = {}
 
 --- Makes a task: a coroutine that runs beside main and the other tasks of this process. It begins
--- when the present task waits. A task that fails while nobody joins it is written to the error stream
--- with its traceback, and the process goes on; when main ends the process ends, whatever tasks are left.
+-- when the present task waits. A task that fails while nobody joins it is written to the error
+-- stream with its traceback, and the process goes on; when main ends the process ends, whatever
+-- tasks are left.
 -- @function task.spawn(f, ...) -> task
 -- @arg f function: what it runs
 -- @arg ... values: its arguments
@@ -78,8 +79,8 @@ function Task:join(ms)
   return join(self, milliseconds(1, "join", ms))
 end
 
---- Ends a task where it waits: the function it waits in raises `task.CANCELLED`, as does every later
--- one, so it can clean up but not go on. A task that has not begun never does.
+--- Ends a task where it waits: the function it waits in raises `task.CANCELLED`, as does every
+-- later one, so it can clean up but not go on. A task that has not begun never does.
 -- @function task.cancel(t) -> is_alive
 -- @arg t task: from task.spawn
 -- @return is_alive: false when it had ended already
@@ -94,7 +95,7 @@ function Task:cancel()
 end
 
 --- What tells a cancelled task.
--- @field task.CANCELLED error: what every wait of a cancelled task raises; never pass it on as your own
+-- @field task.CANCELLED error: what every wait of a cancelled task raises
 task.CANCELLED = loop.CANCELLED
 
 --- Sleeps while the other tasks go on.
