@@ -232,8 +232,12 @@ def _core_objects(guest: Guest, lua: Path, progress: Callable[[str], None]) -> l
 
 def _compile_all(guest: Guest, units: Iterable[Path], lua: Path, work: Path) -> list[str]:
     """Compiles files, as many at once as there are processors; returns their objects' paths."""
+
+    def compile_one(unit: Path) -> str:
+        return compile_unit(guest, unit, lua, work)
+
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda unit: compile_unit(guest, unit, lua, work), units))
+        return list(pool.map(compile_one, units))
 
 
 def compile_unit(guest: Guest, unit: Path, lua: Path, work: Path) -> str:

@@ -85,9 +85,11 @@ static int load_body(lua_State *L) {
   main = lx_input;
   lx_skip(L, &lx_input);
   lx_skip(L, &lx_input);
-  lua_newtable(L);
-  lua_rawseti(L, LUA_REGISTRYINDEX, LX_REF_STARTERS);
   count = lx_get_array(L, &lx_input);
+  if (count > 0) { /* without preludes, those of the load before stay: the image is theirs */
+    lua_newtable(L);
+    lua_rawseti(L, LUA_REGISTRYINDEX, LX_REF_STARTERS);
+  }
   for (uint32_t i = 0; i < count; i++) run_prelude(L, i);
   lx_input = main;
   compile_next(L);

@@ -43,9 +43,13 @@ from lithox.sandbox.wasm import WasmHost
 
 PROGRAMS_BYTES_MAX: Final = 256 << 20
 """Images kept by default: a thousand small programs."""
+BASES_MAX: Final = 64
+"""Memories kept in which a runtime has run: a program on one of them is compiled in a tenth of the
+time."""
 LOAD_QUANTUM_FUEL: Final = 10_000_000
 HANDLER_NAMES_MAX: Final = 1024
 """Handlers one module may give."""
+Preludes = tuple[tuple[str, bytes], ...]
 _REFUSED: Final = "request.not_available"
 _EXPECTED: Final = re.compile(r"(?:'([^'\n]{1,40})'|([a-z]{1,20})) expected")
 """What Lua's parser says: `'=' expected near 'foo'`, `unexpected symbol` has none."""
@@ -117,6 +121,7 @@ class WasmEngine:
     """
 
     __slots__ = (
+        "_bases",
         "_blank",
         "_booted",
         "_budget",
@@ -169,6 +174,7 @@ class WasmEngine:
         self._has_preludes = options.has_preludes
         self._file = ImageFile() if options.has_preludes else None
         self._programs: OrderedDict[str, WasmProgram] = OrderedDict()
+        self._bases: OrderedDict[Preludes, Image] = OrderedDict()
         self._programs_bytes = 0
         self._programs_bytes_max = options.programs_bytes_max
         try:
@@ -215,28 +221,50 @@ class WasmEngine:
         found = self.find(source.digest)
         if found is not None:
             return found
-        guest = WasmGuest(self._pool, self._booted, limits)
-        try:
-            guest.begin(b"lx_load", self._encode_load(source), self._inbox)
-            step = _run_load(guest)
-            if step.kind is StepKind.ENDED:
-                _raise_ended(step, guest, source, limits)
-            names = _read_loaded(step.data, source)
-            assert guest.cell is not None
-            image = Image(guest.cell.copy_memory(), self._blank, self._file)
-        finally:
-            guest.close()
+        base = self._booted
+        if source.preludes:
+            base = self._find_base(source.preludes, limits)
+        message = (
+            (source.name, source.text, ()) if self._has_preludes else (source.name, source.text)
+        )
+        names, image = self._load_on(base, message, source, limits)
         program = WasmProgram(
             self._pool, image, inbox=self._inbox, digest=source.digest, names=names
         )
         self._keep(program)
         return program
 
-    def _encode_load(self, source: Source) -> bytes:
-        if self._has_preludes:
-            return _encode((source.name, source.text, source.preludes))
-        assert not source.preludes, "preludes are for programs"
-        return _encode((source.name, source.text))
+    def _find_base(self, preludes: Preludes, limits: Limits) -> Image:
+        """Returns the memory in which `preludes` have run and no main code is there yet."""
+        assert self._has_preludes, "preludes are for programs"
+        base = self._bases.get(preludes)
+        if base is None:
+            name, text = preludes[-1]
+            source = Source(
+                language=self.language, name=name, text=text, digest="", preludes=preludes
+            )
+            base = self._load_on(self._booted, (name, b"", preludes), source, limits)[1]
+            if len(self._bases) >= BASES_MAX:
+                self._bases.popitem(last=False)
+            self._bases[preludes] = base
+        self._bases.move_to_end(preludes)
+        return base
+
+    def _load_on(
+        self, base: Image, message: tuple[Any, ...], source: Source, limits: Limits
+    ) -> tuple[tuple[str, ...], Image]:
+        """Returns tuple of (handler names, the memory after `message` was loaded into `base`)."""
+        guest = WasmGuest(self._pool, base, limits)
+        try:
+            guest.begin(b"lx_load", _encode(message), self._inbox)
+            step = _run_load(guest)
+            if step.kind is StepKind.ENDED:
+                _raise_ended(step, guest, source, limits)
+            names = _read_loaded(step.data, source)
+            assert guest.cell is not None
+            return names, Image(guest.cell.copy_memory(), self._blank, self._file)
+        finally:
+            guest.close()
 
     def _keep(self, program: WasmProgram) -> None:
         self._programs[program.digest] = program

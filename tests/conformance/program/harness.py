@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -81,9 +81,9 @@ def plain(value: Any) -> Any:
         assert value.code == EXT_CONTEXT
         return f"context {int.from_bytes(value.data, 'big')}"
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [plain(item) for item in cast("list[Any]", value)]
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in cast("dict[str, Any]", value).items()}
     return value
 
 
@@ -135,16 +135,23 @@ class Machine:
         finally:
             guest.close()
 
-    def values(self, text: str | bytes, *args: Any, **settings: Any) -> list[Any]:
+    def values(
+        self,
+        text: str | bytes,
+        *args: Any,
+        answer: Answer = lambda _call: NOTHING,
+        limits: Limits = LIMITS,
+        seed: int = 1,
+    ) -> list[Any]:
         """Runs `text` and returns its values; a run that did not return fails the test."""
-        ran = self.run(text, *args, **settings)
+        ran = self.run(text, *args, answer=answer, limits=limits, seed=seed)
         assert ran.error is None, f"{ran.error.message}\n{ran.error.traceback}"
         assert ran.values is not None, ran.step
         return ran.values
 
-    def error(self, text: str | bytes, *args: Any, **settings: Any) -> str:
+    def error(self, text: str | bytes, *args: Any, answer: Answer = lambda _call: NOTHING) -> str:
         """Runs `text` and returns the text of what it raised."""
-        ran = self.run(text, *args, **settings)
+        ran = self.run(text, *args, answer=answer)
         assert ran.error is not None, ran.step
         return ran.error.message
 

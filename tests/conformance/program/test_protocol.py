@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -278,7 +278,7 @@ def test_pull_builds_each_event(
     )
     assert values[0] == {"type": kind, **fields}
     if kind in LISTS:
-        args = array[-1] if isinstance(array[-1], list) else array[-2]
+        args = next(cast("list[Any]", item) for item in array if isinstance(item, list))
         assert values[1:] == [len(args), *args, *[None] * (3 - len(args))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,35 +14,65 @@ def test_second_build_does_nothing() -> None:
     """With nothing changed, no step is reported and the same file is returned."""
     build.build(lambda _: None)
     steps: list[str] = []
-    assert build.build(steps.append) == build.OUTPUT
+    assert build.build(steps.append) == build.HANDLERS.output
     assert steps == []
 
 
+def test_every_guest_is_built() -> None:
+    """One call leaves the handlers' module and one for programs of each version of Lua."""
+    build.build(lambda _: None)
+    names = {path.name for path in build.OUTPUTS.glob("*.wasm")}
+    assert {f"{name}.wasm" for name in build.GUESTS} <= names
+    assert [guest.lua for guest in build.PROGRAMS] == ["5.1", "5.2", "5.3", "5.4", "5.5"]
+
+
 def test_digest_covers_the_shim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Any change of a shim file or of a flag makes another digest."""
-    for path in build.SHIM.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(build, "SHIM", tmp_path)
-    before = build._input_digest()
-    (tmp_path / "state.c").write_text("/* other */")
-    after = build._input_digest()
-    monkeypatch.setattr(build, "LINK_FLAGS", ())
-    assert len({before, after, build._input_digest()}) == 3
+    """Any change of a shim's file, of a shared file or of a flag makes another digest."""
+    own, shared = tmp_path / "own", tmp_path / "shared"
+    for source, copy in ((build.HANDLERS.shim, own), (build.SHARED, shared)):
+        copy.mkdir()
+        for path in source.iterdir():
+            (copy / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(build, "SHARED", shared)
+    guest = replace(build.HANDLERS, shim=own)
+    digests = [build.input_digest(guest)]
+    (own / "state.c").write_text("/* other */")
+    digests.append(build.input_digest(guest))
+    (shared / "value.c").write_text("/* other */")
+    digests.append(build.input_digest(guest))
+    digests.append(build.input_digest(replace(guest, stack_bytes=1 << 16)))
+    monkeypatch.setattr(build, "TARGET_FLAGS", ())
+    digests.append(build.input_digest(guest))
+    assert len(set(digests)) == 5
+
+
+def test_handlers_and_programs_of_one_version_share_lua() -> None:
+    """Lua's own files are compiled once for both."""
+    program = next(guest for guest in build.PROGRAMS if guest.lua == build.HANDLERS.lua)
+    assert build._core_digest(program) == build._core_digest(build.HANDLERS)
+    assert len({build._core_digest(guest) for guest in build.PROGRAMS}) == 5
+
+
+def test_unknown_guest_is_refused() -> None:
+    """A name that is not there is told with those that are."""
+    with pytest.raises(sources.BuildError, match=r"no guest cobol; there are lua54, program51"):
+        build._main(["cobol"])
 
 
 def test_wrong_compiler_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another version of the compiler is not used; the message says what to install."""
     monkeypatch.setattr(build, "ZIGLANG_VERSION", "0.0.1")
     with pytest.raises(sources.BuildError, match=r"pip install ziglang==0\.0\.1"):
-        build._input_digest()
+        build.input_digest(build.HANDLERS)
 
 
 def test_compiler_errors_are_shown(tmp_path: Path) -> None:
     """What the C compiler says is in the error."""
     broken = tmp_path / "broken.c"
     broken.write_text("int f(void) { return missing; }\n")
+    lua = sources.lua54_sources(print)
     with pytest.raises(sources.BuildError, match="use of undeclared identifier 'missing'"):
-        build._compile_unit(broken, sources.lua54_sources(print), tmp_path)
+        build.compile_unit(build.HANDLERS, broken, lua, tmp_path)
 
 
 def test_foreign_archive_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

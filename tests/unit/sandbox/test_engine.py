@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import wasmtime
 
@@ -22,6 +23,7 @@ from lithox.sandbox import lua, pool
 from lithox.sandbox.cell import Cell
 from lithox.sandbox.contract import StepKind
 from lithox.sandbox.engine import EngineOptions, WasmEngine
+from lithox.sandbox.guest import WasmGuest
 from tests.unit.sandbox import stand_in
 from tests.unit.sandbox.conftest import LIMITS, make_source
 
@@ -284,6 +286,33 @@ def test_open_engines_lists_languages_by_name(
     """The node room gets its engines by the names templates use."""
     monkeypatch.setattr(lua, "LUA_WASM_PATH", wasm_path)
     engines = lua.open_engines(tmp_path)
-    assert {name: engine.language for name, engine in engines.items()} == {"lua": "lua"}
+    assert {name: engine.language for name, engine in engines.items()} == {
+        name: name for name in ("lua", *lua.PROGRAM_WASM_PATHS)
+    }
     for engine in engines.values():
         engine.close()
+
+
+def test_engine_of_programs_loads_main_onto_its_preludes(
+    monkeypatch: pytest.MonkeyPatch, make_engine: Callable[..., WasmEngine]
+) -> None:
+    """Preludes are run once for all programs that share them; handlers are [name, text]."""
+    sent: list[bytes] = []
+    begin = WasmGuest.begin
+
+    def keep(guest: WasmGuest, function: bytes, message: bytes, inbox: int) -> None:
+        sent.append(message)
+        begin(guest, function, message, inbox)
+
+    monkeypatch.setattr(WasmGuest, "begin", keep)
+    preludes = (("native", b"a"), ("rt", b"b"))
+    programs = make_engine(EngineOptions(has_preludes=True))
+    for name in ("f", "g"):
+        programs.load(replace(make_source(name=name), preludes=preludes), LIMITS)
+    make_engine().load(make_source(), LIMITS)
+    assert [msgspec.msgpack.decode(message) for message in sent] == [
+        ["rt", b"", [["native", b"a"], ["rt", b"b"]]],
+        ["f", b"", []],
+        ["g", b"", []],
+        ["f", b""],
+    ]
