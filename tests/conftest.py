@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from lithox.node import node as node_module
 
 # Time is never asserted, and other tests run beside this one: no deadline for an example.
 settings.register_profile(
     "lithox", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("lithox")
+
+
+COMPILED = Path(__file__).resolve().parent.parent / ".cache" / "compiled-by-tests"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_cache_of_compiled_code() -> Iterator[None]:
+    """Nodes inside the tests' own process share compiled interpreters; each costs seconds."""
+    real = node_module.open_engines
+    node_module.open_engines = lambda _: real(COMPILED)
+    yield
+    node_module.open_engines = real
 
 
 @pytest.hookimpl(wrapper=True)

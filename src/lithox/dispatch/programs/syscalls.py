@@ -55,6 +55,8 @@ WRITE_BYTES_MAX: Final = 64 << 10
 """Of one `write`; the runtime cuts longer ones."""
 READ_BYTES_MAX: Final = 64 << 10
 STREAMS: Final = ("out", "err")
+CARRIERS: Final = ("answer", "reply")
+"""Calls with which contexts may travel."""
 
 _text: Final = msgspec.msgpack.Decoder(str).decode
 _integer: Final = msgspec.msgpack.Decoder(int | float).decode
@@ -119,7 +121,7 @@ class Syscalls:
             perform = self._by_name.get(name)
             if perform is None:
                 raise BadArguments(f"there is no system call {name[:80]!r}")
-            if bytes(call[-1]) != EMPTY_ARRAY and name != "answer":
+            if bytes(call[-1]) != EMPTY_ARRAY and name not in CARRIERS:
                 raise NotInArguments(
                     "a context cannot be an argument; it travels in an answer or at a start"
                 )
@@ -230,6 +232,11 @@ class Syscalls:
         self._interactions.answer(frame.pid, cid, status, args, shared, now_ns)
         return _DONE
 
+    def _reply(self, frame: ProgramProcess, call: Raws) -> bytes | Outcome:
+        """`answer` and `pull` in one, for whoever serves: it saves a round into the guest."""
+        self._answer(frame, call)
+        return self._next_event(frame, call[4])
+
     # -- contexts ---------------------------------------------------------------------------
 
     def _context(self, frame: ProgramProcess, call: Raws) -> bytes:
@@ -286,10 +293,13 @@ class Syscalls:
         return _DONE
 
     def _pull(self, frame: ProgramProcess, call: Raws) -> bytes | Outcome:
+        return self._next_event(frame, call[2])
+
+    def _next_event(self, frame: ProgramProcess, said: msgspec.Raw) -> bytes | Outcome:
         event = self._interactions.pull(frame.pid)
         if event is not None:
             return encode_outcome(event)
-        timeout = _maybe_number(call[2])
+        timeout = _maybe_number(said)
         if timeout is not None and timeout <= 0:
             return NOTHING
         return self._wait_time(frame, WaitKind.PULL, timeout)

@@ -30,6 +30,7 @@ _TEXT: Final = """
 call     | ctx, name, timeout, args        | cid             | no  | Calls a name; the answer comes as an event.
 request  | ctx, name, timeout, args        | ...             | yes | Calls a name and waits for the answer.
 answer   | cid, status, nil, args, shared  | true            | no  | Answers a call; contexts may travel.
+reply    | cid, status, timeout, args, shared | event        | yes | Answers a call, then takes the next event.
 context  |                                 | ctx             | no  | Makes a context this process owns.
 close    | ctx                             | true            | no  | Gives a context up; its owner ends it.
 revoke   | ctx, pid                        | count           | no  | Takes a context back, from one holder or all.
