@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -31,7 +31,23 @@ STDOUT_FILE: Final = 1
 TRACE_VARIABLE: Final = "LITHOX_TRACE"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class ReaderGone(Exception):
+    """Who read what a command prints has gone (`lithox ps | head`)."""
+
+
+class Commands(click.Group):
+    """All commands. A broken pipe is told by a class of its own: click would exit with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise ReaderGone from None
+
+
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="lithox", message="lithox %(version)s")
 def cli() -> None:
     """Runs code its operator did not write, next to state nobody may lose.
@@ -81,8 +97,8 @@ def run(arguments: list[str] | None = None) -> int:
         return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone (`lithox ps | head`); say nothing more, not even at exit.
+    except ReaderGone:
+        # Say nothing more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT_FILE)
         return 0
     except LithoxError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -304,11 +305,12 @@ def test_help_and_version_succeed(run, node):
         assert run(name, "--help").status == 0
 
 
-def test_a_closed_pipe_ends_quietly(run, node, monkeypatch):
-    """`lithox ps | head` is no failure."""
+@pytest.mark.parametrize("number", [(), (errno.EPIPE, "Broken pipe")])
+def test_a_closed_pipe_ends_quietly(run, node, monkeypatch, number):
+    """`lithox ps | head` is no failure, however the system tells it."""
 
     def broken(caller):
-        raise BrokenPipeError
+        raise BrokenPipeError(*number)
 
     monkeypatch.setattr(node, "processes", broken)
     monkeypatch.setattr(main.os, "dup2", lambda *_: None)
