@@ -389,3 +389,12 @@ def test_lua_bytecode_is_refused(lua_engine: Engine) -> None:
             Source(language="lua", name="m.lua", text=b"\x1bLuaT\0\x19\x93", digest="bytecode"),
             LIMITS,
         )
+
+
+def test_module_larger_than_the_inbox_runs(load: Load) -> None:
+    """A long source is read from a place of its own, and the run's short message from the inbox."""
+    program = load("local m = {} function m.go() return 42 end --" + "x" * 20_000 + "\nreturn m")
+    guest = program.start(make_run("go"), LIMITS)
+    step = guest.step(10 * QUANTUM_FUEL, frees_lock=False)
+    guest.close()
+    assert msgspec.msgpack.decode(decode_outcome(step.data).body) == 42
