@@ -6,8 +6,9 @@ it (run a program for somebody, list services, stop everything) it asks as a cal
 that init has named with `init.serve`.
 
 An init that ends is started again with a back-off; one from the store that ends five times in a
-row within its first ten seconds is set aside for the boot copy, so that a wrong `lithox store set
-program init` can be taken back.
+row within its first ten seconds, or does not take the node's calls, is set aside for the boot copy,
+so that a wrong `lithox store set program init` can be taken back: another version gets its own try
+at the next start of init.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from lithox.dispatch.programs.programs import Programs
 from lithox.errors import DeadlinePassed, LithoxError, NotAvailable, NotOwner, rebuild
 from lithox.kernel.contexts import NativeContext
 from lithox.model.limits import PRIORITY_HIGHEST
-from lithox.node.code_stores import CodeStores
+from lithox.node.code_stores import BOOT_VERSION, CodeStores
 from lithox.security.identities import LOCAL_OPERATOR
 
 INIT: Final = "init"
@@ -56,8 +57,11 @@ class InitProcess:
         self._ready: asyncio.Event = asyncio.Event()
         self._calls: dict[int, asyncio.Future[list[Any]]] = {}
         self._failures = 0
+        self._version: int | None = None
+        """Of init in the store, when it was last started."""
         self._started_ns = 0
         self._restart: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self.is_closing = False
 
     @property
@@ -83,11 +87,17 @@ class InitProcess:
         except LithoxError as error:
             _log.error("init does not start: %s", error.message)
             self._over()
+        else:
+            loop = asyncio.get_running_loop()
+            self._watch = loop.call_later(READY_TIMEOUT_S, self._check_ready, self._frame)
 
     def _order(self) -> ProgramOrder:
-        is_set_aside = self._failures >= FAILURES_MAX
-        text, info = self._code.get("program", INIT, 0 if is_set_aside else None)
-        if is_set_aside:
+        text, info = self._code.get("program", INIT)
+        if info["version"] != self._version:
+            # What another version did is no reason to set this one aside.
+            self._version, self._failures = info["version"], 0
+        if self._failures >= FAILURES_MAX and info["version"] != BOOT_VERSION:
+            text, info = self._code.get("program", INIT, BOOT_VERSION)
             _log.error("init from the store fails; the package's own is started instead")
         self._native = NativeContext(Grant(names=("*",), caller=LOCAL_OPERATOR))
         wanted = info.get("runtime")
@@ -105,6 +115,12 @@ class InitProcess:
             on_exit=self._on_exit,
         )
 
+    def _check_ready(self, frame: ProgramProcess) -> None:
+        """Ends an init that has not taken the node's calls in time: nobody could use it."""
+        if frame is self._frame and not self.is_ready:
+            _log.error("init does not take the node's calls; it is ended")
+            self._programs.kill(frame.pid, "request.cancelled")
+
     def _on_exit(self, frame: ProgramProcess, exit_: Exit) -> None:
         if frame is not self._frame:
             return
@@ -113,8 +129,11 @@ class InitProcess:
         self._over()
 
     def _over(self) -> None:
+        was_ready = self.is_ready
         self._frame = self._context = None
         self._ready.clear()
+        if self._watch is not None:
+            self._watch.cancel()
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(NotAvailable("init has ended; try again"))
@@ -122,7 +141,7 @@ class InitProcess:
         if self.is_closing:
             return
         now_ns = self._clock.monotonic_ns()
-        is_stable = now_ns - self._started_ns > STABLE_NS
+        is_stable = was_ready and now_ns - self._started_ns > STABLE_NS
         self._failures = 1 if is_stable else self._failures + 1
         delay_s = min(BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 10), BACKOFF_MAX_S)
         loop = asyncio.get_running_loop()
@@ -200,5 +219,7 @@ class InitProcess:
     def close(self) -> None:
         """Starts no new one."""
         self.is_closing = True
+        if self._watch is not None:
+            self._watch.cancel()
         if self._restart is not None:
             self._restart.cancel()

@@ -261,9 +261,9 @@ class ServiceLogs:
             found = ServiceLog(self._folder / f"{name}.log", spec, self._clock.wall_ns)
         found.spec = spec
         self._logs[name] = found
-        if len(self._logs) > OPEN_MAX:
-            # Whoever writes to it goes on: it opens its file again.
-            next(iter(self._logs.values())).close()
+        # Whoever writes to one that is closed goes on: it opens its file again.
+        for old in list(self._logs.values())[:-OPEN_MAX]:
+            old.close()
         return found
 
     def _spec_of(self, name: str) -> LogSpec:
