@@ -22,7 +22,7 @@ from lithox.kernel.limits import (
     used_of,
 )
 from lithox.model.ids import Pid
-from lithox.model.limits import Limits
+from lithox.model.limits import UNBOUNDED, Limits
 
 
 class _Entry:
@@ -64,6 +64,9 @@ class Grants:
     def grant(self, pid: Pid, asked: Limits, usage: Used) -> Limits:
         """Reserves what a child of `pid` asks for, at most what is left."""
         entry = self._get(pid)
+        if entry.left is UNBOUNDED:
+            entry.children += 1
+            return asked
         granted = reserve(remaining(entry.left, usage), asked)[0]
         entry.left = reserve(entry.left, granted)[1]
         entry.children += 1
@@ -73,7 +76,8 @@ class Grants:
         """Gives a whole grant back: the child was not made after all."""
         entry = self._entries.get(pid)
         if entry is not None:
-            entry.left = give_back(entry.left, granted, Limits())
+            if entry.left is not UNBOUNDED:
+                entry.left = give_back(entry.left, granted, UNBOUNDED)
             entry.children -= 1
             self._close(pid, entry)
 
@@ -93,7 +97,8 @@ class Grants:
             parent = None if entry.parent is None else self._entries.get(entry.parent)
             if parent is None or entry.parent is None:
                 return
-            parent.left = give_back(parent.left, entry.limits, _total(entry, entry.usage))
+            if parent.left is not UNBOUNDED:
+                parent.left = give_back(parent.left, entry.limits, _total(entry, entry.usage))
             parent.children -= 1
             pid, entry = entry.parent, parent
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from lithox.errors import LimitTooHigh
-from lithox.model.limits import LIMIT_FIELDS, Limits
+from lithox.model.limits import LIMIT_FIELDS, UNBOUNDED, Limits
 from lithox.model.request import Usage
 
 SPENT_FIELDS: Final = ("fuel", "output_bytes", "calls", "state_bytes")
@@ -27,10 +27,11 @@ Used = Usage | Limits
 
 def smallest(*limits: Limits) -> Limits:
     """Returns the field-wise minimum; a field nobody says stays None."""
-    if not limits:
-        return Limits()
-    found = limits[0]
-    for other in limits[1:]:
+    found = UNBOUNDED
+    for other in limits:
+        if found is UNBOUNDED or other is UNBOUNDED:
+            found = other if found is UNBOUNDED else found
+            continue
         # Field by field and without loops: this is on the way of every joined call.
         found = Limits(
             fuel=_least(found.fuel, other.fuel),

@@ -30,6 +30,9 @@ class Limits:
     state_bytes: int | None = None
 
 
+UNBOUNDED: Final = Limits()
+"""Says nothing. One object, so that "nothing is limited here" is told by identity."""
+
 LIMIT_FIELDS: Final = ("fuel", "memory_bytes", "wall_ns", "output_bytes", "calls", "state_bytes")
 
 NODE_DEFAULT_LIMITS: Final = Limits(

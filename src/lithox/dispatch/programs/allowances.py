@@ -17,7 +17,7 @@ from typing import Any, Final
 from lithox.dispatch.programs.process import ProgramProcess
 from lithox.errors import LimitExceeded
 from lithox.kernel.kernel import Kernel
-from lithox.model.limits import MIB, Limits
+from lithox.model.limits import MIB, UNBOUNDED, Limits
 
 SHARED_FIELDS: Final = ("fuel", "memory_bytes", "output_bytes", "calls")
 MEMORY_CHILD_BYTES: Final = 4 * MIB
@@ -28,6 +28,12 @@ ENDLESS: Final = (1 << 62) - 1
 
 def meter_limits(total: Limits) -> Limits:
     """Returns what the guest's own meter starts with: numbers where `total` says nothing."""
+    if total is UNBOUNDED:
+        return _METER_UNBOUNDED
+    return _fill(total)
+
+
+def _fill(total: Limits) -> Limits:
     return Limits(
         fuel=ENDLESS if total.fuel is None else total.fuel,
         memory_bytes=MEMORY_DEFAULT_BYTES if total.memory_bytes is None else total.memory_bytes,
@@ -37,9 +43,14 @@ def meter_limits(total: Limits) -> Limits:
     )
 
 
+_METER_UNBOUNDED: Final = _fill(UNBOUNDED)
+
+
 def own_usage(frame: ProgramProcess) -> Limits:
     """Returns what a program has used itself, its children's part left out."""
     guest = frame.guest
+    if frame.total is UNBOUNDED:
+        return UNBOUNDED
     if guest is None:
         return Limits(fuel=0, calls=0, output_bytes=frame.output_bytes)
     return Limits(
@@ -56,8 +67,10 @@ def grant_to_child(kernel: Kernel, parent: ProgramProcess, asked: Limits) -> Lim
         LimitExceeded: nothing is left of something.
     """
     total = parent.total
+    if total is UNBOUNDED:
+        return kernel.grant_limits(parent.pid, asked, UNBOUNDED)
     if all(getattr(total, name) is None for name in SHARED_FIELDS):
-        return kernel.grant_limits(parent.pid, asked, Limits())
+        return kernel.grant_limits(parent.pid, asked, UNBOUNDED)
     usage = own_usage(parent)
     left = kernel.limits_left(parent.pid, usage)
     fields: dict[str, Any] = {"wall_ns": asked.wall_ns}

@@ -16,7 +16,13 @@ from lithox.dispatch.programs.process import (
     ProgramProcess,
 )
 from lithox.errors import BadArguments, NotFound, NotPermitted
-from lithox.model.limits import PRIORITY_DEFAULT, PRIORITY_HIGHEST, PRIORITY_LOWEST, Limits
+from lithox.model.limits import (
+    PRIORITY_DEFAULT,
+    PRIORITY_HIGHEST,
+    PRIORITY_LOWEST,
+    UNBOUNDED,
+    Limits,
+)
 from lithox.runtimes.registry import NATIVE, RuntimeSpec, find_runtime, make_runtime
 
 TEXT_BYTES_MAX: Final = 1 << 20
@@ -141,6 +147,8 @@ def limits_of(table: Any) -> Limits:
     """Returns limits in the units of guests (ms, bytes); raises BadArguments."""
     if not isinstance(table, dict):
         raise BadArguments("run: limits is a table")
+    if not table:
+        return UNBOUNDED
     fields: dict[str, int] = {}
     said: dict[str, Any] = table  # pyright: ignore[reportUnknownVariableType]
     for key, value in said.items():

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from lithox.dispatch.driven import Driver
 from lithox.errors import LithoxError
 from lithox.model.ids import Pid
-from lithox.model.limits import PRIORITY_DEFAULT, Limits
+from lithox.model.limits import PRIORITY_DEFAULT, UNBOUNDED, Limits
 from lithox.model.request import Caller
 from lithox.sandbox.contract import Guest, Program
 
@@ -89,7 +89,7 @@ class ProgramOrder:
     preludes: tuple[tuple[str, bytes], ...]
     runtime: str
     caller: Caller
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = UNBOUNDED
     args: bytes = EMPTY_ARRAY
     priority: int = PRIORITY_DEFAULT
     mode: str = MODE_PREEMPTIVE

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -55,12 +56,13 @@ from lithox.kernel.kernel import Kernel
 from lithox.kernel.limits import smallest
 from lithox.kernel.process import Mode, SliceEnd, Spawn
 from lithox.model.ids import Pid
-from lithox.model.limits import MIB, Limits
+from lithox.model.limits import MIB, UNBOUNDED, Limits
 from lithox.sandbox import messages
 from lithox.sandbox.contract import Engine, Program, Source, Step, StepKind
 
 LOAD_LIMITS: Final = Limits(fuel=500_000_000, memory_bytes=64 * MIB, calls=1_000)
 """For compiling a program and its runtime."""
+DIGESTS_MAX: Final = 1_000
 _log: Final = logging.getLogger("lithox.program")
 
 
@@ -108,12 +110,12 @@ class Programs:
     seeds: Callable[[], int]
     wake: Callable[[], None]
     on_bug: Callable[[Exception], object]
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = UNBOUNDED
     is_cooperative: bool = False
     natives: Natives = field(default_factory=Natives)
     syscalls: Syscalls = field(init=False)
     _node_log: Terminal = field(default_factory=NodeLog)
-    _preludes: dict[int, tuple[Any, bytes]] = field(default_factory=dict[int, tuple[Any, bytes]])
+    _digests: OrderedDict[Any, str] = field(default_factory=OrderedDict[Any, str])
 
     def __post_init__(self) -> None:
         self.syscalls = Syscalls(self)
@@ -163,7 +165,7 @@ class Programs:
         try:
             self._give_contexts(frame, order)
         except LithoxError:
-            self.kernel.return_limits(pid, Limits())
+            self.kernel.return_limits(pid, UNBOUNDED)
             self.kernel.notify_ended(pid, now_ns)
             raise
         self.by_pid[pid] = frame
@@ -204,10 +206,13 @@ class Programs:
         engine = self.engines.get(order.engine)
         if engine is None:
             raise NotAvailable(f"this node has no {order.engine!r} to run {order.name!r} with")
-        digest = hashlib.sha256(self._digest_of(order.preludes))
-        digest.update(f"\0{order.engine}\0{order.name}\0".encode())
-        digest.update(order.text)
-        key = digest.hexdigest()
+        # The whole text is the key: what was run before is found without hashing its runtime.
+        asked = (order.engine, order.name, order.text, order.preludes)
+        key = self._digests.get(asked)
+        if key is None:
+            key = self._digests[asked] = self._digest(order)
+            if len(self._digests) > DIGESTS_MAX:
+                self._digests.popitem(last=False)
         found = engine.find(key)
         if found is not None:
             return found
@@ -220,16 +225,10 @@ class Programs:
         )
         return engine.load(source, LOAD_LIMITS)
 
-    def _digest_of(self, preludes: tuple[tuple[str, bytes], ...]) -> bytes:
-        # Runtimes are few and their chunks long: each tuple is hashed once.
-        known = self._preludes.get(id(preludes))
-        if known is not None and known[0] is preludes:
-            return known[1]
-        digest = hashlib.sha256(msgspec.msgpack.encode(preludes)).digest()
-        if len(self._preludes) >= 256:
-            self._preludes.clear()
-        self._preludes[id(preludes)] = (preludes, digest)
-        return digest
+    @staticmethod
+    def _digest(order: ProgramOrder) -> str:
+        parts = (order.engine, order.name, order.text, order.preludes)
+        return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
     # -- following (see `driven.Driver`) ----------------------------------------------------
 
