@@ -32,6 +32,8 @@ COMPAT: Final = "compat"
 
 _HEADER: Final = re.compile(rb"--[ \t]*lithox:([^\r\n]*)")
 _SETTINGS: Final = ("engine", "base")
+_COMMENT: Final = re.compile(r"^--\[\[(?s:.*?)\]\]\n|^[ ]*--(?!\[).*\n", re.MULTILINE)
+"""Whole lines of comment in our own files, where no text in quotes begins a line so."""
 
 _ROOT: Final = Path(__file__).parent / "lua"
 PARTS: Final = (
@@ -194,7 +196,8 @@ def _native_chunk() -> tuple[str, bytes]:
     """Returns the native prelude: every part as a function of (sys, native), called in order.
 
     One chunk, because the guest hands the system calls to the first chunk alone. A part is a
-    function so that its locals are its own (a Lua function holds at most 200).
+    function so that its locals are its own (a Lua function holds at most 200). Comments are left
+    out, their lines stay: what is read while an image is made makes the image larger.
     """
     codes = ", ".join(f'["{code}"] = {row.guest_status}' for code, row in TABLE.items())
     names = ", ".join(f'["{name}"] = true' for name in builtin_names())
@@ -204,7 +207,8 @@ def _native_chunk() -> tuple[str, bytes]:
         "local part",
     ]
     for _, text in native_parts():
-        lines += ["part = function(...)", text.rstrip("\n"), "end", "part(sys, native)"]
+        code = _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), text)
+        lines += ["part = function(...)", code.rstrip("\n"), "end", "part(sys, native)"]
     return NATIVE, ("\n".join(lines) + "\n").encode()
 
 
