@@ -65,6 +65,18 @@ def test_names_with_a_star_take_what_begins_so(world: FakeWorld) -> None:
     ]
 
 
+def test_longest_beginning_wins_whatever_the_order(world: FakeWorld) -> None:
+    """Of many beginnings that fit, the longest one's handler is called."""
+    for cid, name in enumerate(["a!", "ab!", "abc!", "abcd!", "abcde!", "abcdef!"], 1):
+        call(world, name, cid=cid)
+    serve(
+        world,
+        "(function() local t = {} for i = 1, 6 do"
+        " t[('abcdef'):sub(1, i) .. '*'] = function() return i end end return t end)()",
+    )
+    assert [values for _, _, _, values in world.asked("answer")] == [[i] for i in range(1, 7)]
+
+
 def test_request_can_be_answered_by_hand(world: FakeWorld) -> None:
     """request:answer counts, and what the handler returns or raises afterwards does not."""
     call(world, "n")
