@@ -1,8 +1,8 @@
 /*
 ** self.c - `self`: its fields and methods, and the system calls under them.
 **
-** One call is made at a time: building a message runs no Lua code, and finalizers (the only code that could come between) are
-** refused every system call.
+** One call is made at a time: building a message runs no Lua code, and finalizers (the only code
+** that could come between) are refused every system call.
 */
 #include <stdlib.h>
 #include <string.h>

@@ -83,18 +83,16 @@ static void push_event(lua_State *L, LxReader *r, uint32_t count) {
   }
 }
 
-/* sys.pull(timeout_ms | nil) -> event | nil, or nil, status, code, message when it is refused. */
-static int pull(lua_State *L) {
+static void check_running(lua_State *L) {
+  if (lx_phase != LX_RUNNING)
+    luaL_error(L, "system calls are there in a run only, not while a program is loaded");
+  luaL_checkstack(L, 16, "system call");
+}
+
+/* Sends the message; returns the event that answers it, nil, or nil, status, values. */
+static int receive(lua_State *L) {
   LxReader answer;
   uint32_t count;
-  if (lx_phase != LX_RUNNING)
-    return luaL_error(L, "system calls are there in a run only, not while a program is loaded");
-  luaL_checkstack(L, 16, "system call");
-  lua_settop(L, 1);
-  lx_stop_collector(L);
-  lx_begin_shared(0);
-  lx_begin_message(L, "pull", 4, 4);
-  lx_put_value(L, &lx_message, 1, &(LxName){"argument", NULL, 1});
   lx_call_host(L, &answer);
   lua_settop(L, 0);
   lua_pushnil(L);
@@ -111,11 +109,41 @@ static int pull(lua_State *L) {
   return 1;
 }
 
-/* Adds `pull` to the table sys. */
+/* sys.pull(timeout_ms | nil) -> event | nil, or nil, status, code, message when it is refused. */
+static int pull(lua_State *L) {
+  check_running(L);
+  lua_settop(L, 1);
+  lx_stop_collector(L);
+  lx_begin_shared(0);
+  lx_begin_message(L, "pull", 4, 4);
+  lx_put_value(L, &lx_message, 1, &(LxName){"argument", NULL, 1});
+  return receive(L);
+}
+
+/* sys.reply(cid, status, timeout, ...) -> as sys.pull: answers a call and takes the next event, in
+** one round through the host. */
+static int reply(lua_State *L) {
+  int last;
+  check_running(L);
+  if (lua_gettop(L) < 3) lua_settop(L, 3);
+  last = lua_gettop(L);
+  lx_stop_collector(L);
+  lx_begin_shared(1);
+  lx_begin_message(L, "reply", 5, 7);
+  lx_put_arguments(L, 1, 3);
+  lx_put_array(L, &lx_message, (size_t)last - 3);
+  lx_put_arguments(L, 4, last);
+  return receive(L);
+}
+
+/* Adds `pull` and `reply` to the table sys. */
 void lx_open_events(lua_State *L) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_SYS);
   for (int i = 0; i < FIELD_COUNT; i++) lua_pushstring(L, names[i]);
   lua_pushcclosure(L, pull, FIELD_COUNT);
   lua_setfield(L, -2, "pull");
+  for (int i = 0; i < FIELD_COUNT; i++) lua_pushstring(L, names[i]);
+  lua_pushcclosure(L, reply, FIELD_COUNT);
+  lua_setfield(L, -2, "reply");
   lua_pop(L, 1);
 }

@@ -37,6 +37,7 @@ typedef struct LxContexts {
 
 void lx_open_sys(lua_State *L);
 void lx_begin_shared(int is_allowed);
+void lx_put_arguments(lua_State *L, int first, int last);
 uint32_t lx_open_answer(lua_State *L, LxReader *answer);
 void lx_call_host(lua_State *L, LxReader *answer);
 void lx_warn(void *ud, const char *text, int to_be_continued);

@@ -127,7 +127,7 @@ static const char *check_call(lua_State *L, size_t *len) {
 }
 
 /* Writes the stack's values from `first` to `last`. */
-static void put_arguments(lua_State *L, int first, int last) {
+void lx_put_arguments(lua_State *L, int first, int last) {
   for (int i = first; i <= last; i++)
     lx_put_value(L, &lx_message, i, &(LxName){"argument", NULL, (size_t)i - 1});
 }
@@ -150,7 +150,7 @@ static int sys_call(lua_State *L) {
   lx_stop_collector(L);
   lx_begin_shared(1);
   lx_begin_message(L, name, len, (size_t)last + 2);
-  put_arguments(L, 2, last);
+  lx_put_arguments(L, 2, last);
   if (is_exit) {
     LxReader answer;
     lx_call_host(L, &answer);
@@ -174,9 +174,9 @@ static int sys_invoke(lua_State *L) {
   lx_stop_collector(L);
   lx_begin_shared(1);
   lx_begin_message(L, name, len, 7);
-  put_arguments(L, 2, 4);
+  lx_put_arguments(L, 2, 4);
   lx_put_array(L, &lx_message, (size_t)last - 4);
-  put_arguments(L, 5, last);
+  lx_put_arguments(L, 5, last);
   return finish_call(L);
 }
 

@@ -27,8 +27,9 @@
 #undef LUA_INTFRM_T
 #define LUA_INTFRM_T long long
 #endif
-/* 5.1 casts a double to `unsigned LUA_INTFRM_T`, which has no meaning below zero; on x86 -1 came out
-** as all ones, and programs print addresses and masks so. Through `long long` it does here, too. */
+/* 5.1 casts a double to `unsigned LUA_INTFRM_T`, which has no meaning below zero; on x86 -1 came
+** out as all ones, and programs print addresses and masks so. Through `long long` it does here,
+** too. */
 #if LX_LUA_VERSION == 501
 #undef LUA_INTFRM_T
 #define LUA_INTFRM_T long long int)(long long

@@ -315,7 +315,8 @@ static void put_table(lua_State *L, int index) {
   size_t first = sorted.count, elements = 0;
   int64_t last = 0, number;
   for (int i = 0; i < writer.depth; i++)
-    if (writer.tables[i] == table) lx_refuse_value(L, "a table that contains itself is not a value");
+    if (writer.tables[i] == table)
+      lx_refuse_value(L, "a table that contains itself is not a value");
   if (writer.depth == LX_DEPTH_MAX) lx_refuse_value(L, "values nest at most 64 levels deep");
   lx_check_table(L, index);
   writer.tables[writer.depth] = table;
