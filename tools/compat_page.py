@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
+from typing import Any
 
 from places import ROOT
 
@@ -45,8 +46,9 @@ it is there with the difference told; **absent** that it is not there. Calls wit
 that is needed may say "got nil" for "got no value", and errors of a function made here in Lua may
 be placed one level deeper in a traceback.
 
-`compat-luajit` runs on Lua 5.2: measured on {luajit_cases}, {luajit_5_2} come out as under LuaJIT
-there and {luajit_5_1} on 5.1, which lacks `goto`, escapes and a `pcall` that can be yielded across.
+`compat-luajit` runs on Lua 5.2. Of the {luajit_cases} cases about LuaJIT {luajit_5_2} come out alike
+on 5.2 and {luajit_5_1} on 5.1; what 5.1 misses is the language itself (`goto`, escapes, a `pcall`
+that can be yielded across), what 5.2 misses are edges, told below.
 
 Libraries of these names are found by `require` everywhere: `bit` and `bit32`.
 
@@ -86,14 +88,9 @@ def read_table() -> dict[str, dict[str, tuple[Claim, ...]]]:
     }
 
 
-def read_runtimes() -> dict[str, dict[str, str]]:
-    """Returns the built-in compatibility runtimes by name: engine, oracle, about, chunks."""
+def read_runtimes() -> dict[str, dict[str, Any]]:
+    """Returns the built-in compatibility runtimes by name: engine, oracle, about, chunks, ..."""
     return tomllib.loads((FOLDER / "runtimes.toml").read_text(encoding="utf-8"))
-
-
-def column_of(runtime: str) -> str:
-    """Returns the short name of a runtime: "5.1" of compat-5.1."""
-    return runtime.removeprefix("compat-")
 
 
 def _claims(name: str, lines: list[str]) -> tuple[Claim, ...]:
@@ -119,7 +116,7 @@ def _row(name: str, claims: tuple[Claim, ...]) -> str:
     cells = [kinds[column] for column in COLUMNS]
     notes = "; ".join(claim.note for claim in claims if claim.note)
     shown = name if " " in name and not name.startswith("require") else f"`{name}`"
-    return f"| {shown} | {' | '.join(cells)} | {notes} |".replace("`_ENV`", "`_ENV`")
+    return f"| {shown} | {' | '.join(cells)} | {notes} |"
 
 
 def _section(title: str, names: dict[str, tuple[Claim, ...]]) -> str:

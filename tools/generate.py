@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import compat_page
 import errors_page
 import limits_page
 import native_page
@@ -13,7 +14,7 @@ from places import ROOT
 
 def pages() -> dict[Path, str]:
     """Returns what each generated file should hold."""
-    return {made.PAGE: made.page() for made in (errors_page, limits_page, native_page)}
+    return {made.PAGE: made.page() for made in (compat_page, errors_page, limits_page, native_page)}
 
 
 def stale() -> list[Path]:

@@ -37,6 +37,7 @@ LIMITS: Final = Limits(
 QUANTUM_FUEL: Final = 50_000_000
 _NOT_AVAILABLE: Final = 21
 
+
 def runtime_of(column: str) -> str:
     """Returns the runtime's name: compat-5.1 of "5.1"."""
     return "compat" if column == "compat" else f"compat-{column}"
@@ -118,10 +119,12 @@ class Guests:
         finally:
             guest.close()
 
-    def output(self, column: str, text: str | bytes, *arguments: Any) -> tuple[str, str]:
+    def output(
+        self, column: str, text: str | bytes, *arguments: Any, stdin: bytes = b""
+    ) -> tuple[str, str]:
         """Returns what a case writes under the runtime of `column`, as `oracle.run` does."""
         case = text.encode() if isinstance(text, str) else text
-        result = self.run(runtime_of(column), LOADER, case, *arguments)
+        result = self.run(runtime_of(column), LOADER, case, *arguments, stdin=stdin)
         assert result.error is None, result.error
         return result.out, result.err
 

@@ -46,7 +46,7 @@ def _caught(descriptor: int) -> Iterator[IO[bytes]]:
             os.close(kept)
 
 
-def run(version: str, text: str | bytes, *arguments: bytes) -> tuple[str, str]:
+def run(version: str, text: str | bytes, *arguments: bytes, stdin: bytes = b"") -> tuple[str, str]:
     """Returns what `text` writes on that version to output and error stream."""
     source = text.encode() if isinstance(text, str) else text
     lua = _fresh(version)
@@ -54,7 +54,10 @@ def run(version: str, text: str | bytes, *arguments: bytes) -> tuple[str, str]:
     flush = lua.execute(
         b"local out, err = io.stdout, io.stderr; return function() out:flush() err:flush() end"
     )
-    with _caught(1) as out, _caught(2) as err:
+    with tempfile.NamedTemporaryFile() as read, _caught(1) as out, _caught(2) as err:
+        read.write(stdin)
+        read.flush()
+        lua.execute(b"io.input((...))", read.name.encode())
         lua.execute(LOADER.encode(), source, *arguments)
         flush()
         out.seek(0)

@@ -3,6 +3,9 @@
 --# exact NAMES [@ COLUMNS] [~ NAMES]     what follows is Lua; its output must be the oracle's
 --# near NAMES [@ COLUMNS]                its output is told by lines `--= `, and not the oracle's
 --# here NAMES [@ COLUMNS]                as near, but the oracle's depends on the machine
+--# ours NAMES [@ COLUMNS]                as near, and the oracle is not asked: it would end or wait
+
+Lines `--< ` are what the case reads; where there is none, the input is at its end.
 
 COLUMNS are short names of runtimes ("5.1"), or `all`. Without them an exact case holds wherever the
 table calls all its names exact. Names after `~` choose the oracle where the case's own are not
@@ -23,8 +26,9 @@ import compat_page  # isort: skip
 
 FOLDER: Final = Path(__file__).with_name("cases")
 COLUMNS: Final = compat_page.COLUMNS
-_HEADING: Final = re.compile(r"--# (exact|near|here) ([^@~]+?)(?: @ ([^~]+?))?(?: ~ (.+))?$")
+_HEADING: Final = re.compile(r"--# (exact|near|here|ours) ([^@~]+?)(?: @ ([^~]+?))?(?: ~ (.+))?$")
 _PROMISE: Final = "--= "
+_INPUT: Final = "--< "
 
 LOADER: Final = """
 local text = ...
@@ -58,12 +62,13 @@ class Case:
 
     Attributes:
         title: file, number and names, unique.
-        kind: exact, near or here.
+        kind: exact, near, here or ours.
         names: keys of the table, or a topic that is none.
         columns: the runtimes it is about.
         needs: names that the oracle must have.
         text: the Lua.
         promised: output of a case that is not exact.
+        stdin: what it reads.
     """
 
     title: str
@@ -73,6 +78,7 @@ class Case:
     needs: tuple[str, ...]
     text: str
     promised: str
+    stdin: bytes
 
 
 @cache
@@ -88,6 +94,10 @@ def claims() -> dict[str, dict[str, str]]:
 def rules() -> set[str]:
     """Returns the names of the table that are rules of the language."""
     return set(compat_page.read_table()[compat_page.LANGUAGE])
+
+
+def _block(lines: list[str], mark: str) -> str:
+    return "".join(f"{line[4:]}\n" for line in lines if line.startswith(mark))
 
 
 def _case(title: str, heading: str, lines: list[str]) -> Case:
@@ -111,8 +121,9 @@ def _case(title: str, heading: str, lines: list[str]) -> Case:
         names=names,
         columns=columns,
         needs=needs or tuple(n for n in names if n in known and n not in rules()),
-        text="\n".join(line for line in lines if not line.startswith(_PROMISE)),
-        promised="".join(f"{line[4:]}\n" for line in lines if line.startswith(_PROMISE)),
+        text="\n".join(line for line in lines if line[:4] not in (_PROMISE, _INPUT)),
+        promised=_block(lines, _PROMISE),
+        stdin=_block(lines, _INPUT).encode(),
     )
 
 

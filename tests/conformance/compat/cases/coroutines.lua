@@ -1,6 +1,10 @@
 --# exact coroutine.close of ordinary coroutines ~ coroutine.close
 local co = coroutine.create(function() coroutine.yield(1) print("never") end) coroutine.resume(co) print(coroutine.close(co), coroutine.status(co)) print(coroutine.close(co)) print(coroutine.resume(co))
 local new = coroutine.create(print) print(coroutine.close(new), coroutine.status(new)) print((pcall(coroutine.close))) print((pcall(coroutine.close, 1))) print((pcall(coroutine.close, coroutine.running() or 1)))
+--# exact coroutine.close @ compat 5.4 5.5
+local bad = coroutine.create(function() error("x", 0) end) coroutine.resume(bad) print(coroutine.close(bad)) print(coroutine.close(bad)) print(pcall(coroutine.close))
+--# exact coroutine.status, coroutine.yield @ luajit
+local co = coroutine.create(function(a) local b = coroutine.yield(a + 1) return b * 2 end) print(coroutine.status(co), coroutine.resume(co, 1)) print(coroutine.status(co), coroutine.resume(co, 5)) print(coroutine.status(co))
 --# exact coroutine.close of one that catches @ compat 5.2 5.3 5.4 5.5 luajit ~ coroutine.close
 local stubborn = coroutine.create(function() while true do pcall(coroutine.yield) end end) coroutine.resume(stubborn) print(coroutine.status(stubborn)) print(coroutine.close(stubborn), coroutine.status(stubborn))
 --# near coroutine.close @ 5.1 5.2 5.3 luajit

@@ -3,6 +3,15 @@ print(jit.arch, jit.os, jit.version, jit.version_num, jit.status())
 --= wasm32	Other	LuaJIT 2.1 (lithox, interpreted)	20199	false
 --# exact require "table.new", require "table.clear" @ luajit
 local new, clear = require("table.new"), require("table.clear") local t = new(10, 10) print(type(t), #t) t[1], t.x = 1, 2 clear(t) print(next(t), t.x) print((pcall(clear))) print((pcall(new)))
+--# here jit.on, jit.off, jit.flush, jit.attach, jit.opt, jit.security @ luajit
+print(jit.on(), jit.off(), jit.flush(), jit.attach(print), jit.opt.start(1), jit.security("ll"))
+--= nil	nil	nil	nil	nil	0
+--# here debug.getuservalue, debug.setuservalue @ luajit
+print(debug.getuservalue({}), (pcall(debug.setuservalue, {}, 1)))
+--= nil	false
+--# near # of a table with holes @ luajit
+print(#{1, nil, 3})
+--= 3
 --# exact jit switches @ luajit
 print(jit.flush(), jit.off(), type(jit.opt)) jit.off(function() end, true) jit.opt.start("hotloop=10") print(type(jit.attach)) print(package.loaded.jit == jit)
 --# exact LuaJIT takes from 5.2 @ luajit

@@ -3,8 +3,12 @@ print(("abc"):byte(), ("abc"):byte(2), ("abc"):byte(-1), ("abc"):byte(1, -1)) pr
 print(string.char(), string.char(72, 105), #string.char(0, 255)) print((pcall(string.char, 256))) print((pcall(string.char, -1)))
 print(("a\0b"):byte(1, 3)) print(pcall(string.byte)) print(string.byte("x", 1.0))
 --# near string.dump @ all
-print(pcall(string.dump, function() end))
---= false	unable to dump given function
+local text = string.dump(function() end) print(#text < 40, text:sub(1, 1) == "\27", ((loadstring or load)(text)))
+--= true	true	nil
+--# exact header of string.dump @ compat 5.1 5.2 5.3 5.4 5.5
+local text = string.dump(function() end) print(text:byte(1, 5))
+--# exact string.dump of what cannot be dumped
+print(pcall(string.dump, string.rep)) print((pcall(string.dump))) print((pcall(string.dump, 1)))
 --# exact string.find of all kinds
 print(("hello world"):find("wor")) print(("hello"):find("l+")) print(("hello"):find("(l)(l)")) print(("hello"):find("xyz"))
 print(("a.b"):find(".", 1, true)) print(("a.b"):find("%.")) print(("hello"):find("")) print(("hello"):find("", 6))

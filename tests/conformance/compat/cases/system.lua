@@ -1,4 +1,25 @@
---# exact io.close @ 5.2 5.3 5.4 5.5 compat
+--# exact io.read, io.lines without a name
+print(io.read()) print(io.read("*l")) print(io.read(3)) print(io.read(0)) print(io.read("*n")) print(io.read("*n", "*n")) print(io.read("*l")) for line in io.lines() do print("[" .. line .. "]") end print(io.read(), io.read("*a"), io.read(1), io.read(0))
+--< first line
+--< second line
+--< abcdef 12 0x1F
+--<  -1.5e3 tail
+--< third
+--< 
+--< last
+--# exact io.read
+print(io.read("*a")) print(io.read("*a")) print(io.read("*l"))
+--< all
+--< of it
+--# exact io.read
+print(pcall(io.read, "*q")) print((pcall(io.read, "n"))) print((pcall(io.read, "l"))) print((pcall(io.read, "*L"))) print((pcall(io.read, {})))
+--< 7 one
+--< two
+--# exact io.read @ 5.2 5.3 5.4 5.5 compat luajit
+io.write(io.read("*L")) print(io.read("*n")) print(io.read("*n"))
+--< with its end
+--< 12 notanumber
+--# exact io.close
 print((pcall(io.close, 1))) print((pcall(io.close, {})))
 --# exact io.flush
 print((pcall(io.flush)))
@@ -19,11 +40,9 @@ print(pcall(io.open, "/nosuch", "bad mode")) print(pcall(io.open, "/nosuch", "rw
 --# near io.output @ all
 print(io.output() == io.stdout, (pcall(io.output, "/tmp")), (pcall(io.output, "/dev/null")))
 --= true	false	false
---# near io.popen @ luajit
+--# here io.popen @ all
 print(pcall(io.popen, "true"))
 --= false	'popen' not supported
---# exact io.popen @ 5.1 5.2 5.3 5.4 5.5 compat
-print(pcall(io.popen, "true"))
 --# near io.stderr, io.stdin, io.stdout @ all
 print(type(io.stdin), type(io.stdout), type(io.stderr))
 --= table	table	table
@@ -44,6 +63,18 @@ print((io.stdin:seek("cur")))
 --# near os.clock @ all
 print(os.clock() < 0.5, type(os.clock()))
 --= true	number
+--# here os.date, os.time @ all
+print(os.date("%Y-%m-%d %H:%M", 0), os.time({year = 1970, month = 1, day = 2, hour = 0}) == 86400)
+--= 1970-01-01 00:00	true
+--# ours os.exit @ all
+io.write("before\n") os.exit(3, "a value") io.write("after\n")
+--= before
+--# ours debug.debug @ all
+debug.debug() io.stderr:write("\n") print(x)
+--< x = 5
+--< cont
+--= 5
+--= to stderr: lua_debug> lua_debug> 
 --# exact os.date of UTC times
 print(os.date("!%Y-%m-%d %H:%M:%S", 0)) print(os.date("!%Y-%m-%d %H:%M:%S", 1e9)) local t = os.date("!*t", 86400) print(t.year, t.month, t.day, t.hour, t.min, t.sec, t.wday, t.yday, t.isdst)
 print(os.date("!%A %B %d %j %p %y %a %b %I %M %w", 1234567890)) print(os.date("!%c", 0)) print(os.date("!%x %X", 0)) print(os.date("!%%", 0))

@@ -40,13 +40,13 @@ local function is_special(x)
 end
 
 function added.frexp(x)
-  x = check_number(x, 1, "frexp") + 0.0
+  x = check_number(x, 1, "frexp") * 1.0
   if is_special(x) then return x, 0 end
   return split(x)
 end
 
 function added.ldexp(x, power)
-  x = check_number(x, 1, "ldexp") + 0.0
+  x = check_number(x, 1, "ldexp") * 1.0
   power = check_integer(power, 2, "ldexp")
   if is_special(x) then return x end
   local part, own = split(x)
@@ -77,7 +77,7 @@ end
 
 function added.sinh(x)
   x = check_number(x, 1, "sinh")
-  if abs(x) < 1 then return small_sinh(x + 0.0) end
+  if abs(x) < 1 then return small_sinh(x * 1.0) end
   local e = exp(abs(x) * 0.5)
   local result = 0.5 * e * e - 0.5 / e / e
   return x < 0 and -result or result
@@ -86,7 +86,7 @@ end
 function added.tanh(x)
   x = check_number(x, 1, "tanh")
   if abs(x) < 1 then
-    return small_sinh(x + 0.0) / added.cosh(x)
+    return small_sinh(x * 1.0) / added.cosh(x)
   end
   local result = 1.0 - 2.0 / (exp(2 * abs(x)) + 1.0)
   return x < 0 and -result or result

@@ -217,13 +217,28 @@ end
 
 internal.add(_G, added)
 
+-- Bytecode is neither made nor loaded. Its header alone says what programs look for in it: whether
+-- bytes come lowest first, and how many an int, a size_t, an instruction and a number have.
+local HEADERS = {
+  [5.1] = "\27LuaQ\0\1\4\8\4\8\0",
+  [5.2] = "\27LuaR\0\1\4\8\4\8\0\25\147\r\n\26\n",
+  [5.3] = "\27LuaS\0\25\147\r\n\26\n\4\8\4\8\8xV\0\0\0\0\0\0\0\0\0\0\0\40w@",
+  [5.4] = "\27LuaT\0\25\147\r\n\26\n\4\8\8xV\0\0\0\0\0\0\0\0\0\0\0\40w@",
+  [5.5] = "\27LuaU\0\25\147\r\n\26\n",
+}
+internal.bytecode_header = is_luajit and "\27LJ\2" or HEADERS[version]
+
 internal.add(string, {
   dump = function(of)
     if type(of) ~= "function" then
       local got = of == nil and "no value" or type(of)
       error("bad argument #1 to 'dump' (function expected, got " .. got .. ")", 2)
     end
-    error("unable to dump given function", 2)
+    if debug.getinfo(of, "S").what == "C" then
+      error(version == 5.5 and "bad argument #1 to 'dump' (Lua function expected)"
+        or "unable to dump given function", 2)
+    end
+    return internal.bytecode_header
   end,
 })
 

@@ -1,0 +1,5 @@
+local argparse = require("argparse")
+local parser = argparse("script", "An example.") parser:argument("input", "Input file.") parser:option("-o --output", "Output file.", "a.out") parser:option("-I --include", "Include locations."):count("*") parser:flag("-v --verbose", "Say more."):count("0-3"):target("verbosity")
+local args = parser:parse({"foo", "-o", "bar", "-Isrc", "-Ilib", "-vv"}) print(args.input, args.output, table.concat(args.include, ","), args.verbosity)
+print(parser:pparse({"foo"})) print(select(2, parser:pparse({}))) print(select(2, parser:pparse({"a", "--nonsense"}))) print(select(2, parser:pparse({"a", "-o"}))) print(parser:get_help()) print(parser:get_usage())
+local commands = argparse("tool") commands:command_target("command") local add = commands:command("add") add:argument("files"):args("+") commands:command("list") local said = commands:parse({"add", "x", "y"}) print(said.command, #said.files, said.files[2]) print(select(2, commands:pparse({"ad"})))

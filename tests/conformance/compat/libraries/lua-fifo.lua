@@ -1,0 +1,2 @@
+local fifo = require("fifo")
+local q = fifo() q:push("a") q:push("b") q:push("c") print(q:length(), q:peek(), q:pop(), q:pop(), q:length()) q:insert(1, "first") q:insert(3, "last") print(q:remove(1), q:pop(), q:pop()) print(pcall(q.pop, q)) q:setempty(function() return "empty!" end) print(q:pop()) local big = fifo() for i = 1, 1000 do big:push(i) end local sum = 0 while big:length() > 0 do sum = sum + big:pop() end print(sum)

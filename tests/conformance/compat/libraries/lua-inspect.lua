@@ -1,0 +1,6 @@
+local inspect = require("inspect")
+print(inspect({1, 2, 3})) print(inspect({a = 1, b = {c = "text", [10] = true}})) print(inspect("quote's \"both\" \n"))
+local loop = {name = "loop"} loop.self = loop print(inspect(loop))
+print(inspect(setmetatable({1}, {__call = true, x = {}}), {depth = 2}))
+print(inspect({1, {2, {3, {4}}}}, {depth = 2})) print(inspect({a = 1, secret = 2}, {process = function(item, path) if path[#path] ~= "secret" then return item end end}))
+print(inspect({["with space"] = 1, ["end"] = 2, [true] = 3, valid = 4}, {newline = "@", indent = ">>"})) print(inspect(nil), inspect(12), inspect(false))

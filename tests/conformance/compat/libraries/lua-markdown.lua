@@ -1,0 +1,2 @@
+local markdown = require("markdown") markdown = type(markdown) == "function" and markdown or _G.markdown
+print(markdown("# Title\n\nA *paragraph* with **strong** `code` and [link](http://example.invalid \"t\").\n\n* one\n* two\n    * nested\n\n1. first\n2. second\n\n> quoted\n> text\n\n    code block & <tag>\n\n---\n\nAT&T &copy; 4 < 5\n\n![image](a.png)\n\nTitle 2\n=======\n\nline with two spaces  \nbreak <b>html</b>"))

@@ -1,0 +1,3 @@
+local mp = require("MessagePack") local function hex(s) return (s:gsub(".", function(c) return ("%02x"):format(c:byte()) end)) end
+for _, v in ipairs{0, 1, 127, 128, 255, 256, 65535, 65536, -1, -32, -33, -128, -129, -32768, "", "abc", ("x"):rep(40), true, false, 1.5, -0.25, 1e300} do local packed = mp.pack(v) print(hex(packed), mp.unpack(packed) == v) end
+print(hex(mp.pack({1, 2, 3})), hex(mp.pack({a = 1})), hex(mp.pack({{}, {1}}))) local back = mp.unpack(mp.pack({name = "x", list = {1, {2, "three"}}, flag = false})) print(back.name, back.list[2][2], back.flag) for i, v in mp.unpacker(mp.pack(1) .. mp.pack("two") .. mp.pack({3})) do print(type(v)) end print(pcall(mp.unpack, "\147\1"))

@@ -1,0 +1,2 @@
+local lu = require("luaunit")
+print(pcall(lu.assertEquals, {1, {2}}, {1, {2}})) print((pcall(lu.assertEquals, 1, 2))) print((pcall(lu.assertError, error, "x"))) print(lu.prettystr({1, 2, {a = "b"}}), lu.prettystr("x")) TestThings = {} function TestThings:test_passes() lu.assertTrue(true) lu.assertStrContains("hello", "ell") lu.assertAlmostEquals(1, 1.00001, 0.001) end function TestThings:test_fails() lu.assertEquals(1, 2) end local runner = lu.LuaUnit.new() runner:setOutputType("nil") print(runner:runSuiteByInstances({{"TestThings", TestThings}}))
