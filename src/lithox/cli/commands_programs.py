@@ -176,11 +176,18 @@ def shell(*, line: str | None, raw: bool, target: Target, as_json: bool) -> int:
 
 
 async def _shell(node: Backend, line: str | None, *, is_interactive: bool, is_raw: bool) -> int:
+    from lithox.cli.following import input_of_command
     from lithox.cli.screen import Screen
     from lithox.cli.shell import Shell, lines_of, lines_of_input, run_script
     from lithox.cli.shell_builtins import make_builtins
 
-    one = Shell(node, Screen(is_raw=is_raw), is_interactive=is_interactive, builtins=make_builtins)
+    one = Shell(
+        node,
+        Screen(is_raw=is_raw),
+        builtins=make_builtins,
+        is_interactive=is_interactive,
+        input_file=input_of_command() if is_interactive else None,
+    )
     if not is_interactive:
         return await run_script(one, lines_of_input() if line is None else lines_of(line))
     from lithox.cli.prompt import history_path, open_history, run_prompt

@@ -45,7 +45,8 @@ class Shell:
 
     Args:
         is_interactive: a person types: Ctrl-Z moves a job to the background, the end of a job in
-            the background is told, and programs may read from the terminal.
+            the background is told.
+        input_file: descriptor from which programs in the foreground read; None: they have no input.
 
     Attributes:
         status: exit status of the last command, `$?`.
@@ -55,11 +56,18 @@ class Shell:
     """
 
     def __init__(
-        self, node: Backend, screen: Screen, *, is_interactive: bool, builtins: BuiltinsOf
+        self,
+        node: Backend,
+        screen: Screen,
+        *,
+        builtins: BuiltinsOf,
+        is_interactive: bool,
+        input_file: int | None = None,
     ) -> None:
         self.node = node
         self.screen = screen
         self.is_interactive = is_interactive
+        self._input_file = input_file
         self.status = 0
         self.jobs = Jobs()
         self.is_leaving = False
@@ -158,7 +166,7 @@ class Shell:
         pid = await self.node.run_program(**read_program(program), args=arguments)
         job = self.jobs.add(pid, command.text, self.screen)
         job.is_foreground = not command.is_background
-        job.begin(self.node, sys.stdin.fileno() if self.is_interactive else None)
+        job.begin(self.node, self._input_file)
         if not command.is_background:
             return await self.attend(job)
         self._variables["!"] = str(pid)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -148,20 +146,12 @@ def test_a_signal_ends_a_script_and_its_jobs(run, node, monkeypatch):
     assert [one.exit["code"] for one in node.runs.values()] == ["request.cancelled"] * 2
 
 
-@pytest.fixture
-def silence(monkeypatch) -> Iterator[None]:
-    """Standard input that says nothing."""
-    with Path("/dev/null").open() as nothing:
-        monkeypatch.setattr("sys.stdin", nothing)
-        yield
-
-
 def interactive(node) -> Shell:
-    """Returns a shell as a person has it; its input is no terminal."""
+    """Returns a shell as a person has it, but without a terminal."""
     return Shell(EmbeddedBackend(node), Screen(), is_interactive=True, builtins=make_builtins)
 
 
-def test_leaving_with_jobs_takes_two_words(node, capsys, silence):
+def test_leaving_with_jobs_takes_two_words(node, capsys):
     """The first `exit` says what runs; another line in between takes it back."""
 
     async def work():
@@ -179,7 +169,7 @@ def test_leaving_with_jobs_takes_two_words(node, capsys, silence):
     assert node.runs[FIRST_PID].exit is not None
 
 
-def test_ctrl_z_sends_the_foreground_to_the_background(node, capsys, monkeypatch, silence):
+def test_ctrl_z_sends_the_foreground_to_the_background(node, capsys, monkeypatch):
     """148, its number is told, and it runs on; Ctrl-C then is for nobody."""
     original = node.read_output
 
