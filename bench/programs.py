@@ -38,14 +38,11 @@ local child = assert(os.run_code([[
     if status ~= 0 then error("status " .. status) end
   end
 ]], { context = ctx, args = { (...) } }))
-while true do
-  local event = os.pull()
-  if event.type == "call" then
-    os.answer(event.cid, 0, event.args[1])
-  elseif event.type == "exit" then
-    os.exit(event.status)
-  end
+local event = os.pull()
+while event.type == "call" do
+  event = os.reply(event.cid, 0, event.args[1])
 end
+os.exit(event.status)
 """
 PUSHER: Final = """
 local ctx = os.context()

@@ -21,13 +21,13 @@ import msgspec
 
 from lithox.dispatch.job import Clock
 from lithox.dispatch.programs.natives import Grant
-from lithox.dispatch.programs.orders import runtime_of
 from lithox.dispatch.programs.process import Exit, ProgramOrder, ProgramProcess
 from lithox.dispatch.programs.programs import Programs
 from lithox.errors import DeadlinePassed, LithoxError, NotAvailable, NotOwner, rebuild
 from lithox.kernel.contexts import NativeContext
 from lithox.model.limits import PRIORITY_HIGHEST
 from lithox.node.code_stores import BOOT_VERSION, CodeStores
+from lithox.runtimes.registry import runtime_of
 from lithox.security.identities import LOCAL_OPERATOR
 
 INIT: Final = "init"

@@ -85,6 +85,7 @@ class FakeWorld:
                 "call": self._call,
                 "invoke": self._invoke,
                 "pull": self._pull,
+                "reply": self._reply,
                 "share": lambda ctx: lua.table_from({"shared": ctx}),
                 "on_start": self._on_start,
                 "version": self.version,
@@ -185,6 +186,12 @@ class FakeWorld:
             raise WouldWaitForEver
         self.now_ms = end_ms
         return None
+
+    def _reply(self, cid: int, status: int, timeout: int | None, *values: Any) -> Any:
+        answered = self._invoke("answer", cid, status, None, *values)
+        if answered[0] != 0:
+            return (None, *answered)
+        return self._pull(timeout)
 
     # -- values -----------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from lithox.dispatch.programs.process import (
     ProgramOrder,
     ProgramProcess,
 )
-from lithox.errors import BadArguments, NotFound, NotPermitted
+from lithox.errors import BadArguments, NotPermitted
 from lithox.model.limits import (
     PRIORITY_DEFAULT,
     PRIORITY_HIGHEST,
@@ -23,7 +23,7 @@ from lithox.model.limits import (
     UNBOUNDED,
     Limits,
 )
-from lithox.runtimes.registry import NATIVE, RuntimeSpec, find_runtime, make_runtime
+from lithox.runtimes.registry import RuntimeSpec, runtime_of
 
 TEXT_BYTES_MAX: Final = 1 << 20
 NAME_CHARACTERS_MAX: Final = 160
@@ -59,7 +59,7 @@ def child_order(
             )
     if len(text) > TEXT_BYTES_MAX or len(name) > NAME_CHARACTERS_MAX:
         raise BadArguments(f"run: text up to {TEXT_BYTES_MAX} bytes, a name of 160 characters")
-    runtime = runtime_of(options.get("runtime"))
+    runtime = _runtime(options.get("runtime"))
     contexts: Any = options.get("contexts") or {}
     if not isinstance(contexts, dict) or len(cast("dict[str, Any]", contexts)) > CONTEXTS_MAX:
         raise BadArguments(f"run: contexts is a table of at most {CONTEXTS_MAX} names")
@@ -81,37 +81,18 @@ def child_order(
     )
 
 
-def runtime_of(said: Any) -> RuntimeSpec:
-    """Returns the runtime that `said` asks for.
-
-    Args:
-        said: None or "" (native), a list of one name that is built in, or of a name and the text
-            the runtime store has for it.
-
-    Raises:
-        NotFound: no such runtime inside the package.
-        BadArguments: none of these, or the text asks for what is not there.
-    """
-    if not said:
-        said = [NATIVE]
-    if not isinstance(said, list) or not isinstance(said[0], str):
-        raise BadArguments("run: runtime is a list of a name and, unless it is built in, its text")
-    name: str = said[0]
-    text: Any = said[1] if len(said) > 1 else None  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    if isinstance(text, str):
-        text = text.encode()
-    if isinstance(text, bytes):
-        return _made_runtime(name, text)
-    found = find_runtime(name)
-    if found is None:
-        raise NotFound(f"there is no runtime {name[:80]!r}")
-    return found
+def _runtime(said: Any) -> RuntimeSpec:
+    if isinstance(said, list) and len(said) == 2:  # pyright: ignore[reportUnknownArgumentType]
+        name, text = cast("list[Any]", said)
+        if isinstance(name, str) and isinstance(text, str | bytes):
+            return _stored_runtime(name, text)
+    return runtime_of(said)
 
 
 @lru_cache(maxsize=256)
-def _made_runtime(name: str, text: bytes) -> RuntimeSpec:
-    # Kept, so that the same runtime is the same tuple of chunks and is hashed once.
-    return make_runtime(name, text)
+def _stored_runtime(name: str, text: str | bytes) -> RuntimeSpec:
+    # Kept, so that the chunks of one runtime are one object, by which its memory is found.
+    return runtime_of([name, text])
 
 
 def _priority(parent: ProgramProcess, said: Any) -> int:

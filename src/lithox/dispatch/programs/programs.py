@@ -59,6 +59,7 @@ from lithox.model.ids import Pid
 from lithox.model.limits import MIB, UNBOUNDED, Limits
 from lithox.sandbox import messages
 from lithox.sandbox.contract import Engine, Program, Source, Step, StepKind
+from lithox.sandbox.messages import encode_program_answer
 
 LOAD_LIMITS: Final = Limits(fuel=500_000_000, memory_bytes=64 * MIB, calls=1_000)
 """For compiling a program and its runtime."""
@@ -261,6 +262,8 @@ class Programs:
         if kind is StepKind.ASKED:
             guest = frame.guest
             assert guest is not None
+            if frame.exit_asked is not None:
+                return self._over(frame, frame.exit_asked)
             try:
                 answer = self.syscalls.perform(frame, step.data)
             except LithoxError as error:
@@ -272,10 +275,13 @@ class Programs:
             if answer is WAITS:
                 return SliceEnd.ASKED
             assert answer is EXITS
-            assert frame.exit_asked is not None
-            return self._over(frame, frame.exit_asked)
+            # The guest unwinds to its beginning by itself, so that its memory can be used again.
+            guest.answer(encode_program_answer([]))
+            return None
         if kind is StepKind.YIELDED:
             return SliceEnd.YIELDED
+        if frame.exit_asked is not None:
+            return self._over(frame, frame.exit_asked)
         if kind is StepKind.FINISHED:
             return self._over(frame, self._exit_of_outcome(frame, step.data))
         return self._over(

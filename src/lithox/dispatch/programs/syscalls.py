@@ -117,11 +117,14 @@ class Syscalls:
         """
         try:
             call = decode_call(data)
-            name = _text(call[1])
+            name, shared = _text(call[1]), bytes(call[-1])
+        except (msgspec.MsgspecError, IndexError) as error:
+            raise GuestProtocolError(f"not a system call: {error}") from None
+        try:
             perform = self._by_name.get(name)
             if perform is None:
                 raise BadArguments(f"there is no system call {name[:80]!r}")
-            if bytes(call[-1]) != EMPTY_ARRAY and name not in CARRIERS:
+            if shared != EMPTY_ARRAY and name not in CARRIERS:
                 raise NotInArguments(
                     "a context cannot be an argument; it travels in an answer or at a start"
                 )
@@ -131,7 +134,7 @@ class Syscalls:
         except LithoxError as error:
             return refuse(error)
         except (msgspec.MsgspecError, IndexError) as error:
-            raise GuestProtocolError(f"not a system call: {error}") from None
+            return refuse(BadArguments(f"arguments of {name[:80]!r}: {error}"))
 
     def resume(self, frame: ProgramProcess) -> bytes:
         """Returns the answer to the system call `frame` waited in, now that its wait is over."""

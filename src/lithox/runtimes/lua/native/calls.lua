@@ -5,7 +5,7 @@ The paths of a request, an answer and a pull make no closure and no table of the
 ]]
 local sys, native = ...
 
-local call, invoke, pull, share = sys.call, sys.invoke, sys.pull, sys.share
+local call, invoke, pull, reply, share = sys.call, sys.invoke, sys.pull, sys.reply, sys.share
 local refuse, checked, succeeded = native.refuse, native.checked, native.succeeded
 local milliseconds, check_optional = native.milliseconds, native.check_optional
 local type = type
@@ -146,6 +146,39 @@ function os.answer(cid, status, ...)
   return succeeded(invoke("answer", cid, status, nil, ...))
 end
 
+-- Set by task.lua once tasks exist, since an event may then be awaited by one of them.
+local pull_beside_tasks
+
+function native.set_pull(f)
+  pull_beside_tasks = f
+end
+
+-- What sys.reply gave: an event; or nil, status, code, message.
+local function replied(event, status, _, message)
+  if event ~= nil or status == nil then return event end
+  return nil, status, message
+end
+
+--- `os.answer`, then `os.pull`, in one step: what a program that serves does all day. Does not
+-- wait when the answer is refused.
+-- @function os.reply(cid, status, ...) -> event
+-- @arg cid number: of a call event
+-- @arg status number: as os.answer
+-- @arg ... values: as os.answer
+-- @return event: the next event
+-- @errors as os.answer
+-- @waits the whole process, for an event
+function os.reply(cid, status, ...)
+  if type(cid) ~= "number" then refuse(1, "os.reply", "number", cid) end
+  if type(status) ~= "number" then refuse(2, "os.reply", "number", status) end
+  if pull_beside_tasks then
+    local ok, number, message = os.answer(cid, status, ...)
+    if not ok then return nil, number, message end
+    return pull_beside_tasks()
+  end
+  return replied(reply(cid, status, nil, ...))
+end
+
 --- Stands for a context among the values of an answer, where a number would be just a number.
 -- @function os.share(ctx) -> handle
 -- @arg ctx number: a context this process holds
@@ -154,13 +187,6 @@ end
 function os.share(ctx)
   if type(ctx) ~= "number" then refuse(1, "os.share", "number", ctx) end
   return share(ctx)
-end
-
--- Set by task.lua once tasks exist, since an event may then be awaited by one of them.
-local pull_beside_tasks
-
-function native.set_pull(f)
-  pull_beside_tasks = f
 end
 
 --- Waits for the next event: call, answer, open, close, message or exit (see Events).
