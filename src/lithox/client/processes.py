@@ -137,9 +137,17 @@ class ProcessMethods:
         Raises:
             LithoxError: why it does not start. How it ended is in the result; `check()` raises it.
         """
-        pid = await self.run_program(
-            program=program, runtime=runtime, args=args, limits=limits, priority=priority
+        starting = asyncio.ensure_future(
+            self.run_program(
+                program=program, runtime=runtime, args=args, limits=limits, priority=priority
+            )
         )
+        try:
+            pid = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Only what has a number can be ended.
+            await self._end_quietly(await starting)
+            raise
         collector = OutputCollector(pid, kept_bytes_max=kept_bytes_max)
         try:
             await self.write_input(pid, b"", is_end=True)

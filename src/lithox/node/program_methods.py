@@ -74,14 +74,22 @@ class ProgramMethods:
         Raises:
             LithoxError: why it does not start. How it ended is in the result; `check()` raises it.
         """
-        pid = await self.run_program(
-            program=program,
-            runtime=runtime,
-            args=args,
-            limits=limits,
-            priority=priority,
-            caller=caller,
+        starting = asyncio.ensure_future(
+            self.run_program(
+                program=program,
+                runtime=runtime,
+                args=args,
+                limits=limits,
+                priority=priority,
+                caller=caller,
+            )
         )
+        try:
+            pid = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Only what has a number can be ended.
+            _end_quietly(self, await starting, caller or LOCAL_OPERATOR)
+            raise
         collector = OutputCollector(pid, kept_bytes_max=kept_bytes_max)
         try:
             await self.write_input(pid, b"", is_end=True, caller=caller)
