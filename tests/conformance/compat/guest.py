@@ -16,7 +16,6 @@ import msgspec
 
 from guests.sources import ROOT
 from lithox.model.limits import Limits
-
 from lithox.runtimes.registry import find_runtime
 from lithox.sandbox.contract import Engine, Program, Source, StepKind
 from lithox.sandbox.lua import open_engines
@@ -142,7 +141,7 @@ class _Host:
         if name == "write":
             text = arguments[1]
             self._out[arguments[0]].append(text.encode() if isinstance(text, str) else text)
-            return encode_program_answer([], True)  # noqa: FBT003 - a value of the guest's
+            return encode_program_answer([], True)
         if name == "read":
             data, self._stdin = self._stdin[: arguments[0]], self._stdin[arguments[0] :]
             return encode_program_answer([], data or None)

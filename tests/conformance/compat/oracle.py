@@ -1,4 +1,4 @@
-"""The oracle: Lua 5.1 to 5.5 and LuaJIT as the `lupa` wheel brings them, each case in a fresh state.
+"""The oracle: Lua 5.1 to 5.5 and LuaJIT of the `lupa` wheel, each case in a fresh state.
 
 Nothing of an interpreter is changed: what it writes is caught below C, at the file descriptors.
 """
