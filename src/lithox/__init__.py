@@ -36,6 +36,7 @@ from lithox.errors import (
     Unauthenticated,
 )
 from lithox.model.limits import Limits
+from lithox.model.program_result import ProgramResult
 from lithox.model.request import Caller
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ __all__ = [
     "NotFound",
     "NotPermitted",
     "Overloaded",
+    "ProgramResult",
     "RequestError",
     "StoreCorrupt",
     "StoreInUse",
