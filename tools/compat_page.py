@@ -47,8 +47,8 @@ that is needed may say "got nil" for "got no value", and errors of a function ma
 be placed one level deeper in a traceback.
 
 `compat-luajit` runs on Lua 5.2. Of {luajit_cases} cases about LuaJIT {luajit_5_2} come out alike
-on 5.2 and {luajit_5_1} on 5.1; what 5.1 misses is the language itself (`goto`, escapes, a `pcall` that can
-be yielded across), what 5.2 misses are edges, told below.
+on 5.2 and {luajit_5_1} on 5.1; what 5.1 misses is the language itself (`goto`, escapes, a `pcall`
+that can be yielded across), what 5.2 misses are edges, told below.
 
 Libraries of these names are found by `require` everywhere: `bit` and `bit32`.
 

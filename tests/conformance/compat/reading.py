@@ -97,7 +97,9 @@ def rules() -> set[str]:
 
 
 def _block(lines: list[str], mark: str) -> str:
-    return "".join(f"{line[4:]}\n" for line in lines if line.startswith(mark))
+    """Returns the lines with that mark; `\\0` in them is a zero byte."""
+    text = "".join(f"{line[4:]}\n" for line in lines if line.startswith(mark))
+    return text.replace("\\0", "\0")
 
 
 def _case(title: str, heading: str, lines: list[str]) -> Case:

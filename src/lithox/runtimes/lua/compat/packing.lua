@@ -5,7 +5,8 @@
 -- 4 bytes as in any 32-bit build, long and lua_Integer 8.
 
 local internal = COMPAT_INTERNAL
-local byte, char, rep, reverse, sub = string.byte, string.char, string.rep, string.reverse, string.sub
+local byte, char, rep = string.byte, string.char, string.rep
+local reverse, sub = string.reverse, string.sub
 local floor, frexp, ldexp, huge = math.floor, math.frexp, math.ldexp, math.huge
 local concat, select, unpack, error = table.concat, select, internal.unpack, error
 local pcall, tonumber, tostring, type = pcall, tonumber, tostring, type

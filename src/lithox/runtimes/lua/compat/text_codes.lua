@@ -94,7 +94,9 @@ function added.len(text, first, last, lax)
   text = check_text(text, 1, "len")
   first = position(first == nil and 1 or check_integer(first, 2, "len"), #text)
   last = position(last == nil and -1 or check_integer(last, 3, "len"), #text)
-  if first < 1 or first > #text + 1 then bad_argument(2, "len", "initial position out of bounds") end
+  if first < 1 or first > #text + 1 then
+    bad_argument(2, "len", "initial position out of bounds")
+  end
   if last > #text then bad_argument(3, "len", "final position out of bounds") end
   local count = 0
   while first <= last do
