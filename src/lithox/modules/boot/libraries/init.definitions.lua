@@ -47,7 +47,9 @@ local function check_types(definition)
     local expected = KNOWN[key]
     if expected == nil then return "unknown key '" .. tostring(key) .. "'" end
     if type(value) ~= expected then return key .. " is a " .. expected end
-    if CHOICES[key] and not CHOICES[key][value] then return key .. " cannot be '" .. value .. "'" end
+    if CHOICES[key] and not CHOICES[key][value] then
+      return key .. " cannot be '" .. value .. "'"
+    end
   end
 end
 
@@ -55,7 +57,9 @@ local function check_list(definition, key, count_max, is_item)
   local items = definition[key] or {}
   if #items > count_max then return key .. " has at most " .. count_max end
   for i = 1, #items do
-    if not is_item(items[i]) then return key .. " has an item that is none: " .. tostring(items[i]) end
+    if not is_item(items[i]) then
+      return key .. " has an item that is none: " .. tostring(items[i])
+    end
   end
 end
 
@@ -78,14 +82,18 @@ local function check_numbers(found)
   if found.quota ~= nil and not is_whole(found.quota, quota_min, quota_max) then
     return "quota is " .. quota_min .. " to " .. quota_max .. " bytes"
   end
-  if found.priority ~= nil and not is_whole(found.priority, 0, 9) then return "priority is 0 to 9" end
+  if found.priority ~= nil and not is_whole(found.priority, 0, 9) then
+    return "priority is 0 to 9"
+  end
 end
 
 local function find_fault(name, found)
   if not definitions.is_name(name) then
     return "a service's name is 1-128 of [A-Za-z0-9._-], not beginning with a dot"
   end
-  if found.name ~= nil and found.name ~= name then return "it names itself '" .. found.name .. "'" end
+  if found.name ~= nil and found.name ~= name then
+    return "it names itself '" .. found.name .. "'"
+  end
   if not definitions.is_name(found.program) then return "needs the name of a program" end
   local fault = check_numbers(found)
     or check_list(found, "requires", dependencies_max, definitions.is_name)

@@ -88,7 +88,9 @@ local function set_state(self, service, state, reason)
     self.ports.log(state == "failed" and "error" or "info", "service " .. service.name .. ": "
       .. state .. (reason and ", " .. reason or ""))
   end
-  if state ~= "starting" and state ~= "stopping" and state ~= "backoff" then service.due_ms = nil end
+  if state ~= "starting" and state ~= "stopping" and state ~= "backoff" then
+    service.due_ms = nil
+  end
   notice(self, service)
   self:touch(service)
   each_dependent(self, service.name, function(other) self:touch(other) end)
@@ -120,7 +122,8 @@ local function find_blocker(self, service)
   end
   for name in pairs(service.follows) do
     local other = self.services[name]
-    if other and (other.state == "starting" or (other.state == "waiting" and not other.is_lost)) then
+    if other and (other.state == "starting" or (other.state == "waiting"
+      and not other.is_lost)) then
       return "waits for '" .. name .. "', after which it starts", false
     end
   end
@@ -207,7 +210,9 @@ local function launch(self, service)
   service.launched_ms, service.is_launching, service.is_late = self.ports.now(), true, false
   service.is_told = false
   set_state(self, service, "starting")
-  if service.definition.ready == "notify" then service.due_ms = service.launched_ms + ready_timeout_ms end
+  if service.definition.ready == "notify" then
+    service.due_ms = service.launched_ms + ready_timeout_ms
+  end
   local attempt = service.attempt + 1
   service.attempt = attempt
   local function done(pid, status, message)
@@ -264,7 +269,8 @@ local function step(self, service)
       set_state(self, service, "waiting", blocker)
     end
     if is_lost then
-      answer_all(service.starters, 21, "request.not_available", "'" .. service.name .. "' " .. blocker)
+      answer_all(service.starters, 21, "request.not_available",
+        "'" .. service.name .. "' " .. blocker)
     end
   elseif state == "starting" or state == "running" then
     if not service.is_wanted then return begin_stop(self, service, service.reason) end
@@ -277,7 +283,9 @@ local function step(self, service)
       end
     end
   elseif state == "stopping" then
-    if not service.is_told and not has_live_dependents(self, service) then ask_to_end(self, service) end
+    if not service.is_told and not has_live_dependents(self, service) then
+      ask_to_end(self, service)
+    end
   elseif state == "backoff" then
     if not service.is_wanted then
       set_state(self, service, "stopped", service.reason)
@@ -439,7 +447,9 @@ function Supervisor:stop(name, reply)
     reply(0)
   else
     service.stoppers[#service.stoppers + 1] = reply
-    if service.state == "running" or service.state == "starting" then service.reason = "asked to stop" end
+    if service.state == "running" or service.state == "starting" then
+      service.reason = "asked to stop"
+    end
     self:touch(service)
   end
   self:settle()
@@ -447,7 +457,9 @@ end
 
 function Supervisor:restart(name, reply)
   local service = self.services[name]
-  if service.state ~= "running" and service.state ~= "starting" then return self:start(name, reply) end
+  if service.state ~= "running" and service.state ~= "starting" then
+    return self:start(name, reply)
+  end
   if self.is_closing then return reply(21, "request.not_available", "the node is closing") end
   service.starters[#service.starters + 1] = reply
   service.is_wanted, service.ends, service.pause_ms = true, {}, nil

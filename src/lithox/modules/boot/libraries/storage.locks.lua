@@ -25,7 +25,9 @@ function locks.new(ports)
 end
 
 local function note_due(self, due_ms)
-  if due_ms and (not self.earliest_ms or due_ms < self.earliest_ms) then self.earliest_ms = due_ms end
+  if due_ms and (not self.earliest_ms or due_ms < self.earliest_ms) then
+    self.earliest_ms = due_ms
+  end
 end
 
 local function is_free(lock)
@@ -90,7 +92,8 @@ function Locks:acquire(space, name, waiter)
   local holder, tell = waiter.holder, self.ports.tell
   local lock = space.locks[name]
   if lock and lock.grants[holder] then
-    return tell(waiter, 1003, "storage.locked", "this process holds the lock '" .. name .. "' already")
+    return tell(waiter, 1003, "storage.locked",
+      "this process holds the lock '" .. name .. "' already")
   end
   if holder.lock_count >= locks_per_holder_max then
     return tell(waiter, 19, "request.overloaded", "a process holds at most "

@@ -123,7 +123,8 @@ end
 
 --- `run`: starts what somebody outside asked for; answers with its pid.
 local function run(reply, order)
-  if type(order) ~= "table" or (type(order.program) ~= "string") == (type(order.code) ~= "string") then
+  if type(order) ~= "table"
+    or (type(order.program) ~= "string") == (type(order.code) ~= "string") then
     return reply(STATUS.REQUEST_BAD_ARGUMENTS, "request.bad_arguments",
       "run takes a program's name, or code")
   end
@@ -352,7 +353,9 @@ calls["service.define"] = function(reply, name, value)
   local definition, fault = definitions.check(name, value)
   if definition == nil then return refuse(reply, "request.bad_arguments", "service: " .. fault) end
   fault = manager:find_conflict(name, definition)
-  if fault then return refuse(reply, "request.bad_arguments", "service '" .. name .. "': " .. fault) end
+  if fault then
+    return refuse(reply, "request.bad_arguments", "service '" .. name .. "': " .. fault)
+  end
   call(function(status, code, message)
     if status ~= 0 then return reply(status, code, message) end
     -- What was put, not what is there: another definition may have come after it.
@@ -370,7 +373,8 @@ end)
 calls["service.remove"] = of_service(function(reply, service)
   local name = service.name
   if service.is_builtin then
-    return refuse(reply, "request.bad_arguments", "'" .. name .. "' belongs to the package; stop it")
+    return refuse(reply, "request.bad_arguments",
+      "'" .. name .. "' belongs to the package; stop it")
   end
   for other, one in pairs(manager.services) do
     if one.needs[name] and not BUILTIN[name] then
@@ -378,7 +382,9 @@ calls["service.remove"] = of_service(function(reply, service)
     end
   end
   call(function(status, code, message)
-    if status ~= 0 and status ~= STATUS.REQUEST_NOT_FOUND then return reply(status, code, message) end
+    if status ~= 0 and status ~= STATUS.REQUEST_NOT_FOUND then
+      return reply(status, code, message)
+    end
     if BUILTIN[name] then
       forget(name)
       reply(0)

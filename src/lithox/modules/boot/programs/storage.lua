@@ -45,7 +45,8 @@ local function now_ms()
 end
 
 local function refuse(cid, code, message)
-  os.answer(cid, OWN[code] or STATUS[code:upper():gsub("%.", "_")] or STATUS.INTERNAL, code, message)
+  os.answer(cid, OWN[code] or STATUS[code:upper():gsub("%.", "_")] or STATUS.INTERNAL, code,
+    message)
 end
 
 local function entity_of(name)
@@ -275,7 +276,8 @@ local function on_operation(holder, event)
   if not ok then return refuse(event.cid, "request.bad_arguments", tostring(op)) end
   op.op = event.name
   local bytes = weigh(op)
-  if holder.queued >= queue_max or (holder.queued > 0 and queued_bytes + bytes > queue_bytes_max) then
+  if holder.queued >= queue_max or (holder.queued > 0
+    and queued_bytes + bytes > queue_bytes_max) then
     return refuse(event.cid, "request.overloaded", "too many operations wait; wait for answers")
   end
   holder.last = holder.last + 1
@@ -344,7 +346,8 @@ function LOCKS.lock(holder, event)
   if name == nil then return end
   local mode, options = event.args[2] or "exclusive", event.args[3] or {}
   if (mode ~= "shared" and mode ~= "exclusive") or type(options) ~= "table" then
-    return refuse(event.cid, "request.bad_arguments", "lock takes a name, shared or exclusive, and options")
+    return refuse(event.cid, "request.bad_arguments",
+      "lock takes a name, shared or exclusive, and options")
   end
   local ok, lease_ms, timeout_ms
   ok, lease_ms = check_ms(event, options, "lease_ms", lease_max_ms)
@@ -361,7 +364,9 @@ end
 function LOCKS.unlock(holder, event)
   local name = check_lock_name(event)
   if name == nil then return end
-  if lock_table:release(holder.space.named, name, holder) then return os.answer(event.cid, 0, true) end
+  if lock_table:release(holder.space.named, name, holder) then
+    return os.answer(event.cid, 0, true)
+  end
   refuse(event.cid, "storage.not_locked", "this process does not hold the lock '" .. name .. "'")
 end
 
@@ -493,7 +498,9 @@ while true do
     local ok, problem = pcall(handler, event)
     if not ok then
       os.request(0, "log.write", "error", "storage: " .. tostring(problem))
-      if event.type == "call" then refuse(event.cid, "internal", "storage failed; see the node's log") end
+      if event.type == "call" then
+        refuse(event.cid, "internal", "storage failed; see the node's log")
+      end
     end
   end
   lock_table:on_time(holders)
