@@ -6,7 +6,8 @@ outside. Its parent hears of that by an `exit` event, whoever ordered it by `on_
 of its contexts by `close` events: the kernel sees to those.
 
 Invariants: a process is told over exactly once; its guest is freed before anybody hears of it; a
-guest whose slice is out on the second thread is never touched.
+guest whose slice is out on the second thread is never touched. One class with one state behind the
+system calls and the lanes; its length is that of the two protocols it speaks.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ A call that can be answered at once returns the answer's bytes. One that must wa
 kernel what for and returns WAITS: the answer is made when the process is next picked (`resume`), so
 that one whose wait is over but whose turn is far costs nothing more. EXITS: the process is over.
 
-Arguments of one process for another travel undecoded. Trust: everything in a message is the
+One method for each row of that table, most of a few lines. Arguments of one process for another
+travel undecoded. Trust: everything in a message is the
 guest's word; numbers of contexts and calls mean only what the kernel holds for this very process.
 """
 
