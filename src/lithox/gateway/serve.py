@@ -119,6 +119,8 @@ async def serve(
 
     async def watch() -> None:
         await stop.wait()
+        # Who only waits for news gets an answer now, and not when the grace is over.
+        node.release_waiting()
         server.should_exit = True
 
     watcher = asyncio.create_task(watch(), name="gateway stop")

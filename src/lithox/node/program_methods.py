@@ -17,6 +17,7 @@ from lithox.model.program_result import (
     ProgramResult,
 )
 from lithox.model.request import Caller
+from lithox.node.program_side import ProgramSide
 from lithox.security.identities import LOCAL_OPERATOR
 
 WAIT_MS: Final = 25_000
@@ -52,6 +53,8 @@ class _Running(Protocol):
 
 class ProgramMethods:
     """Methods of a node that can run programs."""
+
+    program_side: ProgramSide
 
     async def run(  # noqa: PLR0913 - one run, described whole
         self: _Running,
@@ -102,6 +105,10 @@ class ProgramMethods:
             _end_quietly(self, pid, caller or LOCAL_OPERATOR)
             raise
         return collector.result
+
+    def release_waiting(self) -> None:
+        """Tells everybody who reads output that the node stops, so that nobody waits for more."""
+        self.program_side.runs.finish_all()
 
     def process_show(self: _Running, pid: int, caller: Caller) -> dict[str, Any]:
         """Returns the row of one process; raises NotFound for one that is not the caller's."""

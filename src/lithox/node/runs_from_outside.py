@@ -26,6 +26,7 @@ READER_GONE_NS: Final = 30_000_000_000
 EXIT_KEPT_NS: Final = 60_000_000_000
 WAIT_MS_MAX: Final = 60_000
 INPUT_WAIT_S: Final = 30.0
+_STOPS: Final = "the node stops"
 
 
 @dataclass(slots=True)
@@ -171,7 +172,7 @@ class RunsFromOutside:
         """Lets everybody who waits go: the node closes."""
         for watched in (*self._by_pid.values(), *self._by_number.values()):
             if watched.session.exit is None:
-                watched.session.finish(Exit(status=63, code="store.unavailable", message="closed"))
+                watched.session.finish(Exit(status=63, code="store.unavailable", message=_STOPS))
 
 
 async def _watch(session: Session, left_s: float) -> None:

@@ -291,6 +291,15 @@ def test_ps_and_top_show_programs(node, folder):
         assert row["memory"] > 0
 
 
+def test_a_node_that_stops_tells_who_watches(folder, tmp_path):
+    """At once and in one line, however long the program would have run; the node ends well."""
+    with serving(tmp_path / "data") as node, started(node, "run", folder / "sleeper.lua") as child:
+        assert pipe(child.stdout).readline() == b"sleeping\n"
+        assert node.stop(signal.SIGTERM) == 0
+        assert child.wait(SECONDS_MAX) == 4
+        assert pipe(child.stderr).read() == b"lithox: the node stops [store.unavailable]\n"
+
+
 def test_a_data_directory_is_enough(folder, tmp_path):
     """Without a node the command opens one for itself, and makes the directory."""
     done = subprocess.run(

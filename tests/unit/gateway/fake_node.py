@@ -62,6 +62,7 @@ class FakeNode(FakePrograms, FakeServices, StoreMethods):
     clock_ns: int = 0
     arrivals: dict[str, asyncio.Event] = field(default_factory=dict)
     runs: dict[int, FakeRun] = field(default_factory=dict)
+    is_released: bool = False
     services: dict[str, dict[str, Any]] = field(
         default_factory=lambda: {"hello": make_row("hello", {"program": "hello"})}
     )
@@ -250,6 +251,9 @@ class FakeNode(FakePrograms, FakeServices, StoreMethods):
                 "age_ms": 12,
             }
         ]
+
+    def release_waiting(self) -> None:
+        self.is_released = True
 
     def process_show(self, pid: int, caller: Caller) -> dict[str, Any]:
         for row in self.processes(caller):
