@@ -1,7 +1,9 @@
 """`python -m lithox.testing.simulate`: simulations from the command line, behind `make sim`.
 
-Without a seed it draws one from the operating system, prints it first, and so can always be
-repeated. The exit status is 1 when a law was broken, and the message names seed and command.
+For each seed it makes two: runs that are scheduled (`simulator`) and programs that talk to each
+other (`talking`). Without a seed it draws one from the operating system, prints it first, and so
+can always be repeated. The exit status is 1 when a law was broken, and the message names seed and
+command.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import sys
 from typing import Final
 
 from lithox.testing.simulator import SimulationFailed, SimulationReport, Simulator
+from lithox.testing.talking import TalkSimulator
 
 SEED_BITS: Final = 32
 RUNS_DEFAULT: Final = 20
@@ -26,13 +29,13 @@ def _describe(report: SimulationReport) -> str:
     others = ", ".join(
         f"{name} {count}"
         for name, count in report.counts.items()
-        if not name.startswith("ended ") and name != "end"
+        if not name.startswith(("ended ", "refused ")) and name != "end"
     )
     waits = ", ".join(f"{lane.name} {wait}" for lane, wait in report.longest_wait_ns.items())
+    waited = f"  longest wait, ns: {waits}\n" if waits else ""
     return (
         f"seed {report.seed}: {report.events} events in {report.simulated_ns} simulated ns\n"
-        f"  facts: {others}\n  ends:  {ends}\n  longest wait, ns: {waits}\n"
-        f"  trace: {report.trace_digest}"
+        f"  facts: {others}\n  ends:  {ends}\n{waited}  trace: {report.trace_digest}"
     )
 
 
@@ -48,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     count = options.runs if options.seed is None else 1
     try:
         for seed in range(first, first + count):
+            sys.stdout.write(_describe(TalkSimulator(seed).run()) + "\n")
             sys.stdout.write(_describe(Simulator(seed).run()) + "\n")
     except SimulationFailed as failure:
         sys.stderr.write(f"{failure}\n")

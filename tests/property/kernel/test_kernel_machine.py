@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lithox.kernel import Kernel, Lane, Policy, ProcessState, SliceEnd, Spawn
+from lithox.kernel import Kernel, Lane, Mode, Policy, ProcessState, SliceEnd, Spawn
 from lithox.model.ids import AccountName, Pid
 from tests import strategies
 
@@ -41,6 +41,7 @@ class Modelled:
     ready_since: tuple[int, int] = (0, 0)
     quantum_fuel: int = 0
     kill_code: str = ""
+    mode: Mode | None = None
 
     @property
     def lane(self) -> Lane:
@@ -50,8 +51,13 @@ class Modelled:
 class KernelMachine(RuleBasedStateMachine):
     """Facts drawn by Hypothesis go to the kernel and to the model."""
 
-    @initialize(policy=strategies.policies)
-    def begin(self, policy: Policy) -> None:
+    @initialize(
+        policy=strategies.policies,
+        crowd=st.lists(
+            st.tuples(st.none() | st.sampled_from(Mode), strategies.priorities), max_size=6
+        ),
+    )
+    def begin(self, policy: Policy, crowd: list[tuple[Mode | None, int]]) -> None:
         self.policy = policy
         self.kernel = Kernel(policy)
         self.now_ns = 0
@@ -60,8 +66,16 @@ class KernelMachine(RuleBasedStateMachine):
         self.expected: list[tuple[int, str]] = []
         self.sequence = 0
         self.served_starved: set[tuple[Lane, str]] = set()
+        self.holders: dict[tuple[Lane, str], int] = {}
+        """Cooperative processes between two system calls."""
         self.served = {lane: dict[str, int]() for lane in Lane}
         self.lane_fuel = dict.fromkeys(Lane, 0)
+        for mode, priority in crowd:
+            spec = Spawn(account=AccountName("a"), name="n", mode=mode, priority=priority)
+            pid = self.kernel.notify_spawned(spec, 0)
+            if pid is not None:
+                self.live[pid] = Modelled("a", priority, NEVER_NS, "", None, "new", mode=mode)
+                self.make_ready(pid)
 
     # The model's own machinery.
 
@@ -77,9 +91,7 @@ class KernelMachine(RuleBasedStateMachine):
         process = self.live[pid]
         if process.phase == "zombie":
             return
-        for child in [c for c, p in self.live.items() if p.parent == pid]:
-            if child in self.live:
-                self.end(child, code)
+        self.end_children(pid, code)
         if process.phase == "running":
             process.phase, process.kill_code = "zombie", code
             return
@@ -90,7 +102,19 @@ class KernelMachine(RuleBasedStateMachine):
         if is_told:
             self.expected.append((pid, code))
 
+    def end_children(self, pid: int, code: str) -> None:
+        """Children of a program hear that it has ended, those of a run the run's own code."""
+        below = code if self.live[pid].mode is None else "process.parent_ended"
+        for child in [c for c, p in self.live.items() if p.parent == pid]:
+            if child in self.live:
+                self.end(child, below)
+
+    def let_go(self, pid: int) -> None:
+        """A process that waits or is gone keeps nobody of its account from running."""
+        self.holders = {turn: held for turn, held in self.holders.items() if held != pid}
+
     def forget(self, pid: int) -> None:
+        self.let_go(pid)
         del self.live[pid]
         self.ended.add(pid)
         for process in self.live.values():
@@ -130,13 +154,16 @@ class KernelMachine(RuleBasedStateMachine):
     # Facts.
 
     @rule(
-        account=st.sampled_from("abc"),
+        account=st.sampled_from("aab"),
         priority=strategies.priorities,
         after=st.tuples(st.none() | st.integers(0, 300), st.none() | st.integers(0, 300)),
         is_child=st.booleans(),
+        mode=st.none() | st.sampled_from(Mode),
         data=st.data(),
     )
-    def spawn(self, account, priority, after, is_child, data) -> None:
+    def spawn(  # noqa: PLR0913, PLR0917 - the fields of an order
+        self, account, priority, after, is_child, mode, data
+    ) -> None:
         self.advance(data.draw(st.integers(0, 20)))
         parent = self.pick([*self.live, 999], data) if is_child else None
         deadline, wall = after
@@ -154,6 +181,7 @@ class KernelMachine(RuleBasedStateMachine):
             deadline_ns=None if deadline is None else ends[0][0],
             wall_end_ns=None if wall is None else ends[1][0],
             parent=None if parent is None else Pid(parent),
+            mode=mode,
         )
         pid = self.kernel.notify_spawned(spec, self.now_ns)
         has_parent = parent in self.live
@@ -171,7 +199,13 @@ class KernelMachine(RuleBasedStateMachine):
         assert pid not in self.ended
         end_ns, end_code = min(ends, key=lambda end: end[0])
         self.live[pid] = Modelled(
-            account, priority, end_ns, end_code, parent if has_parent else None, phase="new"
+            account,
+            priority,
+            end_ns,
+            end_code,
+            parent if has_parent else None,
+            phase="new",
+            mode=mode,
         )
         self.make_ready(pid)
         self.advance(0)
@@ -180,7 +214,11 @@ class KernelMachine(RuleBasedStateMachine):
     def next_slice(self, lane, step_ns) -> None:
         self.advance(step_ns)
         piece = self.kernel.next_slice(lane, self.now_ns)
-        ready = self.ready(lane)
+        ready = [
+            pid
+            for pid in self.ready(lane)
+            if self.holders.get((lane, self.live[pid].account)) in {None, *self.ready(lane)}
+        ]
         assert (piece is None) == (not ready)
         if piece is None:
             return
@@ -189,7 +227,24 @@ class KernelMachine(RuleBasedStateMachine):
         assert process.lane is lane
         served = self.served[lane]
         assert served[process.account] == min(served[self.live[p].account] for p in ready)
-        mine = self.ready(lane, process.account)
+        turn = (lane, process.account)
+        if turn in self.holders:
+            assert piece.pid == self.holders[turn]
+        else:
+            self.check_choice(piece.pid, turn)
+        left = self.policy.quanta_fuel[process.level] - process.level_fuel
+        assert piece.quantum_fuel == max(left, self.policy.slice_fuel_min)
+        self.lane_fuel[lane] = max(self.lane_fuel[lane], served[process.account])
+        served[process.account] += piece.quantum_fuel
+        process.quantum_fuel = piece.quantum_fuel
+        process.phase = "running"
+        if process.mode is Mode.COOPERATIVE:
+            self.holders[turn] = piece.pid
+
+    def check_choice(self, chosen: int, turn: tuple[Lane, str]) -> None:
+        """Of its account, the urgent or the one that starves, else level, priority and age."""
+        process = self.live[chosen]
+        mine = self.ready(*turn)
         oldest = min(mine, key=lambda pid: self.live[pid].ready_since)
         urgent = min(
             mine,
@@ -200,16 +255,15 @@ class KernelMachine(RuleBasedStateMachine):
             ),
         )
         is_starved = self.now_ns - self.live[oldest].ready_since[0] >= self.policy.starvation_ns
-        turn = (lane, process.account)
         if (
             is_starved
             and turn in self.served_starved
             and self.live[urgent].priority > self.live[oldest].priority
         ):
-            assert piece.pid == urgent
+            assert chosen == urgent
             self.served_starved.discard(turn)
         elif is_starved:
-            assert piece.pid == oldest
+            assert chosen == oldest
             self.served_starved.add(turn)
             if process.level > 1:
                 process.level, process.level_fuel = 1, 0
@@ -223,13 +277,7 @@ class KernelMachine(RuleBasedStateMachine):
                     self.live[pid].ready_since,
                 ),
             )
-            assert piece.pid == best
-        left = self.policy.quanta_fuel[process.level] - process.level_fuel
-        assert piece.quantum_fuel == max(left, self.policy.slice_fuel_min)
-        self.lane_fuel[lane] = max(self.lane_fuel[lane], served[process.account])
-        served[process.account] += piece.quantum_fuel
-        process.quantum_fuel = piece.quantum_fuel
-        process.phase = "running"
+            assert chosen == best
 
     @precondition(lambda self: self.in_phase("running", "zombie"))
     @rule(
@@ -241,6 +289,10 @@ class KernelMachine(RuleBasedStateMachine):
     )
     def sliced(self, end, fuel, cpu_ns, step_ns, data) -> None:
         pid = self.pick(self.in_phase("running", "zombie"), data)
+        self.take_back(pid, end, fuel, cpu_ns, step_ns)
+
+    def take_back(self, pid, end, fuel, cpu_ns, step_ns) -> None:
+        """A slice of `pid` is over."""
         self.advance(step_ns)
         process = self.live[pid]
         is_killed = process.phase == "zombie"
@@ -251,37 +303,55 @@ class KernelMachine(RuleBasedStateMachine):
         lane, account = process.lane, process.account
         self.served[lane][account] += charged - process.quantum_fuel
         if is_killed or end in {SliceEnd.FINISHED, SliceEnd.ENDED}:
-            if end is SliceEnd.ENDED:
+            if end is SliceEnd.ENDED or process.mode is not None:
                 process.phase = "over"
-                for child in [c for c, p in self.live.items() if p.parent == pid]:
-                    if child in self.live:
-                        self.end(child, "request.cancelled")
+                self.end_children(pid, "request.cancelled")
             if is_killed:
                 self.expected.append((pid, process.kill_code))
             self.forget(pid)
             self.rest(account, lane)
             return
         process.level_fuel += charged
-        if end is SliceEnd.SWITCHED:
+        is_cooperative = process.mode is Mode.COOPERATIVE
+        if end is not SliceEnd.YIELDED:
+            self.let_go(pid)
+        if end is SliceEnd.SWITCHED and not is_cooperative:
             process.level = process.level_fuel = 0
         elif (
             end is SliceEnd.YIELDED or process.level_fuel >= self.policy.quanta_fuel[process.level]
         ):
             process.level_fuel = 0
-            process.level = min(process.level + 1, len(self.policy.quanta_fuel) - 1)
+            if not is_cooperative:
+                process.level = min(process.level + 1, len(self.policy.quanta_fuel) - 1)
         process.phase = "waiting"
         if end is SliceEnd.ASKED or process.lane is not lane:
             self.rest(account, lane)
         if end is not SliceEnd.ASKED:
             self.make_ready(pid)
 
+    @rule(
+        lane=st.sampled_from(Lane),
+        ends=st.lists(st.sampled_from(SliceEnd), min_size=1, max_size=6),
+        step_ns=st.sampled_from((0, 5, 100)),
+    )
+    def turns(self, lane, ends, step_ns) -> None:
+        """A processor of one lane serves a few slices, each back before the next begins."""
+        for end in ends:
+            running = set(self.in_phase("running"))
+            self.next_slice(lane, step_ns)
+            for pid in set(self.in_phase("running")) - running:
+                self.take_back(pid, end, 20, 0, 0)
+
     @precondition(lambda self: self.in_phase("waiting") or self.ended)
-    @rule(step_ns=st.integers(0, 20), data=st.data())
-    def woken(self, step_ns, data) -> None:
+    @rule(step_ns=st.integers(0, 20), is_fresh=st.booleans(), data=st.data())
+    def woken(self, step_ns, is_fresh, data) -> None:
         pid = self.pick([*self.in_phase("waiting"), *sorted(self.ended)], data)
         self.advance(step_ns)
-        assert self.kernel.notify_woken(Pid(pid), self.now_ns) == (pid in self.live)
+        is_there = self.kernel.notify_woken(Pid(pid), self.now_ns, is_fresh=is_fresh)
+        assert is_there == (pid in self.live)
         if pid in self.live:
+            if is_fresh:
+                self.live[pid].level = self.live[pid].level_fuel = 0
             self.make_ready(pid)
 
     @precondition(lambda self: self.in_phase("ready"))
@@ -291,6 +361,7 @@ class KernelMachine(RuleBasedStateMachine):
         self.advance(step_ns)
         assert self.kernel.notify_waiting(Pid(pid), self.now_ns) == (pid in self.live)
         if pid in self.live:
+            self.let_go(pid)
             process = self.live[pid]
             process.phase = "waiting"
             self.rest(process.account, process.lane)
@@ -302,10 +373,7 @@ class KernelMachine(RuleBasedStateMachine):
         self.advance(step_ns)
         assert self.kernel.notify_ended(Pid(pid), self.now_ns) == (pid in self.live)
         if pid in self.live:
-            children = [c for c, p in self.live.items() if p.parent == pid]
-            for child in children:
-                if child in self.live:
-                    self.end(child, "request.cancelled")
+            self.end_children(pid, "request.cancelled")
             self.end(pid, "", is_told=False)
 
     @precondition(lambda self: self.live)

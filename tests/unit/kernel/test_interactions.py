@@ -745,6 +745,20 @@ def test_a_pull_ends_with_the_next_event_or_with_time() -> None:
     assert talk.resume(owner) is None
 
 
+def test_the_time_of_a_wait_that_is_over_ends_no_later_one() -> None:
+    """A pull with a time that an event has ended leaves no timer behind."""
+    talk, owner, client, _, number = make_pair()
+    assert talk.it.wait(owner, WaitKind.PULL, 10)
+    talk.ask(owner)
+    talk.call(client, number)
+    assert talk.resume(owner) is not None
+    assert talk.it.wait(owner, WaitKind.PULL)
+    talk.ask(owner)
+    talk.pass_time(10)
+    with pytest.raises(AssertionError, match="was not woken"):
+        talk.resume(owner)
+
+
 def test_a_sleeper_keeps_its_events_for_later() -> None:
     """Nothing but its time wakes a sleeper."""
     talk, owner, client, _, number = make_pair()
