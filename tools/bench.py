@@ -49,6 +49,10 @@ ROWS = [
     Row("neighbours", "bench.neighbours", ("--way", "in")),
     Row("neighbours-http", "bench.neighbours", ("--way", "http")),
     Row("restart", "bench.restart"),
+    Row("programs-calls", "bench.programs", ("calls",)),
+    Row("programs-starts", "bench.programs", ("starts",)),
+    Row("programs-deadlines", "bench.programs", ("deadlines",)),
+    Row("programs-fairness", "bench.programs", ("fairness",)),
 ]
 
 
