@@ -182,10 +182,9 @@ local function encode_float(value, size, is_little)
     else
       fraction = round(ldexp(part, bits + 1)) - 2 ^ bits
     end
-    -- Rounding up may carry into the exponent, which the sum below does by itself.
-    if exponent * 2 ^ bits + fraction >= (2 * bias + 1) * 2 ^ bits then
-      exponent, fraction = 2 * bias + 1, 0
-    end
+    -- Rounding up may carry into the exponent.
+    if fraction >= 2 ^ bits then exponent, fraction = exponent + 1, fraction - 2 ^ bits end
+    if exponent > 2 * bias then exponent, fraction = 2 * bias + 1, 0 end
   end
   if size == 4 then
     return encode_integer(sign * 2 ^ 31 + exponent * 2 ^ 23 + fraction, 4, is_little)
