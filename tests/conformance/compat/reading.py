@@ -97,7 +97,7 @@ def rules() -> set[str]:
 
 
 def _block(lines: list[str], mark: str) -> str:
-    """Returns the lines with that mark; `\\0` in them is a zero byte."""
+    """Returns the lines with that mark; a backslash and a zero in them is a zero byte."""
     text = "".join(f"{line[4:]}\n" for line in lines if line.startswith(mark))
     return text.replace("\\0", "\0")
 

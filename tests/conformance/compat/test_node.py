@@ -1,4 +1,4 @@
-"""The compatibility runtimes through a real node: a library of the store, arguments, native calls."""
+"""The compatibility runtimes through a real node: a stored library, arguments, native calls."""
 
 from __future__ import annotations
 
