@@ -118,6 +118,16 @@ def test_streams(tmp_path: Path, mode: str) -> None:
         same(ok("seek", "set", 6), 6) same(ok("read", nil, 3), "wor") same(ok("read", nil, 9), "ld")
         same(ok("write", nil, "!"), true) same(ok("size"), 12)
         same(ok("seek", "cur"), 12) same(ok("seek", "end", -1), 11) same(ok("read", nil, 5), "!")
+        ok("seek", "set", 0)
+        local cids, found = {}, {}
+        cids[1], cids[2] = os.call(S, "read", nil, 2), os.call(S, "read", nil, 2)
+        cids[3], cids[4] = os.call(S, "seek", "cur", 2), os.call(S, "read", nil, 1)
+        for _ = 1, 4 do
+          local event = os.pull()
+          found[event.cid] = event.args[1]
+        end
+        same(found[cids[1]], "he") same(found[cids[2]], "ll")
+        same(found[cids[3]], 6) same(found[cids[4]], "w")
         refused("request.bad_arguments", "seek", "set", -1)
         refused("request.bad_arguments", "seek", "middle", 1)
         local big = ("0123456789abcdef"):rep(12000)
