@@ -36,7 +36,7 @@ from lithox.kernel.events import (
     count_answer,
 )
 from lithox.kernel.listening import Listening
-from lithox.kernel.parties import Party, WaitKind
+from lithox.kernel.parties import AccountUse, Party, WaitKind
 from lithox.kernel.sharing import check_context_count
 from lithox.kernel.timers import NEVER_NS
 
@@ -97,7 +97,8 @@ class Calling(Listening):
             raise NoSuchName(f"nothing is bound to {name[:80]!r} in context {number}")
         self._check_size(args)
         self._check_caller(party)
-        size = self._check_callee(owner, name, args)
+        beside = EVENT_BYTES if party.account is owner.account else 0
+        size = self._check_callee(owner, name, args, beside)
         if is_blocking:
             self._check_chain(party, owner)
         call = self._make(party, owner, _QUEUED, is_blocking)
@@ -159,7 +160,7 @@ class Calling(Listening):
         if not context.has_name(name):
             raise NoSuchName(f"process {owner_pid} has bound nothing to {name[:80]!r}")
         self._check_size(args)
-        size = self._check_callee(owner, name, args)
+        size = self._check_callee(owner, name, args, 0)
         self._cid_last += 1
         call = Call(self._cid_last, None, owner, phase=_QUEUED, is_blocking=False)
         call.is_from_node = True
@@ -200,15 +201,20 @@ class Calling(Listening):
             )
         self._check_size(args)
         contexts: list[Context] = []
+        beside: dict[AccountUse, int] = {}
         if shared:
             check_context_count(len(shared), self._policy.contexts_max)
             contexts = [self._use(party, number).context for number in shared]
-            self._check_owners(party, contexts, call.caller_pid)
+            beside = self._check_owners(party, contexts, call.caller_pid)
         del party.calls_in[cid]
         call.phase = after
         caller = call.caller
         numbers: list[int] = []
-        refusal = None if caller is None else self._refusal(caller, args, len(contexts))
+        refusal = None
+        if caller is not None:
+            refusal = self._refusal(
+                caller, args, len(contexts), beside.get(caller.account, 0) if beside else 0
+            )
         if caller is None or refusal is not None:
             self._waste(party, contexts, call.caller_pid)
         else:
@@ -237,7 +243,7 @@ class Calling(Listening):
         assert after is not None
         assert caller is not None
         call.phase = after
-        refusal = self._refusal(caller, args, len(grants))
+        refusal = self._refusal(caller, args, len(grants), 0)
         numbers: list[int] = []
         if refusal is None:
             numbers = [self._give_native(caller, grant) for grant in grants]
@@ -267,10 +273,12 @@ class Calling(Listening):
         if party.account.mailbox_bytes + EVENT_BYTES > self._account_bytes_max:
             raise Overloaded("the mailboxes of this account are full; try again later")
 
-    def _check_callee(self, owner: Party, name: str, args: bytes) -> int:
+    def _check_callee(self, owner: Party, name: str, args: bytes, beside: int) -> int:
         """Returns what the call will count in the owner's mailbox."""
         size = EVENT_BYTES + len(name) + len(args)
-        if len(owner.calls_in) >= self._policy.calls_in_max or not self._has_room(owner, size):
+        if len(owner.calls_in) >= self._policy.calls_in_max or not self._has_room(
+            owner, size, beside
+        ):
             raise Overloaded(
                 f"process {owner.pid} has {len(owner.calls_in)} calls to answer and takes no more "
                 "now; try again later"
@@ -317,11 +325,16 @@ class Calling(Listening):
         self._charge(owner, size)
         self._post(owner, call)
 
-    def _refusal(self, caller: Party, args: bytes, count: int) -> Refusal | None:
-        """Returns what the caller is told instead when it cannot take an answer."""
+    def _refusal(self, caller: Party, args: bytes, count: int, beside: int) -> Refusal | None:
+        """Returns what the caller is told instead when it cannot take an answer.
+
+        Args:
+            count: contexts that travel with it.
+            beside: what events of the same answer charge the caller's account.
+        """
         if count and not self._has_numbers(caller, count):
             return NO_ROOM_FOR_CONTEXTS
-        if caller.account.mailbox_bytes + len(args) > self._account_bytes_max:
+        if caller.account.mailbox_bytes + len(args) + beside > self._account_bytes_max:
             return NO_ROOM_FOR_ANSWER
         return None
 

@@ -396,10 +396,11 @@ class Parties:
             party.events = deque(entry for entry in events if not _is_stale(entry))
             party.stale_count = 0
 
-    def _has_room(self, party: Party, size: int) -> bool:
+    def _has_room(self, party: Party, size: int, beside: int = 0) -> bool:
+        """Says whether `size` fits, when the same act charges the account `beside` it."""
         return (
             party.mailbox_bytes + size <= self._mailbox_bytes_max
-            and party.account.mailbox_bytes + size <= self._account_bytes_max
+            and party.account.mailbox_bytes + size + beside <= self._account_bytes_max
         )
 
     def _charge(self, party: Party, size: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from lithox.errors import BadArguments, NoSuchName, NotFound, NotOwner, Overloaded, TooManyContexts
 from lithox.kernel.contexts import Context, Holding, NativeContext
 from lithox.kernel.events import EVENT_BYTES, CloseEvent, OpenEvent
-from lithox.kernel.parties import Parties, Party
+from lithox.kernel.parties import AccountUse, Parties, Party
 from lithox.kernel.queues import check_name
 
 PREFIX_MARK: Final = "*"
@@ -173,21 +173,28 @@ class Sharing(Parties):
                 allowed=policy.contexts_max,
             )
 
-    def _check_owners(self, giver: Party, contexts: list[Context], taker_pid: int) -> None:
+    def _check_owners(
+        self, giver: Party, contexts: list[Context], taker_pid: int
+    ) -> dict[AccountUse, int]:
         """Checks that each owner's mailbox has room for what sharing `contexts` may bring it.
+
+        Returns:
+            Bytes it may bring to each account; owners of one account share its bound.
 
         Raises:
             TooManyContexts: the giver's own mailbox is full.
             Overloaded: another owner's is.
         """
-        needed: dict[int, int] = {}
+        needed: dict[Party, int] = {}
+        totals: dict[AccountUse, int] = {}
         for context in contexts:
             owner = context.owner
             if owner is None or owner.pid == taker_pid:
                 continue
-            size = needed.get(owner.pid, 0) + (EVENT_BYTES if owner is giver else 2 * EVENT_BYTES)
-            needed[owner.pid] = size
-            if self._has_room(owner, size):
+            more = EVENT_BYTES if owner is giver else 2 * EVENT_BYTES
+            size = needed[owner] = needed.get(owner, 0) + more
+            total = totals[owner.account] = totals.get(owner.account, 0) + more
+            if self._has_room(owner, size, total - size):
                 continue
             if owner is giver:
                 raise TooManyContexts(
@@ -197,6 +204,7 @@ class Sharing(Parties):
                     allowed=self._mailbox_bytes_max,
                 )
             raise Overloaded("the owner of the context has a full mailbox; try again later")
+        return totals
 
     def _give(self, party: Party, context: Context) -> Holding:
         """Enters a new number into the table of `party`."""

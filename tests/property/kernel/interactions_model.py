@@ -194,10 +194,12 @@ class Model:
     def account_contexts(self, account: str) -> int:
         return sum(len(p.numbers) for p in self.procs.values() if p.account == account)
 
-    def has_room(self, proc: Proc, size: int) -> bool:
+    def has_room(self, proc: Proc, size: int, beside: int = 0) -> bool:
+        """`beside`: what the same act charges the account besides."""
         return (
             self.mailbox_bytes(proc) + size <= self.policy.mailbox_bytes_max
-            and self.account_bytes(proc.account) + size <= self.policy.mailbox_bytes_per_account_max
+            and self.account_bytes(proc.account) + size + beside
+            <= self.policy.mailbox_bytes_per_account_max
         )
 
     def has_numbers(self, proc: Proc, count: int) -> bool:
@@ -284,15 +286,19 @@ class Model:
         self.ctxs.append(ctx)
         return self.give(proc, ctx)
 
-    def check_owners(self, giver: Proc, ctxs: list[Ctx], taker_pid: int) -> None:
+    def check_owners(self, giver: Proc, ctxs: list[Ctx], taker_pid: int) -> dict[str, int]:
         needed: dict[int, int] = {}
+        totals: dict[str, int] = {}
         for ctx in ctxs:
             owner = ctx.owner
             if owner is None or owner.pid == taker_pid:
                 continue
-            needed[owner.pid] = needed.get(owner.pid, 0) + (1 if owner is giver else 2)
-            if not self.has_room(owner, needed[owner.pid] * EVENT_BYTES):
+            more = EVENT_BYTES * (1 if owner is giver else 2)
+            size = needed[owner.pid] = needed.get(owner.pid, 0) + more
+            total = totals[owner.account] = totals.get(owner.account, 0) + more
+            if not self.has_room(owner, size, total - size):
                 raise Refused("context.too_many" if owner is giver else "request.overloaded")
+        return totals
 
     def hand_on(self, giver: Proc, ctx: Ctx, taker: Proc) -> int:
         number = self.give(taker, ctx)
@@ -492,7 +498,8 @@ class Model:
             self.can_call(proc)
         size = EVENT_BYTES + len(name) + len(args)
         is_full = len(self.calls_in(owner)) >= self.policy.calls_in_max
-        if is_full or not self.has_room(owner, size):
+        is_same = proc is not None and proc.account == owner.account
+        if is_full or not self.has_room(owner, size, EVENT_BYTES if is_same else 0):
             raise Refused("request.overloaded")
         if is_blocking:
             step, walked = owner, 0
@@ -527,10 +534,12 @@ class Model:
         if len(shared) > self.policy.contexts_max:
             raise Refused("request.bad_arguments")
         ctxs = [self.resolve(proc, number).ctx for number in shared]
-        self.check_owners(proc, ctxs, deed.caller_pid)
+        totals = self.check_owners(proc, ctxs, deed.caller_pid)
         self.move(deed, CallFact.ANSWERED)
         caller, numbers = deed.caller, []
-        refusal = None if caller is None else self.refusal(deed, args, len(ctxs))
+        refusal = None
+        if caller is not None:
+            refusal = self.refusal(deed, args, len(ctxs), totals.get(caller.account, 0))
         if caller is None or refusal is not None:
             self.waste(proc, ctxs, deed.caller_pid)
         else:
@@ -545,13 +554,13 @@ class Model:
             numbers = [self.make(deed.caller, grant) for grant in grants]
         self.finish(deed, *(refusal or (status, args)), numbers)
 
-    def refusal(self, deed: Deed, args: bytes, count: int) -> Any:
+    def refusal(self, deed: Deed, args: bytes, count: int, beside: int = 0) -> Any:
         caller = deed.caller
         if count and not self.has_numbers(caller, count):
             return NO_ROOM_FOR_CONTEXTS
         # A call that is answered already has left `calls_out` of this model for a moment.
         open_bytes = EVENT_BYTES if deed.phase is CallPhase.OVER else 0
-        full = self.account_bytes(caller.account) + open_bytes + len(args)
+        full = self.account_bytes(caller.account) + open_bytes + len(args) + beside
         if full > self.policy.mailbox_bytes_per_account_max:
             return NO_ROOM_FOR_ANSWER
         return None

@@ -671,4 +671,7 @@ class InteractionsMachine(RuleBasedStateMachine):
 InteractionsMachine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=50, deadline=None
 )
-test_interactions_equal_their_model = pytest.mark.slow(InteractionsMachine.TestCase)
+# A failing example is made small first, which takes longer than a test usually may.
+test_interactions_equal_their_model = pytest.mark.timeout(300)(
+    pytest.mark.slow(InteractionsMachine.TestCase)
+)

@@ -406,6 +406,17 @@ def test_an_account_has_so_many_bytes_of_mailboxes() -> None:
         talk.call(client, number)
 
 
+def test_both_ends_of_a_call_in_one_account_are_counted_together() -> None:
+    """What the caller's answer and the owner's event need must fit at once."""
+    talk = Talk(mailbox_bytes_per_account_max=3 * EVENT_BYTES)
+    pid = talk.start()
+    ctx = talk.serve(pid, "f")
+    with pytest.raises(Overloaded, match="takes no more"):
+        talk.call(pid, ctx, args=b"x" * EVENT_BYTES)
+    talk.call(pid, ctx)
+    assert talk.it.statistics()["mailbox_bytes"] == 2 * EVENT_BYTES + len("f") + len(ARGS)
+
+
 def test_an_answer_the_callers_account_cannot_take_becomes_a_status() -> None:
     """The answerer is none the wiser, the caller hears `request.overloaded`, no byte is kept."""
     talk, owner, client, _, number = make_pair(mailbox_bytes_per_account_max=8 * EVENT_BYTES)
