@@ -94,7 +94,7 @@ def test_every_document_is_in_the_index() -> None:
 def test_the_readme_shows_the_example_that_is_there() -> None:
     """The handler and manifest in README.md are those of examples/counter."""
     blocks = split((ROOT / "README.md").read_text("utf-8"))[1]
-    (lua,) = [b.lines for b in blocks if b.language == "lua"]
+    lua = next(b.lines for b in blocks if b.language == "lua")
     (toml,) = [b.lines for b in blocks if b.language == "toml"]
     folder = ROOT / "examples" / "counter"
     shown = [line for line in lua if not line.startswith("--")]

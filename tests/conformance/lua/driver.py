@@ -93,7 +93,9 @@ class _Engine:
         config.max_wasm_stack = 512 << 10
         config.cache = True
         self.engine = wasmtime.Engine(config)
-        self.module = wasmtime.Module.from_file(self.engine, str(build.build_guest(build.HANDLERS, lambda _: None)))
+        self.module = wasmtime.Module.from_file(
+            self.engine, str(build.build_guest(build.HANDLERS, lambda _: None))
+        )
 
     @classmethod
     def get(cls) -> _Engine:

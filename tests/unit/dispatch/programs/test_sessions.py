@@ -45,19 +45,19 @@ def test_a_full_buffer_makes_the_writer_wait_while_somebody_reads() -> None:
 
 def test_without_a_reader_the_oldest_goes_and_is_counted() -> None:
     """A detached session takes everything; the next reader is told how many bytes are gone."""
-    session = Session(bytes_max=10)
-    session.write(FRAME, "out", b"01234")
-    session.write(FRAME, "out", b"56789")
+    session = Session(bytes_max=1000)
+    session.write(FRAME, "out", b"0" * 400)
+    session.write(FRAME, "err", b"1" * 400)
     told: list[int] = []
     session.when_writable(lambda: told.append(1))
     session.detach()
     assert told == [1]
-    assert session.write(FRAME, "err", b"abc")
+    assert session.write(FRAME, "out", b"2" * 400)
     chunks, missed = session.output_after(0)
     kept = b"".join(one.data for one in chunks)
-    assert b"0123456789abc".endswith(kept)
-    assert kept.endswith(b"abc")
-    assert missed == 13 - len(kept) > 0
+    assert (b"0" * 400 + b"1" * 400 + b"2" * 400).endswith(kept)
+    assert len(kept) >= 400
+    assert missed == 1200 - len(kept) > 0
     assert session.output_after(missed)[1] == 0
 
 
