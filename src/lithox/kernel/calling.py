@@ -4,6 +4,8 @@ Every call gets exactly one answer. An answer its caller cannot take (its number
 mailboxes are full) reaches it as `context.too_many` or `request.overloaded`, and the answerer is
 none the wiser: a service does not fail because of its clients.
 
+The module is long because each door says all it may refuse; a third of its lines are promises.
+
 Invariants: a call that is QUEUED or TAKEN is in its owner's `calls_in`, one at the NODE in
 `_native_calls`, each under its number; `calls_out` of the caller has every call whose answer it
 has not taken; numbers of calls are never given twice.

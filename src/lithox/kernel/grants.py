@@ -19,6 +19,7 @@ from lithox.kernel.limits import (
     give_back,
     remaining,
     reserve,
+    smallest,
     used_of,
 )
 from lithox.model.ids import Pid
@@ -67,7 +68,7 @@ class Grants:
         if entry.left is UNBOUNDED:
             entry.children += 1
             return asked
-        granted = reserve(remaining(entry.left, usage), asked)[0]
+        granted = smallest(remaining(entry.left, usage), asked)
         entry.left = reserve(entry.left, granted)[1]
         entry.children += 1
         return granted

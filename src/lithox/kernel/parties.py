@@ -12,7 +12,8 @@ a process may have open.
 
 Invariants: `mailbox_bytes` of a party and of an account are exactly the sum of the charges of what
 is queued or set aside, so they are 0 when nothing is, and never above their bounds; nothing of a
-party is kept once its process is gone.
+party is kept once its process is gone. The module is long because mailbox, charge and wait are one
+state; a third of its lines are promises.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ compares them with what each process hears:
 - messages of one sender to one listener come in order, and what is missing is told as `missed`;
 - each child's exit is heard once; a process that is ready runs within a bound.
 
-Invariants: equal seeds give equal trace digests on every machine and under every hash seed.
+Invariants: equal seeds give equal trace digests on every machine and under every hash seed. The
+module is long because it is one process's whole vocabulary: an act and an event each have a method
+of a few lines.
 """
 
 from __future__ import annotations

@@ -13,25 +13,24 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from lithox.errors import LithoxError
 from lithox.kernel import (
-    Ended,
     Kernel,
     Lane,
     Mode,
-    NodeAnswered,
     Policy,
-    ProcessState,
     SliceEnd,
     Spawn,
     WaitKind,
 )
 from lithox.kernel.calls import CallPhase
-from lithox.kernel.events import EVENT_BYTES, ExitEvent
 from lithox.model.ids import AccountName, Pid
-from tests.property.kernel.interactions_model import Model, Num, Proc, Refused
+from tests.property.kernel.interactions_laws import LawfulMachine
+from tests.property.kernel.interactions_model import Model
+from tests.property.kernel.interactions_policies import policies
+from tests.property.kernel.interactions_records import Proc, Refused
 
 NAMES = ("f", "go", "g*", "*")
 QUEUES = ("q", "r")
@@ -40,36 +39,7 @@ numbers = st.integers(-1, 7)
 timeouts = st.none() | st.integers(0, 60)
 
 
-def tight_or_wide(tight: st.SearchStrategy[int], wide: int) -> st.SearchStrategy[int]:
-    """A bound that is met within a few steps, or never: each alone, so that none hides another."""
-    return st.just(wide) | st.just(wide) | tight
-
-
-policies = st.builds(
-    Policy,
-    contexts_max=tight_or_wide(st.integers(2, 6), 1_000),
-    contexts_per_account_max=tight_or_wide(st.integers(5, 15), 1_000),
-    bindings_max=tight_or_wide(st.integers(1, 3), 1_000),
-    calls_out_max=tight_or_wide(st.integers(1, 4), 1_000),
-    calls_in_max=tight_or_wide(st.integers(1, 4), 1_000),
-    chain_max=tight_or_wide(st.integers(1, 3), 1_000),
-    listens_max=tight_or_wide(st.integers(1, 3), 1_000),
-    queue_limit_default=st.just(2),
-    queue_limit_max=st.just(3),
-    mailbox_bytes_max=tight_or_wide(st.integers(2, 12), 1_000).map(lambda n: n * EVENT_BYTES),
-    mailbox_bytes_per_account_max=tight_or_wide(st.integers(4, 24), 9_000).map(
-        lambda n: n * EVENT_BYTES
-    ),
-    message_bytes_max=tight_or_wide(st.just(100), 1_000),
-    processes_max=st.just(6),
-    processes_per_account_max=st.just(5),
-    children_reserve=st.just(0),
-    call_timeout_ns=st.integers(20, 100),
-    call_timeout_max_ns=st.just(1_000),
-)
-
-
-class InteractionsMachine(RuleBasedStateMachine):
+class InteractionsMachine(LawfulMachine):
     """Acts drawn by Hypothesis go to the kernel and to the model."""
 
     @initialize(policy=policies, has_server=st.booleans())
@@ -135,21 +105,6 @@ class InteractionsMachine(RuleBasedStateMachine):
         """Draws a number: mostly one the process has."""
         held = st.sampled_from(sorted(proc.numbers)) if proc.numbers else numbers
         return data.draw(st.one_of(held, held, held, numbers))
-
-    def settle(self) -> None:
-        """Does what the driver does with effects: exits are told to parents, in order."""
-        wanted = self.model.node_answers
-        self.model.node_answers = []
-        effects = self.kernel.take_effects()
-        assert [tuple(e) for e in effects if isinstance(e, NodeAnswered)] == wanted
-        told = [e.pid for e in effects if isinstance(e, Ended)]
-        gone, self.model.gone = self.model.gone, []
-        own = [pid for pid, _ in gone if pid not in told]
-        assert len(own) <= 1, "only one process ends by its own slice at a time"
-        assert [pid for pid, _ in gone if pid not in own] == told
-        for pid, parent_pid in gone:
-            event = ExitEvent(pid, 1, "x", "m" * 40, b"\x91" + b"v" * 300)
-            assert self.it.post_exit(parent_pid, *event) == self.model.post_exit(parent_pid, event)
 
     def spawn_one(self, account: str, parent: Proc | None) -> Proc | None:
         pid = self.kernel.notify_spawned(
@@ -569,86 +524,6 @@ class InteractionsMachine(RuleBasedStateMachine):
             proc.where = "about"
         else:
             self.take_outcome(proc)
-
-    # Laws.
-
-    @invariant()
-    def effects_are_the_models(self) -> None:
-        if hasattr(self, "model"):
-            self.settle()
-
-    @invariant()
-    def counts_and_states_are_the_models(self) -> None:
-        if not hasattr(self, "model"):
-            return
-        model = self.model
-        assert sorted(self.it._table) == sorted(model.procs)
-        for proc in model.procs.values():
-            counts = self.it.counts(proc.pid)
-            assert counts == (
-                len(proc.numbers),
-                len(proc.mailbox),
-                model.mailbox_bytes(proc),
-                len(model.calls_in(proc)),
-                model.calls_out(proc),
-                sum(len(ctx.names) for ctx in model.ctxs if ctx.owner is proc),
-                len(proc.ears),
-            )
-            view = self.kernel.find(Pid(proc.pid))
-            assert view is not None
-            states = {"waiting": ProcessState.WAITING, "zombie": ProcessState.ZOMBIE}
-            assert view.state is states.get(proc.where, ProcessState.RUNNING)
-        for account in {proc.account for proc in model.procs.values()}:
-            use = self.it._accounts[AccountName(account)]
-            assert use.mailbox_bytes == model.account_bytes(account)
-            assert use.contexts == model.account_contexts(account)
-
-    @invariant()
-    def no_bound_is_exceeded(self) -> None:
-        if not hasattr(self, "model"):
-            return
-        policy = self.model.policy
-        for party in self.it._table.values():
-            assert 0 <= party.mailbox_bytes <= policy.mailbox_bytes_max
-            assert 0 <= party.account.mailbox_bytes <= policy.mailbox_bytes_per_account_max
-            assert len(party.holdings) <= policy.contexts_max
-            assert party.account.contexts <= policy.contexts_per_account_max
-            assert len(party.calls_in) <= policy.calls_in_max
-            assert len(party.calls_out) <= policy.calls_out_max
-            assert party.bindings <= policy.bindings_max
-            assert party.listens <= policy.listens_max
-
-    @invariant()
-    def numbers_lead_where_the_model_says(self) -> None:
-        """Conservation: each number leads to exactly one living context, or says so."""
-        if not hasattr(self, "model"):
-            return
-        for proc in self.model.procs.values():
-            for num in proc.numbers.values():
-                holding = self.it._table[proc.pid].holdings[num.number]
-                assert holding.is_dead() == (num.phase.name == "DEAD")
-                owner = holding.context.owner
-                if num.phase.name == "OPEN":
-                    wanted = None if num.ctx.owner is None else num.ctx.owner.pid
-                    assert (None if owner is None else owner.pid) == wanted
-
-    @invariant()
-    def opens_less_closes_are_what_others_hold(self) -> None:
-        if not hasattr(self, "model"):
-            return
-        for ctx in self.model.ctxs:
-            if ctx.owner is not None:
-                held: list[Num] = self.model.open_numbers(ctx)
-                assert ctx.given_by_owner + ctx.opens - ctx.closes - ctx.taken_back == len(held)
-
-    @invariant()
-    def each_call_has_at_most_one_answer(self) -> None:
-        if not hasattr(self, "model"):
-            return
-        for deed in self.model.deeds:
-            is_over = deed.phase is CallPhase.OVER
-            has_lost_caller = deed.caller is None and deed.caller_pid and deed.owner is None
-            assert deed.answers == (is_over and not has_lost_caller)
 
     def teardown(self) -> None:
         """All processes end, in whatever order; nothing of them is kept."""

@@ -88,3 +88,11 @@ class Talk:
                 if piece.pid == pid:
                     return self.it.take_outcome(pid)
         raise AssertionError(f"process {pid} was not woken")
+
+
+def make_pair(**policy: int) -> tuple[Talk, Pid, Pid, int, int]:
+    """Returns (talk, owner, client, the owner's number, the client's): `f` is bound."""
+    talk = Talk(**policy)
+    owner, client = talk.start(), talk.start("b")
+    ctx = talk.serve(owner, "f")
+    return talk, owner, client, ctx, talk.it.grant(owner, ctx, client)
