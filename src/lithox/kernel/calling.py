@@ -23,7 +23,7 @@ from lithox.errors import (
     Overloaded,
     TooManyContexts,
 )
-from lithox.kernel.calls import CALL_MOVES, Call, CallFact, CallPhase
+from lithox.kernel.calls import CALL_MOVES, Call, CallFact, CallPhase, CallShare
 from lithox.kernel.contexts import Context
 from lithox.kernel.effects import NodeAnswered
 from lithox.kernel.events import (
@@ -44,6 +44,7 @@ from lithox.kernel.timers import NEVER_NS
 
 if TYPE_CHECKING:
     from lithox.kernel.kernel import Kernel
+    from lithox.model.ids import AccountName
 
 _ANSWERED: Final = CALL_MOVES[CallFact.ANSWERED]
 _ABANDONED: Final = CALL_MOVES[CallFact.ABANDONED]
@@ -101,6 +102,8 @@ class Calling(Listening):
         self._check_caller(party)
         beside = EVENT_BYTES if party.account is owner.account else 0
         size = self._check_callee(owner, name, args, beside)
+        if party.account is not owner.account:
+            self._check_share(owner, party.account.name, size)
         if is_blocking:
             self._check_chain(party, owner)
         call = self._make(party, owner, _QUEUED, is_blocking)
@@ -108,7 +111,8 @@ class Calling(Listening):
         policy = self._policy
         if deadline_ns is None:
             deadline_ns = now_ns + policy.call_timeout_ns
-        self._timers.add(call, min(deadline_ns, now_ns + policy.call_timeout_max_ns))
+        call.deadline_ns = deadline_ns = min(deadline_ns, now_ns + policy.call_timeout_max_ns)
+        self._timers.add(call, deadline_ns)
         return call.cid
 
     def call_native(
@@ -208,7 +212,7 @@ class Calling(Listening):
             check_context_count(len(shared), self._policy.contexts_max)
             contexts = [self._use(party, number).context for number in shared]
             beside = self._check_owners(party, contexts, call.caller_pid)
-        del party.calls_in[cid]
+        self._leave_owner(party, call)
         call.phase = after
         caller = call.caller
         numbers: list[int] = []
@@ -278,14 +282,32 @@ class Calling(Listening):
     def _check_callee(self, owner: Party, name: str, args: bytes, beside: int) -> int:
         """Returns what the call will count in the owner's mailbox."""
         size = EVENT_BYTES + len(name) + len(args)
-        if len(owner.calls_in) >= self._policy.calls_in_max or not self._has_room(
-            owner, size, beside
-        ):
+        if len(owner.calls_in) >= self._policy.calls_in_max:
             raise Overloaded(
                 f"process {owner.pid} has {len(owner.calls_in)} calls to answer and takes no more "
                 "now; try again later"
             )
+        if not self._has_room(owner, size, beside):
+            raise Overloaded(
+                f"the mailbox of process {owner.pid} has no room for {size} more bytes now; "
+                "try again later"
+            )
         return size
+
+    def _check_share(self, owner: Party, account: AccountName, size: int) -> None:
+        """Bounds what one account has waiting at an owner, so that it keeps nobody else out."""
+        share = owner.call_shares.get(account)
+        if share is not None and share.calls >= self._policy.calls_in_per_account_max:
+            raise Overloaded(
+                f"process {owner.pid} has {share.calls} calls of this account to answer and takes "
+                "no more of them now; try again later"
+            )
+        queued_bytes = 0 if share is None else share.queued_bytes
+        if queued_bytes + size > self._mailbox_bytes_max // 2:
+            raise Overloaded(
+                f"the calls of this account fill half of the mailbox of process {owner.pid}; "
+                "try again later"
+            )
 
     def _check_chain(self, party: Party, owner: Party) -> None:
         """Follows who waits for whose answer, from the owner on."""
@@ -324,6 +346,15 @@ class Calling(Listening):
         call.args = args
         call.charged_bytes = size
         owner.calls_in[call.cid] = call
+        caller = call.caller
+        if caller is not None and caller.account is not owner.account:
+            account = caller.account.name
+            share = owner.call_shares.get(account)
+            if share is None:
+                share = owner.call_shares[account] = CallShare(account)
+            share.calls += 1
+            share.queued_bytes += size
+            call.share = share
         self._charge(owner, size)
         self._post(owner, call)
 
@@ -362,9 +393,20 @@ class Calling(Listening):
         else:
             caller.outcome = outcome
 
+    def _leave_owner(self, owner: Party, call: Call) -> None:
+        """Takes a call, which its owner owes no answer any more, out of what it owes."""
+        del owner.calls_in[call.cid]
+        share = call.share
+        if share is not None:
+            share.calls -= 1
+            share.queued_bytes -= call.charged_bytes
+            call.share = None
+            if not share.calls:
+                del owner.call_shares[share.account]
+
     def _withdraw(self, call: Call, owner: Party) -> None:
         """Takes a call out of its owner's tables; in its mailbox it is stale from now on."""
-        del owner.calls_in[call.cid]
+        self._leave_owner(owner, call)
         if call.charged_bytes:
             self._charge(owner, -call.charged_bytes)
             call.charged_bytes = 0
@@ -392,7 +434,11 @@ class Calling(Listening):
         self._finish(call, DEADLINE_PASSED.status, DEADLINE_PASSED.args, [])
 
     def _orphan_calls(self, party: Party) -> None:
-        """The caller of these has ended: owners keep them, the node forgets them."""
+        """The caller of these has ended: owners keep them for a while, the node forgets them.
+
+        Nobody waits for their answers, so a far deadline would only keep others' calls out.
+        """
+        latest_ns = self._kernel._now_ns + self._policy.call_timeout_ns
         for call in party.calls_out.values():
             if call.phase is _OVER:
                 continue
@@ -403,3 +449,7 @@ class Calling(Listening):
             if after is _OVER:
                 del self._native_calls[call.cid]
                 self._timers.cancel(call)
+            elif call.deadline_ns > latest_ns:
+                self._timers.cancel(call)
+                call.deadline_ns = latest_ns
+                self._timers.add(call, latest_ns)

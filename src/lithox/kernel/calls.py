@@ -6,7 +6,8 @@
     OVER    answered: by its owner or the node, or by the kernel in their stead
 
 Every call gets exactly one answer: the move to OVER, which happens once, gives it. A caller that
-ends leaves its calls with their owners (what was sent was sent); the answer then goes nowhere.
+ends leaves its calls with their owners (what was sent was sent) for `call_timeout_ns` at most, so
+that they do not fill what an owner may owe (`calls_in_max`); the answer then goes nowhere.
 
 Invariants: `CALL_MOVES` is total over (fact, phase); None is a refusal (`call.not_found`) when a
 guest asks for it, and a bug of ours otherwise. The diagram in docs/explanation/processes.md is
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from lithox.kernel.contexts import Context
     from lithox.kernel.parties import Party
+    from lithox.model.ids import AccountName
 
 
 class CallPhase(IntEnum):
@@ -55,6 +57,25 @@ CALL_MOVES: Final[dict[CallFact, CallRow]] = {
 """fact -> the next phase for each phase."""
 
 
+class CallShare:
+    """What calls of one account wait for one owner's answers.
+
+    It outlives its callers and even their account, because their calls may: whoever ends and
+    comes again under the same name has no more than before.
+
+    Attributes:
+        calls: in `calls_in` of the owner; 0 ends the share.
+        queued_bytes: what those not pulled yet count in the owner's mailbox.
+    """
+
+    __slots__ = ("account", "calls", "queued_bytes")
+
+    def __init__(self, account: AccountName) -> None:
+        self.account = account
+        self.calls = 0
+        self.queued_bytes = 0
+
+
 class Call:
     """One call, from its making to its answer.
 
@@ -63,6 +84,9 @@ class Call:
         caller_pid: who made it; 0 is the node.
         is_blocking: the caller waits for this answer alone, so it comes as no event.
         owner: who owes the answer; None for the node.
+        share: what the caller's account has waiting at the owner, this call included; None for
+            calls of the node, and of the owner's own account.
+        deadline_ns: when the kernel answers in the owner's stead; unused without an owner.
         charged_bytes: what it counts in the owner's mailbox, 0 once it was pulled or is over.
     """
 
@@ -73,11 +97,13 @@ class Call:
         "charged_bytes",
         "cid",
         "context",
+        "deadline_ns",
         "is_blocking",
         "is_from_node",
         "name",
         "owner",
         "phase",
+        "share",
         "timer",
     )
 
@@ -101,6 +127,8 @@ class Call:
         self.name = ""
         self.args = b""
         self.charged_bytes = 0
+        self.share: CallShare | None = None
+        self.deadline_ns = 0
         self.timer = 0
 
 

@@ -39,6 +39,9 @@ class Policy:
         bindings_max: names one process has bound, in all its contexts.
         calls_out_max: calls of one process whose answer it has not taken yet.
         calls_in_max: calls one process has not answered yet.
+        calls_in_per_account_max: the same, those of one account that is not the process's own: a
+            quarter of all, so that it takes four to keep the others out. Such an account's calls
+            also fill at most half of `mailbox_bytes_max`.
         chain_max: processes that wait for each other's answers in one chain.
         listens_max: queues one process listens to.
         queue_limit_default: messages of one queue kept for one listener that says no limit.
@@ -48,7 +51,8 @@ class Policy:
         mailbox_bytes_per_account_max: the same and answers, of all processes of one account.
         message_bytes_max: payload of one call, answer or message.
         name_bytes_max: UTF-8 bytes of a bound name or a queue's name.
-        call_timeout_ns: when a call that says no deadline is answered by the kernel.
+        call_timeout_ns: when a call that says no deadline is answered by the kernel; also the
+            longest a call stays with its owner after its caller has ended.
         call_timeout_max_ns: the longest a call between processes may say.
     """
 
@@ -65,6 +69,7 @@ class Policy:
     bindings_max: int = 1_024
     calls_out_max: int = 256
     calls_in_max: int = 256
+    calls_in_per_account_max: int = 64
     chain_max: int = 256
     listens_max: int = 256
     queue_limit_default: int = 64

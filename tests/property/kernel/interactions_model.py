@@ -127,6 +127,11 @@ class Model:
     def unplan(self, target: Any) -> None:
         self.timers = [timer for timer in self.timers if timer[2] is not target]
 
+    def hasten(self, target: Any, latest_ns: int) -> None:
+        if any(end_ns > latest_ns for end_ns, _, planned in self.timers if planned is target):
+            self.unplan(target)
+            self.plan(latest_ns, target)
+
     def advance(self, now_ns: int) -> None:
         self.now_ns = max(self.now_ns, now_ns)
         while True:
@@ -533,6 +538,8 @@ class Model:
                 deed.caller = None
                 if deed.phase is CallPhase.OVER:
                     self.unplan(deed)
+                else:
+                    self.hasten(deed, self.now_ns + self.policy.call_timeout_ns)
         for num in list(proc.numbers.values()):
             self.give_up(num, drops=False)
         for other in self.procs.values():

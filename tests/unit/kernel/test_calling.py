@@ -220,6 +220,32 @@ def test_every_call_has_a_deadline() -> None:
     assert len(talk.events(client)) == 1
 
 
+@pytest.mark.parametrize("is_pulled", [True, False])
+def test_calls_of_the_dead_do_not_keep_others_out_for_long(is_pulled: bool) -> None:
+    """An owner that never answers them owes them for `call_timeout_ns` more, or what was left."""
+    talk, owner, client, _, number = make_pair(
+        call_timeout_ns=50, call_timeout_max_ns=900, calls_in_max=2
+    )
+    other = talk.start("c")
+    other_number = talk.it.grant(owner, 0, other)
+    talk.it.call(client, number, "f", ARGS, 900, 0)
+    talk.it.call(client, number, "f", ARGS, 30, 0)
+    if is_pulled:
+        talk.events(owner)
+    talk.pass_time(10)
+    talk.kill(client)
+    with pytest.raises(Overloaded):
+        talk.call(other, other_number)
+    talk.pass_time(20)
+    assert talk.it.counts(owner).calls_in == 1
+    talk.pass_time(29)
+    assert talk.it.counts(owner).calls_in == 1
+    talk.pass_time(1)
+    assert talk.it.counts(owner).calls_in == 0
+    talk.call(other, other_number)
+    assert talk.events(other) == []
+
+
 def test_a_fact_makes_due_deadlines_happen_first() -> None:
     """An answer at its deadline is too late though no timer has fired."""
     talk, owner, client, _, number = make_pair()

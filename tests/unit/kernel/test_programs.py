@@ -100,6 +100,20 @@ def test_a_child_on_a_processor_ends_when_its_slice_is_back() -> None:
     assert kernel.take_effects() == [Ended(child, "process.parent_ended")]
 
 
+def test_a_child_killed_before_its_program_ends_keeps_its_own_reason() -> None:
+    """A zombie is not killed a second time, for another reason, when its parent ends."""
+    kernel = make_kernel()
+    parent = start(kernel)
+    assert kernel.next_slice(Lane.FAST, 0) is not None
+    child = start(kernel, parent)
+    assert kernel.next_slice(Lane.FAST, 0) is not None
+    kernel.notify_killed(child, "request.cancelled", 0)
+    kernel.notify_sliced(parent, SliceEnd.FINISHED, 1, 0, 0)
+    assert kernel.statistics()["ended_by_kernel"] == 1
+    assert not kernel.notify_sliced(child, SliceEnd.FINISHED, 1, 0, 0)
+    assert kernel.take_effects() == [Ended(child, "request.cancelled")]
+
+
 # Modes.
 
 
