@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -322,6 +323,45 @@ def test_locks_between_processes_are_fair_and_freed_by_death(tmp_path: Path, mod
         ok("lock", "l", "exclusive", {timeout_ms = 20000})
         """,
     )
+
+
+def test_who_ends_without_waiting_keeps_nobody_out(tmp_path: Path, mode: str) -> None:
+    """Thirty short lives with operations and locks under way; storage opens for the next."""
+    life = """
+        local S = os.contexts.storage
+        for i = 1, 8 do os.call(S, "lock", "l") end
+        for i = 1, 40 do os.call(S, "put", "k" .. i, "x") end
+        os.exit(0)
+    """
+    crowd = f"""
+        ok("lock", "l")
+        local text = [[{life}]]
+        for _ = 1, 30 do
+          assert(os.run_code(text, {{contexts = {{storage = S}}}}))
+          local event
+          repeat event = os.pull() until event.type == "exit"
+        end
+        -- Its answer comes after all that was asked for before.
+        repeat local status = os.request(S, "get", "k1") until status == 0
+        print("all have ended")
+        while true do os.pull() end
+    """
+    many = """
+        for i = 1, 40 do assert(os.call(S, "put", "k" .. i, i)) end
+        for _ = 1, 40 do same(os.pull().status, 0) end
+        ok("lock", "l", "exclusive")
+    """
+
+    async def work(node: Node) -> None:
+        # It stays, and its space with it: the end of a space answers whatever is left there.
+        pid = await node.run_program(code=HEAD + crowd, name="crowd")
+        page: dict[str, Any] = {"chunks": [], "next": 0, "exit": None}
+        while not page["chunks"] and page["exit"] is None:
+            page = await node.read_output(pid, after=page["next"], wait_ms=10_000)
+        assert [chunk["data"] for chunk in page["chunks"]] == [b"all have ended\n"]
+        await check(node, "next", HEAD + many)
+
+    with_node(tmp_path, mode, work)
 
 
 def test_spaces_are_by_name_and_their_own(tmp_path: Path, mode: str) -> None:

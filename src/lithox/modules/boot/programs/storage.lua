@@ -122,6 +122,16 @@ local function take(holder)
   return item
 end
 
+-- The caller has gone, but a call that is never answered would count for this process until its
+-- deadline, and enough of them would keep everybody else's calls out.
+local function abandon(cid)
+  os.answer(cid, STATUS.CALL_ABANDONED, "call.abandoned", "the process has given its storage up")
+end
+
+local function abandon_queue(holder)
+  while holder.first <= holder.last do abandon(take(holder).cid) end
+end
+
 local function move_cursor(holder, item, offset)
   if offset < 0 then
     return refuse(item.cid, "request.bad_arguments", "the cursor cannot stand before the beginning")
@@ -265,7 +275,7 @@ local function on_performed(event, sent)
     refuse_all(items, event.status, event.args[1], event.args[2])
   end
   if holder.is_gone then
-    while holder.first <= holder.last do take(holder) end
+    abandon_queue(holder)
   else
     enlist(holder)
   end
@@ -355,7 +365,7 @@ function LOCKS.lock(holder, event)
   ok, timeout_ms = check_ms(event, options, "timeout_ms", timeout_max_ms)
   if not ok then return end
   with_tokens(holder.space, function()
-    if holder.is_gone then return end
+    if holder.is_gone then return abandon(event.cid) end
     lock_table:acquire(holder.space.named, name, { cid = event.cid, holder = holder, mode = mode,
       lease_ms = lease_ms, timeout_ms = timeout_ms })
   end, event.cid)
@@ -400,9 +410,7 @@ local function leave(space, holder)
   space.holders[holder.pid] = nil
   holders[holder] = nil
   lock_table:free(holder)
-  if not holder.sent then
-    while holder.first <= holder.last do take(holder) end
-  end
+  if not holder.sent then abandon_queue(holder) end
 end
 
 local function close(space)
