@@ -289,8 +289,8 @@ class Calling(Listening):
             )
         if not self._has_room(owner, size, beside):
             raise Overloaded(
-                f"the mailbox of process {owner.pid} has no room for {size} more bytes now; "
-                "try again later"
+                f"the mailbox of process {owner.pid}, or all of its account, has no room for "
+                f"{size} bytes and takes no more now; try again later"
             )
         return size
 

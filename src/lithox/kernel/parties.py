@@ -23,7 +23,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lithox.errors import ContextClosed, ContextInvalid, InternalError, TooManyContexts
-from lithox.kernel.calls import CALL_MOVES, Call, CallFact
+from lithox.kernel.calls import CALL_MOVES, Call, CallFact, CallShare
 from lithox.kernel.events import (
     EMPTY_ARRAY,
     EVENT_BYTES,
@@ -111,6 +111,7 @@ class Party:
         "answer_bytes",
         "bindings",
         "blocked_on",
+        "call_shares",
         "calls_in",
         "calls_out",
         "events",
@@ -138,6 +139,8 @@ class Party:
         """Entries of `events` that nobody will hear."""
         self.mailbox_bytes = 0
         self.calls_in: dict[int, Call] = {}
+        self.call_shares: dict[AccountName, CallShare] = {}
+        """Of each account but its own that has calls in `calls_in`."""
         self.calls_out: dict[int, Call] = {}
         self.exits_due: dict[Pid, None] = {}
         """Children whose exit event has room set aside."""
@@ -355,6 +358,8 @@ class Parties:
                     continue
                 call.phase = after
                 self._charge(party, -call.charged_bytes)
+                if call.share is not None:
+                    call.share.queued_bytes -= call.charged_bytes
                 call.charged_bytes = 0
                 assert call.context is not None
                 args, call.args = call.args, b""

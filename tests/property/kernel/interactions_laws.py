@@ -59,6 +59,11 @@ class LawfulMachine(RuleBasedStateMachine):
                 sum(len(ctx.names) for ctx in model.ctxs if ctx.owner is proc),
                 len(proc.ears),
             )
+            shares = self.it._table[proc.pid].call_shares
+            accounts = {deed.account for deed in model.calls_in(proc)} - {"", proc.account}
+            assert {name: (share.calls, share.queued_bytes) for name, share in shares.items()} == {
+                AccountName(account): model.share(proc, account) for account in accounts
+            }
             view = self.kernel.find(Pid(proc.pid))
             assert view is not None
             states = {"waiting": ProcessState.WAITING, "zombie": ProcessState.ZOMBIE}
@@ -79,6 +84,9 @@ class LawfulMachine(RuleBasedStateMachine):
             assert len(party.holdings) <= policy.contexts_max
             assert party.account.contexts <= policy.contexts_per_account_max
             assert len(party.calls_in) <= policy.calls_in_max
+            for share in party.call_shares.values():
+                assert share.calls <= policy.calls_in_per_account_max
+                assert share.queued_bytes <= policy.mailbox_bytes_max // 2
             assert len(party.calls_out) <= policy.calls_out_max
             assert party.bindings <= policy.bindings_max
             assert party.listens <= policy.listens_max

@@ -71,6 +71,11 @@ class Model:
     def calls_in(self, proc: Proc) -> list[Deed]:
         return [d for d in self.deeds if d.owner is proc and d.phase is not CallPhase.OVER]
 
+    def share(self, owner: Proc, account: str) -> tuple[int, int]:
+        """Returns (calls, queued bytes) of one account at an owner."""
+        deeds = [d for d in self.calls_in(owner) if d.account == account]
+        return len(deeds), sum(self.charge_of(d) for d in deeds if d in owner.mailbox)
+
     def calls_out(self, proc: Proc) -> int:
         is_open = [d for d in self.deeds if d.caller is proc and d.phase is not CallPhase.OVER]
         return len(is_open) + sum(type(e) is AnswerEvent for e in proc.mailbox)
@@ -415,6 +420,12 @@ class Model:
         is_same = proc is not None and proc.account == owner.account
         if is_full or not self.has_room(owner, size, EVENT_BYTES if is_same else 0):
             raise Refused("request.overloaded")
+        if proc is not None and not is_same:
+            calls, queued_bytes = self.share(owner, proc.account)
+            if calls >= self.policy.calls_in_per_account_max:
+                raise Refused("request.overloaded")
+            if queued_bytes + size > self.policy.mailbox_bytes_max // 2:
+                raise Refused("request.overloaded")
         if is_blocking:
             step, walked = owner, 0
             while step is not None:
@@ -426,6 +437,7 @@ class Model:
                 walked += 1
         caller_pid = 0 if proc is None else proc.pid
         deed = Deed(0, proc, caller_pid, owner, ctx, name, args, CallPhase.QUEUED, is_blocking)
+        deed.account = "" if proc is None else proc.account
         self.deeds.append(deed)
         if is_blocking:
             proc.blocked_on = deed

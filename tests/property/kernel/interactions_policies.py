@@ -20,6 +20,7 @@ policies = st.builds(
     bindings_max=tight_or_wide(st.integers(1, 3), 1_000),
     calls_out_max=tight_or_wide(st.integers(1, 4), 1_000),
     calls_in_max=tight_or_wide(st.integers(1, 4), 1_000),
+    calls_in_per_account_max=tight_or_wide(st.integers(1, 3), 1_000),
     chain_max=tight_or_wide(st.integers(1, 3), 1_000),
     listens_max=tight_or_wide(st.integers(1, 3), 1_000),
     queue_limit_default=st.just(2),

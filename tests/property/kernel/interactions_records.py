@@ -68,7 +68,7 @@ class Post:
 
 @dataclass(eq=False)
 class Deed:
-    """A call."""
+    """A call; `account` is its caller's and stays when the caller ends, "" is the node's."""
 
     cid: int
     caller: Proc | None
@@ -79,6 +79,7 @@ class Deed:
     args: bytes
     phase: CallPhase
     is_blocking: bool = False
+    account: str = ""
     answers: int = 0
 
 

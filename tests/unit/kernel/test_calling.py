@@ -392,11 +392,67 @@ def test_a_million_contexts_meet_a_bound() -> None:
 
 def test_a_full_mailbox_refuses_whoever_acts() -> None:
     """Bytes of queued calls are bounded per process; pulling makes room."""
-    talk, owner, client, _, number = make_pair(mailbox_bytes_max=4 * EVENT_BYTES)
+    talk = Talk(mailbox_bytes_max=4 * EVENT_BYTES)
+    owner, client = talk.start(), talk.start()
+    number = talk.it.grant(owner, talk.serve(owner, "f"), client)
     body = b"x" * EVENT_BYTES
     talk.call(client, number, args=body)
-    with pytest.raises(Overloaded):
+    with pytest.raises(Overloaded, match="has no room for"):
         talk.call(client, number, args=body)
+    talk.pull(owner)
+    talk.call(client, number, args=body)
+
+
+def test_one_account_does_not_keep_the_others_out() -> None:
+    """Whoever fills its share of an owner, dead processes' calls included, fills only that."""
+    talk, owner, client, ctx, number = make_pair(calls_in_max=9, calls_in_per_account_max=3)
+    sibling, other, own = talk.start("b"), talk.start("c"), talk.start("a")
+    numbers = {pid: talk.it.grant(owner, ctx, pid) for pid in (sibling, other, own)}
+    for _ in range(3):
+        talk.call(client, number)
+    talk.kill(client)
+    talk.pull(owner)
+    with pytest.raises(Overloaded, match="3 calls of this account"):
+        talk.call(sibling, numbers[sibling])
+    talk.call(other, numbers[other])
+    for _ in range(4):
+        talk.call(own, numbers[own])
+    talk.it.call_from_node(owner, ctx, "f", ARGS, None, 0)
+    with pytest.raises(Overloaded, match="9 calls to answer"):
+        talk.call(own, numbers[own])
+    for event in talk.events(owner)[:1]:
+        talk.answer(owner, event.cid)
+    talk.call(sibling, numbers[sibling])
+
+
+def test_a_share_is_given_back_however_a_call_ends() -> None:
+    """Answered, expired, abandoned: each makes room for one more, and nothing is kept."""
+    talk, owner, client, ctx, number = make_pair(calls_in_per_account_max=1, call_timeout_ns=50)
+    talk.answer(owner, talk.call(client, number) and talk.pull(owner).cid)
+    talk.call(client, number)
+    talk.pass_time(50)
+    talk.call(client, number)
+    talk.it.unbind(owner, ctx, "f")
+    talk.it.revoke(owner, ctx, client, 50)
+    number = talk.it.grant(owner, ctx, client)
+    talk.it.bind(owner, ctx, "f")
+    talk.call(client, number)
+    talk.close(owner, ctx)
+    assert talk.it._table[owner].call_shares == {}
+
+
+def test_one_accounts_calls_fill_half_a_mailbox() -> None:
+    """The other half is for others' calls; what was pulled counts no more."""
+    talk, owner, client, ctx, number = make_pair(mailbox_bytes_max=10 * EVENT_BYTES)
+    other = talk.start("c")
+    other_number = talk.it.grant(owner, ctx, other)
+    body = b"x" * (EVENT_BYTES * 2)
+    talk.call(client, number, args=body)
+    with pytest.raises(Overloaded, match="fill half of the mailbox"):
+        talk.call(client, number, args=body)
+    talk.call(other, other_number, args=body)
+    talk.pull(owner)
+    talk.pull(owner)
     talk.pull(owner)
     talk.call(client, number, args=body)
 
