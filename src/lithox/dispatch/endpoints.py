@@ -151,7 +151,10 @@ class Endpoints:
         assert transaction is not None
         area = range_of_prefix(frame.entity, prefix)
         if after:
-            area = Range(area.entity, max(area.start, after + "\x00"), area.end)
+            start = max(area.start, after + "\x00")
+            # Behind the range is nothing, and no range ends before it begins.
+            start = start if area.end is None else min(start, area.end)
+            area = Range(area.entity, start, area.end)
         found, more = transaction.scan(frame.entity, area, limit, bytes_max=SCAN_PAGE_BYTES_MAX)
         return messages.encode_answer([(key, msgspec.Raw(value)) for key, value in found], more)
 

@@ -26,7 +26,7 @@ from lithox.model.quantities import format_duration, format_size
 from lithox.sandbox import messages
 from lithox.sandbox.contract import Guest, Step
 
-_APP_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+APP_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
 
 def error_of_step(where: str, limits: Limits, guest: Guest | None, step: Step) -> LithoxError:
@@ -105,5 +105,5 @@ def error_of_outcome(outcome: messages.OutcomeMessage) -> LithoxError:
             fields["data"] = data
     # A callee's error that its caller lets through keeps its code: one `app.` is enough.
     own = error.code.removeprefix("app.")
-    code = f"app.{own}" if _APP_CODE.match(own) else None
+    code = f"app.{own}" if APP_CODE.match(own) else None
     return GuestRaised(error.message or "the handler raised an error", code=code, **fields)

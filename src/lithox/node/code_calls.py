@@ -12,7 +12,8 @@ from typing import Any, cast
 
 from lithox.dispatch.programs.natives import NativeCall, Natives, Values
 from lithox.errors import BadArguments
-from lithox.node.code_stores import CodeStores
+from lithox.modules.boot import find_boot
+from lithox.node.code_stores import BOOT_VERSION, CodeStores
 from lithox.node.native_table import CODE_ROWS, entry_of
 from lithox.store.contract import OnDone
 
@@ -27,6 +28,8 @@ class _KindCalls:
     def get(self, call: NativeCall) -> Values:
         version = call.option(1)
         number = None if version is None else call.number(1, "version")
+        if call.grant.is_boot_only and find_boot(self._kind, call.text(0, "name")) is not None:
+            number = BOOT_VERSION
         text, info = self._code.get(self._kind, call.text(0, "name"), number)
         return [_as_text(text), info]
 

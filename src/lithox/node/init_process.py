@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -25,12 +26,15 @@ from lithox.dispatch.programs.process import Exit, ProgramOrder, ProgramProcess
 from lithox.dispatch.programs.programs import Programs
 from lithox.errors import DeadlinePassed, LithoxError, NotAvailable, NotOwner, rebuild
 from lithox.kernel.contexts import NativeContext
+from lithox.model.ids import AccountName
 from lithox.model.limits import PRIORITY_HIGHEST
 from lithox.node.code_stores import BOOT_VERSION, CodeStores
 from lithox.runtimes.registry import runtime_of
 from lithox.security.identities import LOCAL_OPERATOR
 
 INIT: Final = "init"
+INIT_CALLER: Final = replace(LOCAL_OPERATOR, account=AccountName("init"))
+"""An account of its own: what people run cannot use up what init needs."""
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MAX_S: Final = 5.0
 FAILURES_MAX: Final = 5
@@ -96,10 +100,13 @@ class InitProcess:
         if info["version"] != self._version:
             # What another version did is no reason to set this one aside.
             self._version, self._failures = info["version"], 0
-        if self._failures >= FAILURES_MAX and info["version"] != BOOT_VERSION:
+        is_set_aside = self._failures >= FAILURES_MAX
+        if is_set_aside:
             text, info = self._code.get("program", INIT, BOOT_VERSION)
-            _log.error("init from the store fails; the package's own is started instead")
-        self._native = NativeContext(Grant(names=("*",), caller=LOCAL_OPERATOR))
+            _log.error("init fails; the package's own is started, on the package's own libraries")
+        self._native = NativeContext(
+            Grant(names=("*",), caller=LOCAL_OPERATOR, is_boot_only=is_set_aside)
+        )
         wanted = info.get("runtime")
         runtime = runtime_of([wanted] if wanted else None)
         return ProgramOrder(
@@ -108,7 +115,7 @@ class InitProcess:
             engine=runtime.engine,
             preludes=runtime.preludes,
             runtime=runtime.name,
-            caller=LOCAL_OPERATOR,
+            caller=INIT_CALLER,
             args=msgspec.msgpack.encode([{"services": self._keeps_services}]),
             priority=PRIORITY_HIGHEST,
             grant=self._native,
@@ -156,6 +163,10 @@ class InitProcess:
         self._context = number
         self._ready.set()
 
+    async def wait_ready(self) -> None:
+        """Waits until init takes the node's calls; for ever if it never does."""
+        await self._ready.wait()
+
     async def call(self, name: str, *args: Any, timeout_ms: int = CALL_TIMEOUT_MS) -> list[Any]:
         """Calls a name of init; returns the values of its answer.
 
@@ -165,11 +176,11 @@ class InitProcess:
         """
         self.start()
         try:
-            await asyncio.wait_for(self._ready.wait(), READY_TIMEOUT_S)
+            await asyncio.wait_for(self.wait_ready(), READY_TIMEOUT_S)
         except TimeoutError:
             raise NotAvailable("init does not take the node's calls") from None
-        assert self._frame is not None
-        assert self._context is not None
+        if self._frame is None or self._context is None:
+            raise NotAvailable("init has ended; try again")
         now_ns = self._clock.monotonic_ns()
         cid = self._programs.kernel.interactions.call_from_node(
             self._frame.pid,

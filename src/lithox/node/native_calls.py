@@ -22,6 +22,7 @@ from lithox.dispatch.programs.natives import (
     Perform,
     Values,
 )
+from lithox.dispatch.programs.orders import whole_number
 from lithox.dispatch.programs.process import Terminal
 from lithox.dispatch.programs.programs import Programs
 from lithox.errors import BadArguments, NotFound, NotOwner
@@ -34,6 +35,7 @@ from lithox.node.native_table import NODE_ROWS, entry_of
 from lithox.node.registry import Registry
 
 ENTITY_TIMEOUT_MS: Final = 30_000
+TIMEOUT_MS_MAX: Final = 3_600_000
 LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_TEXT_CHARACTERS_MAX: Final = 8_192
 Future = asyncio.Future
@@ -123,7 +125,7 @@ class NodeCalls:
         if not isinstance(args, list) or not isinstance(said, dict):
             raise BadArguments("entity.request: args is a list, options a table")
         options = cast("dict[str, Any]", said)
-        timeout = options.get("timeout_ms", ENTITY_TIMEOUT_MS)
+        timeout = whole_number(options.get("timeout_ms", ENTITY_TIMEOUT_MS), "timeout_ms")
         request_id = options.get("id")
         request = Request(
             entity=check_entity_path(call.text(0, "entity")),
@@ -131,7 +133,8 @@ class NodeCalls:
             args=cast("list[Any]", args),
             caller=call.grant.caller,
             request_id=None if request_id is None else check_request_id(str(request_id)),
-            deadline_ns=self.clock.monotonic_ns() + int(timeout) * 1_000_000,
+            deadline_ns=self.clock.monotonic_ns()
+            + min(max(timeout, 0), TIMEOUT_MS_MAX) * 1_000_000,
         )
         done: Future[Values] = asyncio.get_running_loop().create_future()
 
@@ -146,15 +149,23 @@ class NodeCalls:
         self.dispatcher.submit(request, on_answer)
         return done
 
+    def _record(self, call: NativeCall, act: str) -> None:
+        """Leaves an audit record: what stands in the registry decides what init starts."""
+        self.dispatcher.record_act(
+            identity=call.grant.caller.identity, act=act, entity="", outcome="asked"
+        )
+
     def _registry_get(self, call: NativeCall) -> Values:
         return [self.registry.find(call.text(0, "key"))]
 
     def _registry_put(self, call: NativeCall) -> Future[Values]:
         key, value = call.text(0, "key"), call.option(1)
+        self._record(call, f"registry.put:{key}")
         return durably(lambda on_done: self.registry.put(key, value, on_done=on_done))
 
     def _registry_delete(self, call: NativeCall) -> Future[Values]:
         key = call.text(0, "key")
+        self._record(call, f"registry.delete:{key}")
         return durably(lambda on_done: self.registry.delete(key, on_done=on_done))
 
     def _registry_list(self, call: NativeCall) -> Values:
@@ -194,3 +205,7 @@ class NodeCalls:
         if not interactions.owns(found.pid, number):
             raise NotOwner(f"context.take: process {pid} owns no context {number}")
         return [interactions.grant(found.pid, number, call.frame.pid)]
+
+
+def _bounded(timeout_ms: int) -> int:
+    return min(max(timeout_ms, 0), TIMEOUT_MS_MAX)

@@ -26,6 +26,7 @@ READER_GONE_NS: Final = 30_000_000_000
 EXIT_KEPT_NS: Final = 60_000_000_000
 WAIT_MS_MAX: Final = 60_000
 INPUT_WAIT_S: Final = 30.0
+NUMBER_DIGITS_MAX: Final = 15
 _STOPS: Final = "the node stops"
 
 
@@ -75,6 +76,8 @@ class RunsFromOutside:
         watched = _Watched(Session(), self.clock.monotonic_ns())
         self._by_number[number] = watched
         said = {key: value for key, value in order.items() if value is not None}
+        # Each run has the account of whoever asked for it, never init's own.
+        said["account"] = caller.account
         if limits is not None:
             said["limits"] = _limits_table(limits)
         try:
@@ -89,7 +92,8 @@ class RunsFromOutside:
 
     def open_session(self, name: str) -> Session:
         """Returns the session init asks for by its number; raises NotFound."""
-        watched = self._by_number.get(int(name)) if name.isdecimal() else None
+        is_number = name.isdecimal() and len(name) <= NUMBER_DIGITS_MAX
+        watched = self._by_number.get(int(name)) if is_number else None
         if watched is None:
             raise NotFound("no such session")
         return watched.session
@@ -182,11 +186,13 @@ async def _watch(session: Session, left_s: float) -> None:
 async def _wait(ask: Any, left_s: float) -> None:
     """Waits until `ask` calls back, or `left_s` seconds."""
     happened = asyncio.Event()
-    ask(happened.set)
+    cancel = ask(happened.set)
     try:
         await asyncio.wait_for(happened.wait(), left_s)
     except TimeoutError:
         return
+    finally:
+        cancel()
 
 
 def _limits_table(limits: Limits) -> dict[str, int]:

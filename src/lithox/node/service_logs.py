@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from lithox.dispatch.job import Clock
-from lithox.dispatch.programs.process import Exit, ProgramProcess
+from lithox.dispatch.programs.process import Cancel, Exit, ProgramProcess, cancel_nothing
 from lithox.errors import BadArguments
 from lithox.modules.code import check_code_name
 from lithox.modules.services import LogSpec
@@ -67,18 +67,20 @@ class ServiceLog:
             self._append(stream, data)
         return True
 
-    def when_writable(self, then: Then) -> None:
+    def when_writable(self, then: Then) -> Cancel:
         """Calls `then` at once: there is always room."""
         then()
+        return cancel_nothing
 
     def read(self, bytes_max: int) -> bytes | None:
         """Returns None: a service has no input."""
         del bytes_max
         return None
 
-    def when_readable(self, then: Then) -> None:
+    def when_readable(self, then: Then) -> Cancel:
         """Calls `then` at once."""
         then()
+        return cancel_nothing
 
     def on_start(self, frame: ProgramProcess) -> None:
         """Notes the process it is given to: nothing to do."""

@@ -92,6 +92,10 @@ class Guest(Protocol):
         """Gives back what `charge` took and nobody has used; while it waits, too."""
         ...
 
+    def bound_memory(self, memory_bytes_max: int) -> None:
+        """Lets its memory grow to that much from now on; what it has, it keeps. While it waits."""
+        ...
+
     def close(self) -> None:
         """Ends the guest at whatever point it is, and frees or recycles its memory. Idempotent."""
         ...

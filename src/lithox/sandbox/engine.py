@@ -41,8 +41,9 @@ from lithox.sandbox.meters import MEMORY_BYTES_MAX, fuel_of, memory_bytes_of
 from lithox.sandbox.pool import IDLE_MAX, CellPool
 from lithox.sandbox.wasm import WasmHost
 
-PROGRAMS_BYTES_MAX: Final = 256 << 20
-"""Images kept by default: a thousand small programs."""
+PROGRAMS_BYTES_MAX: Final = 128 << 20
+"""Images kept by default: some hundred programs of an engine."""
+BASES_BYTES_MAX: Final = 64 << 20
 BASES_MAX: Final = 64
 """Memories kept in which a runtime has run: a program on one of them is compiled in a tenth of the
 time."""
@@ -122,6 +123,7 @@ class WasmEngine:
 
     __slots__ = (
         "_bases",
+        "_bases_bytes",
         "_blank",
         "_booted",
         "_budget",
@@ -175,6 +177,7 @@ class WasmEngine:
         self._file = ImageFile() if options.has_preludes else None
         self._programs: OrderedDict[str, WasmProgram] = OrderedDict()
         self._bases: OrderedDict[Preludes, Image] = OrderedDict()
+        self._bases_bytes = 0
         self._programs_bytes = 0
         self._programs_bytes_max = options.programs_bytes_max
         try:
@@ -244,9 +247,12 @@ class WasmEngine:
                 language=self.language, name=name, text=text, digest="", preludes=preludes
             )
             base = self._load_on(self._booted, (name, b"", preludes), source, limits)[1]
-            if len(self._bases) >= BASES_MAX:
-                self._bases.popitem(last=False)
             self._bases[preludes] = base
+            self._bases_bytes += base.size_bytes
+            while len(self._bases) > BASES_MAX or (
+                self._bases_bytes > BASES_BYTES_MAX and len(self._bases) > 1
+            ):
+                self._bases_bytes -= self._bases.popitem(last=False)[1].size_bytes
         self._bases.move_to_end(preludes)
         return base
 

@@ -327,6 +327,13 @@ class WasmGuest:
         self.fuel_used = self._fuel_max - left
         self.calls = max(0, self.calls - calls)
 
+    def bound_memory(self, memory_bytes_max: int) -> None:
+        """Lets its memory grow to that much from now on; what it has, it keeps."""
+        cell = self._cell
+        assert cell is not None, "bound_memory after close"
+        assert self._state is _ASKED, "only while it waits for an answer"
+        cell.set_memory_limit(max(memory_bytes_max, cell.memory_bytes))
+
     def close(self) -> None:
         """Ends the guest at whatever point it is, and frees or recycles its memory. Idempotent."""
         assert not self._is_stepping, "close while another thread steps it"

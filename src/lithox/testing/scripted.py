@@ -189,6 +189,9 @@ class ScriptedGuest:
         self.calls = max(0, self.calls - calls)
         self.fuel_used = max(0, self.fuel_used - fuel)
 
+    def bound_memory(self, memory_bytes_max: int) -> None:
+        """A scripted guest has no memory."""
+
     def close(self) -> None:
         """Ends the guest wherever it is. Idempotent."""
         if not self.is_closed:

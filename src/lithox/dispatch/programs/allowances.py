@@ -67,58 +67,69 @@ def grant_to_child(kernel: Kernel, parent: ProgramProcess, asked: Limits) -> Lim
         LimitExceeded: nothing is left of something.
     """
     total = parent.total
-    if total is UNBOUNDED:
-        return kernel.grant_limits(parent.pid, asked, UNBOUNDED)
-    if all(getattr(total, name) is None for name in SHARED_FIELDS):
+    if total is UNBOUNDED or all(getattr(total, name) is None for name in SHARED_FIELDS):
         return kernel.grant_limits(parent.pid, asked, UNBOUNDED)
     usage = own_usage(parent)
     left = kernel.limits_left(parent.pid, usage)
     fields: dict[str, Any] = {"wall_ns": asked.wall_ns}
     for name in SHARED_FIELDS:
         wanted, there = getattr(asked, name), getattr(left, name)
-        if there is not None and wanted is None:
-            wanted = there // 2
-            if name == "memory_bytes":
-                wanted = min(wanted, MEMORY_CHILD_BYTES)
-        if there is not None and there <= 0:
-            limit = name.removesuffix("_bytes")
-            raise LimitExceeded(f"no {limit} is left to give to another process", limit=limit)
+        if there is not None:
+            if name == "memory_bytes" and parent.guest is not None:
+                # The parent keeps what it has; the kernel does not know how much that is.
+                there -= parent.guest.memory_bytes
+            if there <= 0:
+                limit = name.removesuffix("_bytes")
+                raise LimitExceeded(f"no {limit} is left to give to another process", limit=limit)
+            if wanted is None:
+                wanted = there // 2
+                if name == "memory_bytes":
+                    wanted = min(wanted, MEMORY_CHILD_BYTES)
+            wanted = min(wanted, there)
         fields[name] = wanted
     granted = kernel.grant_limits(parent.pid, Limits(**fields), usage)
-    guest = parent.guest
-    if guest is not None:
-        fuel = 0 if total.fuel is None else granted.fuel or 0
-        calls = 0 if total.calls is None else granted.calls or 0
-        guest.charge(fuel, calls)
-        parent.fuel_given += fuel
-        parent.calls_given += calls
+    note_children(kernel, parent)
     return granted
 
 
+def note_children(kernel: Kernel, parent: ProgramProcess | None) -> None:
+    """Learns from the kernel what children have now; the meter follows by `settle_meter`."""
+    if parent is None or parent.is_over or parent.total is UNBOUNDED:
+        return
+    total, left = parent.total, kernel.limits_left(parent.pid, _NOTHING)
+    parent.fuel_due = _given(total.fuel, left.fuel)
+    parent.calls_due = _given(total.calls, left.calls)
+    parent.output_given = _given(total.output_bytes, left.output_bytes)
+    parent.memory_due = _given(total.memory_bytes, left.memory_bytes)
+
+
+def _given(total: int | None, left: int | None) -> int:
+    return 0 if total is None or left is None else total - left
+
+
 def settle_child(kernel: Kernel, frame: ProgramProcess, used: Limits) -> None:
-    """Closes the account of a program that has ended; its parent's meter is credited later."""
-    parent = frame.parent
-    if (
-        parent is None
-        or parent.is_over
-        or (parent.total.fuel is None and parent.total.calls is None)
-    ):
-        kernel.return_limits(frame.pid, used)
-        return
-    usage = own_usage(parent)
-    before = kernel.limits_left(parent.pid, usage)
+    """Closes the account of a program that has ended, or has not begun."""
     kernel.return_limits(frame.pid, used)
-    after = kernel.limits_left(parent.pid, usage)
-    parent.fuel_back += (after.fuel or 0) - (before.fuel or 0)
-    parent.calls_back += (after.calls or 0) - (before.calls or 0)
+    note_children(kernel, frame.parent)
 
 
-def credit(frame: ProgramProcess) -> None:
-    """Gives a guest back what its children have left; it must wait in a system call."""
+def settle_meter(frame: ProgramProcess) -> None:
+    """Charges a guest what its children have got, credits what they have left.
+
+    To be called while it waits in a system call: only then may its meter be touched.
+    """
     guest = frame.guest
-    if guest is None or not (frame.fuel_back or frame.calls_back):
+    if frame.total is UNBOUNDED or guest is None:
         return
-    guest.credit(frame.fuel_back, frame.calls_back)
-    frame.fuel_given -= frame.fuel_back
-    frame.calls_given -= frame.calls_back
-    frame.fuel_back = frame.calls_back = 0
+    fuel, calls = frame.fuel_due - frame.fuel_given, frame.calls_due - frame.calls_given
+    if fuel > 0 or calls > 0:
+        guest.charge(max(0, fuel), max(0, calls))
+    if fuel < 0 or calls < 0:
+        guest.credit(max(0, -fuel), max(0, -calls))
+    frame.fuel_given, frame.calls_given = frame.fuel_due, frame.calls_due
+    if frame.memory_due != frame.memory_given and frame.total.memory_bytes is not None:
+        guest.bound_memory(frame.total.memory_bytes - frame.memory_due)
+        frame.memory_given = frame.memory_due
+
+
+_NOTHING: Final = Limits(fuel=0, calls=0, output_bytes=0)

@@ -25,6 +25,8 @@ from lithox.sandbox.messages import EXT_CONTEXT
 
 NAMES_MAX: Final = 256
 NAME_BYTES_MAX: Final = 128
+WRITE_BYTES_MAX: Final = 64 << 10
+"""Of one write to a terminal; the runtime cuts longer ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +37,13 @@ class Grant:
         names: exact names, and patterns that end in `*`.
         caller: as whom calls act that need somebody (entities, stores, audit).
         terminal: where `write` through it goes, for contexts given as `output`; else None.
+        is_boot_only: libraries that the package has come from there, whatever the store has.
     """
 
     names: tuple[str, ...]
     caller: Caller
     terminal: Terminal | None = None
+    is_boot_only: bool = False
 
     def allows(self, name: str) -> bool:
         """Returns whether `name` may be called."""
@@ -154,7 +158,11 @@ def _write(call: NativeCall) -> Values:
     terminal = call.grant.terminal
     assert terminal is not None
     value = call.option(0, "")
-    data = value.encode() if isinstance(value, str) else bytes(value)
+    if not isinstance(value, str | bytes):
+        raise BadArguments(f"write: a string is wanted; found {value!r:.40}")
+    data = value.encode() if isinstance(value, str) else value
+    if len(data) > WRITE_BYTES_MAX:
+        raise BadArguments(f"write takes at most {WRITE_BYTES_MAX} bytes; found {len(data)}")
     return [terminal.write(call.frame, "out", data)]
 
 
@@ -162,11 +170,13 @@ def _derive(call: NativeCall) -> Values:
     names = call.option(0)
     if not isinstance(names, list) or len(names) > NAMES_MAX:  # pyright: ignore[reportUnknownArgumentType]
         raise BadArguments(f"context.derive: names is a list of at most {NAMES_MAX} names")
-    kept: list[str] = []
+    kept: dict[str, None] = {}
     for name in names:  # pyright: ignore[reportUnknownVariableType]
         if not isinstance(name, str) or not 1 <= len(name) <= NAME_BYTES_MAX:
             raise BadArguments(f"context.derive: a name is 1-{NAME_BYTES_MAX} characters of text")
-        kept.extend(_narrowed(call.grant.names, name))
+        kept.update(dict.fromkeys(_narrowed(call.grant.names, name)))
+    if len(kept) > NAMES_MAX:
+        raise BadArguments(f"context.derive: what is left are more than {NAMES_MAX} names")
     options: dict[str, Any] = call.option(1, {})
     caller = call.grant.caller
     if not isinstance(options, dict):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -6,7 +6,8 @@ handed over; limits can only be lowered.
 
 from __future__ import annotations
 
-from functools import lru_cache
+import re
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from lithox.dispatch.programs.process import (
@@ -16,6 +17,7 @@ from lithox.dispatch.programs.process import (
     ProgramProcess,
 )
 from lithox.errors import BadArguments, NotPermitted
+from lithox.model.ids import AccountName
 from lithox.model.limits import (
     PRIORITY_DEFAULT,
     PRIORITY_HIGHEST,
@@ -23,12 +25,23 @@ from lithox.model.limits import (
     UNBOUNDED,
     Limits,
 )
-from lithox.runtimes.registry import RuntimeSpec, runtime_of
+from lithox.model.request import Caller
+from lithox.runtimes.registry import runtime_of
 
 TEXT_BYTES_MAX: Final = 1 << 20
 NAME_CHARACTERS_MAX: Final = 160
 CONTEXTS_MAX: Final = 64
-_KNOWN: Final = {"runtime", "contexts", "context", "limits", "priority", "mode", "output"}
+_KNOWN: Final = {
+    "runtime",
+    "contexts",
+    "context",
+    "limits",
+    "priority",
+    "mode",
+    "output",
+    "account",
+}
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9_.~@:-]{1,128}\Z")
 _LIMITS: Final = {
     "fuel": "fuel",
     "memory": "memory_bytes",
@@ -57,9 +70,10 @@ def child_order(
             raise BadArguments(
                 f"run: unknown option {key[:40]!r}; known: {', '.join(sorted(_KNOWN))}"
             )
-    if len(text) > TEXT_BYTES_MAX or len(name) > NAME_CHARACTERS_MAX:
-        raise BadArguments(f"run: text up to {TEXT_BYTES_MAX} bytes, a name of 160 characters")
-    runtime = _runtime(options.get("runtime"))
+    if len(text) > TEXT_BYTES_MAX:
+        raise BadArguments(f"run: a program has at most {TEXT_BYTES_MAX} bytes; found {len(text)}")
+    check_process_name(name)
+    runtime = runtime_of(options.get("runtime"))
     contexts: Any = options.get("contexts") or {}
     if not isinstance(contexts, dict) or len(cast("dict[str, Any]", contexts)) > CONTEXTS_MAX:
         raise BadArguments(f"run: contexts is a table of at most {CONTEXTS_MAX} names")
@@ -70,35 +84,51 @@ def child_order(
         engine=runtime.engine,
         preludes=runtime.preludes,
         runtime=runtime.name,
-        caller=parent.caller,
+        caller=_caller(parent, options.get("account")),
         limits=limits_of(options.get("limits") or {}),
         args=args,
         priority=_priority(parent, options.get("priority")),
         mode=_mode(parent, options.get("mode")),
         parent=parent,
-        context=_whole(options.get("context", 0), "context"),
-        contexts={str(key): _whole(number, "a context") for key, number in named.items()},
+        context=whole_number(options.get("context", 0), "context"),
+        contexts={str(key): whole_number(number, "a context") for key, number in named.items()},
     )
 
 
-def _runtime(said: Any) -> RuntimeSpec:
-    if isinstance(said, list) and len(said) == 2:  # pyright: ignore[reportUnknownArgumentType]
-        name, text = cast("list[Any]", said)
-        if isinstance(name, str) and isinstance(text, str | bytes):
-            return _stored_runtime(name, text)
-    return runtime_of(said)
+def check_process_name(name: str) -> str:
+    """Returns `name`, which people will read in logs and tables.
+
+    Raises:
+        BadArguments: not 1 to 160 characters that can be printed.
+    """
+    if not 1 <= len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
+        raise BadArguments(
+            f"a process's name has 1 to {NAME_CHARACTERS_MAX} printable characters; "
+            f"found {name!r:.80}"
+        )
+    return name
 
 
-@lru_cache(maxsize=256)
-def _stored_runtime(name: str, text: str | bytes) -> RuntimeSpec:
-    # Kept, so that the chunks of one runtime are one object, by which its memory is found.
-    return runtime_of([name, text])
+def _caller(parent: ProgramProcess, account: Any) -> Caller:
+    """Returns as whom, and on whose account, a child runs.
+
+    Only the first process names accounts: it starts each service, and what people run, on one of
+    its own, so that none uses up what another needs. Nobody it starts is an administrator; what a
+    program may do is what its contexts answer.
+    """
+    if account is None:
+        return replace(parent.caller, is_admin=False)
+    if parent.parent is not None:
+        raise NotPermitted("run: only the first process names accounts")
+    if not isinstance(account, str) or _ACCOUNT.match(account) is None:
+        raise BadArguments(f"run: an account is 1-128 of [A-Za-z0-9_.~@:-]; found {account!r:.80}")
+    return replace(parent.caller, account=AccountName(account), is_admin=False)
 
 
 def _priority(parent: ProgramProcess, said: Any) -> int:
     if said is None:
         return min(PRIORITY_DEFAULT, parent.priority)
-    value = _whole(said, "priority")
+    value = whole_number(said, "priority")
     if not PRIORITY_LOWEST <= value <= PRIORITY_HIGHEST:
         raise BadArguments(f"run: priority is {PRIORITY_LOWEST} to {PRIORITY_HIGHEST}")
     if value > parent.priority:
@@ -116,7 +146,8 @@ def _mode(parent: ProgramProcess, said: Any) -> str:
     return str(said)
 
 
-def _whole(value: Any, what: str) -> int:
+def whole_number(value: Any, what: str) -> int:
+    """Returns a whole number; raises BadArguments for anything else."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is not int:
@@ -135,7 +166,7 @@ def limits_of(table: Any) -> Limits:
     for key, value in said.items():
         if key not in _LIMITS:
             raise BadArguments(f"run: unknown limit {key[:40]!r}; known: {', '.join(_LIMITS)}")
-        number = _whole(value, f"limit {key}")
+        number = whole_number(value, f"limit {key}")
         if number < 0:
             raise BadArguments(f"run: limit {key} is at least 0")
         fields[_LIMITS[key]] = number * 1_000_000 if key == "wall_ms" else number

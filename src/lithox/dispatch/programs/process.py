@@ -36,6 +36,24 @@ class Exit:
     values: bytes = EMPTY_ARRAY
 
 
+Cancel = Callable[[], None]
+
+
+def cancel_nothing() -> None:
+    """Nothing waits."""
+
+
+class ProcessEnds(Exception):
+    """Internal: a system call has used up a limit of the process that made it.
+
+    Not a LithoxError, so that it cannot be taken for the refusal of an act.
+    """
+
+    def __init__(self, error: LithoxError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Terminal(Protocol):
     """Where a process writes and reads: a session, a service's log, or the node's log."""
 
@@ -43,16 +61,16 @@ class Terminal(Protocol):
         """Takes `data` of `stream` ("out" or "err"), or returns False: full, nothing was taken."""
         ...
 
-    def when_writable(self, then: Callable[[], None]) -> None:
-        """Calls `then` once, when `write` is worth another try."""
+    def when_writable(self, then: Callable[[], None]) -> Cancel:
+        """Calls `then` once, when `write` is worth another try; returns how to take that back."""
         ...
 
     def read(self, bytes_max: int) -> bytes | None:
         """Returns input that is there, b"" when none is there yet, None at its end."""
         ...
 
-    def when_readable(self, then: Callable[[], None]) -> None:
-        """Calls `then` once, when `read` is worth another try."""
+    def when_readable(self, then: Callable[[], None]) -> Cancel:
+        """Calls `then` once, when `read` is worth another try; returns how to take that back."""
         ...
 
     def on_start(self, frame: ProgramProcess) -> None:
@@ -108,23 +126,27 @@ class ProgramProcess:
     __slots__ = (
         "args",
         "caller",
-        "calls_back",
+        "calls_due",
         "calls_given",
+        "cancel_wait",
         "contexts",
         "cpu_ns",
         "driver",
         "exit_asked",
-        "fuel_back",
+        "fuel_due",
         "fuel_given",
         "guest",
         "is_out",
         "is_over",
         "is_waiting",
         "limits",
+        "memory_due",
+        "memory_given",
         "mode",
         "name",
         "on_exit",
         "output_bytes",
+        "output_given",
         "parent",
         "pid",
         "priority",
@@ -164,10 +186,10 @@ class ProgramProcess:
         """What it and its children may use; None fields are not bounded."""
         self.limits = meter
         """What its own meter was started with."""
-        self.fuel_given = self.calls_given = 0
-        """What of its meter was given to children."""
-        self.fuel_back = self.calls_back = 0
-        """What children have left of that, not credited yet."""
+        self.fuel_due = self.calls_due = self.memory_due = 0
+        """What children have of its limits now."""
+        self.fuel_given = self.calls_given = self.memory_given = self.output_given = 0
+        """What of that its meter knows."""
         self.contexts: dict[str, int] = {}
         self.on_exit = order.on_exit
         self.terminal: Terminal | None = order.terminal
@@ -178,6 +200,8 @@ class ProgramProcess:
         self.seed = 0
         self.started_ms = 0
         self.exit_asked: Exit | None = None
+        self.cancel_wait: Cancel = cancel_nothing
+        """Takes back its waiting at a terminal."""
 
 
 def message_of(error: LithoxError) -> str:

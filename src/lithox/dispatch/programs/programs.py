@@ -23,27 +23,33 @@ import msgspec
 
 from lithox.dispatch.driven import Driven
 from lithox.dispatch.job import Clock
-from lithox.dispatch.outcomes import error_of_step
+from lithox.dispatch.outcomes import APP_CODE, error_of_step
 from lithox.dispatch.programs.allowances import (
-    credit,
     grant_to_child,
     meter_limits,
+    note_children,
     own_usage,
     settle_child,
+    settle_meter,
 )
 from lithox.dispatch.programs.natives import Grant, Natives
-from lithox.dispatch.programs.orders import child_order
+from lithox.dispatch.programs.orders import child_order, whole_number
 from lithox.dispatch.programs.process import (
     MODE_COOPERATIVE,
+    Cancel,
     Exit,
+    ProcessEnds,
     ProgramOrder,
     ProgramProcess,
     Terminal,
+    cancel_nothing,
     message_of,
 )
 from lithox.dispatch.programs.syscalls import EXITS, WAITS, Outcome, Syscalls
 from lithox.errors import (
     SUMMARIES,
+    BadArguments,
+    CompileFailed,
     InternalError,
     LimitExceeded,
     LithoxError,
@@ -62,9 +68,20 @@ from lithox.sandbox import messages
 from lithox.sandbox.contract import Engine, Program, Source, Step, StepKind
 from lithox.sandbox.messages import encode_program_answer
 
-LOAD_LIMITS: Final = Limits(fuel=500_000_000, memory_bytes=64 * MIB, calls=1_000)
-"""For compiling a program and its runtime."""
+LOAD_FUEL_FIRST: Final = 60_000_000
+LOAD_FUEL_PER_BYTE: Final = 600
+LOAD_MEMORY_BYTES: Final = 32 * MIB
+"""What compiling a program and running its runtime's chunks may take: 15 ms, and more by the length
+of its text, so that a short one cannot hold the node. Source: the package's runtimes take 12 to
+34 M fuel; plain statements and tables 390 to 460 a byte."""
 DIGESTS_MAX: Final = 1_000
+DIGEST_TEXT_BYTES_MAX: Final = 16 << 10
+LOG_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 _log: Final = logging.getLogger("lithox.program")
 
 
@@ -77,15 +94,17 @@ class NodeLog:
         _log.log(level, "%s", text, extra={"pid": frame.pid, "program": frame.name})
         return True
 
-    def when_writable(self, then: Callable[[], None]) -> None:
+    def when_writable(self, then: Callable[[], None]) -> Cancel:
         then()
+        return cancel_nothing
 
     def read(self, bytes_max: int) -> bytes | None:
         del bytes_max
         return None
 
-    def when_readable(self, then: Callable[[], None]) -> None:
+    def when_readable(self, then: Callable[[], None]) -> Cancel:
         then()
+        return cancel_nothing
 
     def on_start(self, frame: ProgramProcess) -> None:
         """Nothing to note."""
@@ -159,6 +178,7 @@ class Programs:
             now_ns,
         )
         if pid is None:
+            note_children(self.kernel, parent)
             raise Overloaded(
                 "the node or the account has as many processes as it may; try again",
                 retry_after_ms=100,
@@ -167,7 +187,7 @@ class Programs:
         try:
             self._give_contexts(frame, order)
         except LithoxError:
-            self.kernel.return_limits(pid, UNBOUNDED)
+            settle_child(self.kernel, frame, UNBOUNDED)
             self.kernel.notify_ended(pid, now_ns)
             raise
         self.by_pid[pid] = frame
@@ -195,7 +215,8 @@ class Programs:
         order = child_order(parent, text, name, options, args)
         number = options.get("output")
         if number is not None:
-            grant = self.kernel.interactions.find_grant(parent.pid, int(number))
+            number = whole_number(number, "output")
+            grant = self.kernel.interactions.find_grant(parent.pid, number)
             if grant is None or grant.terminal is None:
                 raise NotAvailable("output is a context that output.open gave")
             order.terminal, order.is_terminal_own = grant.terminal, True
@@ -208,11 +229,13 @@ class Programs:
         engine = self.engines.get(order.engine)
         if engine is None:
             raise NotAvailable(f"this node has no {order.engine!r} to run {order.name!r} with")
-        # The whole text is the key: what was run before is found without hashing its runtime.
+        # A short text is its own key: what was run before is found without hashing its runtime.
         asked = (order.engine, order.name, order.text, order.preludes)
         key = self._digests.get(asked)
         if key is None:
-            key = self._digests[asked] = self._digest(order)
+            key = self._digest(order)
+            if len(order.text) <= DIGEST_TEXT_BYTES_MAX and len(order.preludes) <= 2:
+                self._digests[asked] = key
             if len(self._digests) > DIGESTS_MAX:
                 self._digests.popitem(last=False)
         found = engine.find(key)
@@ -225,7 +248,14 @@ class Programs:
             digest=key,
             preludes=order.preludes,
         )
-        return engine.load(source, LOAD_LIMITS)
+        size = len(order.text) + sum(len(text) for _, text in order.preludes[1:])
+        fuel = LOAD_FUEL_FIRST + LOAD_FUEL_PER_BYTE * size
+        limits = Limits(fuel=fuel, memory_bytes=LOAD_MEMORY_BYTES, calls=1_000)
+        try:
+            return engine.load(source, limits)
+        except LimitExceeded as error:
+            # The asker is refused; it is not the asker's limit that was met.
+            raise CompileFailed(error.message, file=order.name) from None
 
     @staticmethod
     def _digest(order: ProgramOrder) -> str:
@@ -238,7 +268,7 @@ class Programs:
         """Starts the guest, or gives it the answer it has waited for."""
         if frame.guest is not None:
             frame.is_waiting = False
-            credit(frame)
+            settle_meter(frame)
             frame.guest.answer(self.syscalls.resume(frame))
             return None
         try:
@@ -267,10 +297,12 @@ class Programs:
                 return self._over(frame, frame.exit_asked)
             try:
                 answer = self.syscalls.perform(frame, step.data)
+            except ProcessEnds as end:
+                return self._over(frame, exit_of(end.error))
             except LithoxError as error:
                 return self._over(frame, exit_of(error))
             if not isinstance(answer, Outcome):
-                credit(frame)
+                settle_meter(frame)
                 guest.answer(answer)
                 return SliceEnd.SWITCHED if frame.mode == MODE_COOPERATIVE else None
             if answer is WAITS:
@@ -295,7 +327,7 @@ class Programs:
         if outcome.kind == messages.OUTCOME_RETURNED:
             return Exit(values=bytes(outcome.body))
         error = messages.decode_error(outcome.body)
-        code = f"app.{error.code}"[:120] if error.code else "guest.raised"
+        code = f"app.{error.code}" if APP_CODE.match(error.code) else "guest.raised"
         text = error.traceback or error.message
         self.terminal_of(frame).write(frame, "err", f"{frame.name}: {text}\n".encode())
         return Exit(status=meaning_of(code).guest_status, code=code, message=error.message[:2000])
@@ -309,6 +341,7 @@ class Programs:
         if frame.is_over:
             return
         frame.is_over = True
+        frame.cancel_wait()
         used = own_usage(frame)
         self.close_guest(frame)
         self.by_pid.pop(frame.pid, None)
@@ -367,20 +400,29 @@ class Programs:
         return self._node_log if frame.terminal is None else frame.terminal
 
     def log(self, frame: ProgramProcess, level: str, text: str) -> None:
-        """Writes a line of the node's log on behalf of a process."""
-        number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+        """Writes a line of the node's log on behalf of a process; it stays one line."""
+        if level not in LOG_LEVELS:
+            levels = ", ".join(LOG_LEVELS)
+            raise BadArguments(f"a log level is one of {levels}; found {level!r:.40}")
+        number = LOG_LEVELS[level]
+        text = "".join(one if one.isprintable() else " " for one in text)
         _log.log(number, "%s", text, extra={"pid": frame.pid, "program": frame.name})
 
     def add_output(self, frame: ProgramProcess, size_bytes: int) -> None:
-        """Charges output to a process; raises LimitExceeded past its bound."""
+        """Charges output to a process; raises ProcessEnds past its bound."""
         frame.output_bytes += size_bytes
-        allowed = frame.limits.output_bytes
-        if allowed is not None and frame.output_bytes > allowed:
-            raise LimitExceeded(
-                f"the program puts out {frame.output_bytes} bytes; it may put out {allowed}",
-                limit="output",
-                used=frame.output_bytes,
-                allowed=allowed,
+        allowed = frame.total.output_bytes
+        if allowed is None:
+            return
+        used = frame.output_bytes + frame.output_given
+        if used > allowed:
+            raise ProcessEnds(
+                LimitExceeded(
+                    f"the program and its children put out {used} bytes; {allowed} are allowed",
+                    limit="output",
+                    used=used,
+                    allowed=allowed,
+                )
             )
 
     def find(self, pid: int) -> ProgramProcess | None:

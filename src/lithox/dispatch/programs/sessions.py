@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from lithox.dispatch.programs.process import Exit, ProgramProcess
+from lithox.dispatch.programs.process import Cancel, Exit, ProgramProcess
 
 OUTPUT_BYTES_MAX: Final = 1 << 20
 INPUT_BYTES_MAX: Final = 1 << 20
@@ -43,6 +43,36 @@ class _Kept(NamedTuple):
     data: bytearray
 
 
+class Waiters:
+    """Who waits for one thing: each is called once, or takes itself back."""
+
+    __slots__ = ("_last", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Then] = {}
+        self._last = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, then: Then) -> Cancel:
+        """Notes `then`; returns what takes it back, at any time."""
+        self._last += 1
+        number = self._last
+        self._waiting[number] = then
+
+        def cancel() -> None:
+            self._waiting.pop(number, None)
+
+        return cancel
+
+    def tell(self) -> None:
+        """Calls everybody who waits now; who asks again meanwhile waits for the next time."""
+        told, self._waiting = self._waiting, {}
+        for then in told.values():
+            then()
+
+
 class Session:
     """Terminal of one run.
 
@@ -61,10 +91,10 @@ class Session:
         self._dropped_end = 0
         self._input = bytearray()
         self._is_input_over = False
-        self._writable: list[Then] = []
-        self._readable: list[Then] = []
-        self._watchers: list[Then] = []
-        self._taken: list[Then] = []
+        self._writable = Waiters()
+        self._readable = Waiters()
+        self._watchers = Waiters()
+        self._taken = Waiters()
         self.pid: int | None = None
         """The process that was given this terminal as its own."""
         self.exit: Exit | None = None
@@ -91,12 +121,12 @@ class Session:
                 self._kept_bytes += CHUNK_COST_BYTES
             self._end += len(data)
             self._kept_bytes += len(data)
-            self._tell(self._watchers)
+            self._watchers.tell()
         return True
 
-    def when_writable(self, then: Then) -> None:
+    def when_writable(self, then: Then) -> Cancel:
         """Calls `then` once there is room, or nobody reads any more."""
-        self._writable.append(then)
+        return self._writable.add(then)
 
     def read(self, bytes_max: int) -> bytes | None:
         """Returns input, b"" when none is there yet, None at its end."""
@@ -105,16 +135,16 @@ class Session:
                 return None
             if not self.is_hungry:
                 self.is_hungry = True
-                self._tell(self._watchers)
+                self._watchers.tell()
             return b""
         found = bytes(self._input[:bytes_max])
         del self._input[:bytes_max]
-        self._tell(self._taken)
+        self._taken.tell()
         return found
 
-    def when_readable(self, then: Then) -> None:
+    def when_readable(self, then: Then) -> Cancel:
         """Calls `then` once there is input, or its end."""
-        self._readable.append(then)
+        return self._readable.add(then)
 
     # -- the outside ------------------------------------------------------------------------
 
@@ -127,7 +157,7 @@ class Session:
         while chunks and chunks[0].offset + len(chunks[0].data) <= offset:
             self._forget_first()
         if self._kept_bytes < self._bytes_max:
-            self._tell(self._writable)
+            self._writable.tell()
         found: list[Chunk] = []
         for chunk in chunks:
             skip = max(0, offset - chunk.offset)
@@ -149,16 +179,16 @@ class Session:
 
     def _is_fed(self) -> None:
         self.is_hungry = self.is_hunger_told = False
-        self._tell(self._readable)
+        self._readable.tell()
 
     @property
     def is_input_over(self) -> bool:
         """Whether no more input will be taken."""
         return self._is_input_over
 
-    def when_taken(self, then: Then) -> None:
+    def when_taken(self, then: Then) -> Cancel:
         """Calls `then` once the program has read some of its input, or has ended."""
-        self._taken.append(then)
+        return self._taken.add(then)
 
     def on_start(self, frame: ProgramProcess) -> None:
         """Notes the process that was given this terminal."""
@@ -172,17 +202,17 @@ class Session:
     def finish(self, exit_: Exit) -> None:
         """Notes the end of the run."""
         self.exit = exit_
-        self._tell(self._watchers)
-        self._tell(self._taken)
+        self._watchers.tell()
+        self._taken.tell()
 
     def detach(self) -> None:
         """Says that nobody reads: from now on nothing waits for a reader."""
         self.is_attached = False
-        self._tell(self._writable)
+        self._writable.tell()
 
-    def watch(self, then: Then) -> None:
+    def watch(self, then: Then) -> Cancel:
         """Calls `then` once, at the next output or at the end."""
-        self._watchers.append(then)
+        return self._watchers.add(then)
 
     @property
     def end_offset(self) -> int:
@@ -201,9 +231,3 @@ class Session:
         chunk = self._chunks.popleft()
         self._kept_bytes -= len(chunk.data) + CHUNK_COST_BYTES
         return chunk
-
-    @staticmethod
-    def _tell(waiting: list[Then]) -> None:
-        told, waiting[:] = waiting[:], []
-        for then in told:
-            then()

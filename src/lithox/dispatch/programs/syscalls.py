@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from lithox.dispatch.programs.natives import (
+    WRITE_BYTES_MAX,
     Grant,
     NativeCall,
     Values,
@@ -31,7 +32,6 @@ from lithox.errors import (
     BadArguments,
     GuestProtocolError,
     InternalError,
-    LimitExceeded,
     LithoxError,
     NotInArguments,
     meaning_of,
@@ -52,8 +52,7 @@ if TYPE_CHECKING:
 TIMEOUT_MS_MAX: Final = 3_600_000
 """No call waits longer than an hour."""
 SLEEP_MS_MAX: Final = 365 * 24 * 3_600_000
-WRITE_BYTES_MAX: Final = 64 << 10
-"""Of one `write`; the runtime cuts longer ones."""
+LOG_TEXT_CHARACTERS_MAX: Final = 8_192
 READ_BYTES_MAX: Final = 64 << 10
 STREAMS: Final = ("out", "err")
 CARRIERS: Final = ("answer", "reply")
@@ -114,7 +113,7 @@ class Syscalls:
 
         Raises:
             GuestProtocolError: not a system call at all.
-            LimitExceeded: the call uses up a limit; it ends the process.
+            ProcessEnds: the call uses up one of the process's own limits.
         """
         try:
             call = decode_call(data)
@@ -130,8 +129,6 @@ class Syscalls:
                     "a context cannot be an argument; it travels in an answer or at a start"
                 )
             return perform(frame, call)
-        except LimitExceeded:
-            raise
         except LithoxError as error:
             return refuse(error)
         except (msgspec.MsgspecError, IndexError) as error:
@@ -375,12 +372,15 @@ class Syscalls:
         cid = self._interactions.call_native(frame.pid, NEVER_NS, now_ns, is_blocking=True)
 
         def retry() -> None:
+            # What a process that has ended meanwhile wanted to write is gone with it.
+            if not self._interactions.is_open(cid):
+                return
             if terminal.write(frame, stream, data):
                 self._settle(cid, [True])
             else:
-                terminal.when_writable(retry)
+                frame.cancel_wait = terminal.when_writable(retry)
 
-        terminal.when_writable(retry)
+        frame.cancel_wait = terminal.when_writable(retry)
         return self._wait_for(frame, cid)
 
     def _read(self, frame: ProgramProcess, call: Raws) -> bytes | Outcome:
@@ -399,11 +399,12 @@ class Syscalls:
                 return
             again = terminal.read(bytes_max)
             if again == b"":
-                terminal.when_readable(retry)
+                frame.cancel_wait = terminal.when_readable(retry)
             else:
                 self._settle(cid, [again])
 
-        terminal.when_readable(retry)
+        frame.cancel_wait()
+        frame.cancel_wait = terminal.when_readable(retry)
         return self._wait_for(frame, cid)
 
     def _settle(self, cid: int, values: Values) -> None:
@@ -412,8 +413,9 @@ class Syscalls:
         self._programs.wake()
 
     def _log(self, frame: ProgramProcess, call: Raws) -> bytes:
-        text = _any(call[3])
-        self._programs.log(frame, _text(call[2]), str(text)[:8192])
+        text = _bytes(call[3]).decode(errors="replace")[:LOG_TEXT_CHARACTERS_MAX]
+        self._programs.add_output(frame, len(text))
+        self._programs.log(frame, _text(call[2]), text)
         return _DONE
 
 

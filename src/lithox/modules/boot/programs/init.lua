@@ -18,7 +18,7 @@ local is_passive = type(order) == "table" and order.services == false
 local STATUS = os.status
 local RUN_NAMES = {
   "log.write", "time.now", "program.get", "library.get", "runtime.get", "program.list",
-  "library.list", "runtime.list", "node.info",
+  "library.list", "runtime.list", "node.info", "context.derive",
 }
 -- Services of the package's own; a definition under the same name in the registry replaces one.
 local BUILTIN = {
@@ -114,10 +114,11 @@ local function output_of(kind, name)
   return ctx
 end
 
-local function run_options(order, name, runtime, contexts)
+-- Each service and each run has an account of its own, so that none uses up what others need.
+local function run_options(order, name, runtime, contexts, account)
   return {
     name = name, runtime = runtime, args = order.args, limits = order.limits,
-    priority = order.priority, mode = order.mode, contexts = contexts,
+    priority = order.priority, mode = order.mode, contexts = contexts, account = account,
   }
 end
 
@@ -140,7 +141,7 @@ local function run(reply, order)
   end
   local function start(storage)
     local contexts = { storage = storage }
-    local options = run_options(order, name or "code", runtime, contexts)
+    local options = run_options(order, name or "code", runtime, contexts, order.account)
     options.context = run_context
     local status, message
     if order.session then
@@ -191,7 +192,7 @@ local function start_process(service, given)
   end
   os.bind(control, "*")
   given.control = control
-  local options = run_options(definition, service.name, runtime, given)
+  local options = run_options(definition, service.name, runtime, given, "service:" .. service.name)
   options.context, options.output = context, output
   local pid
   pid, status, message = os.run_code(text, options)

@@ -12,7 +12,7 @@ local null, list = lithox.null, lithox.list
 
 local OPTIONS = {
   runtime = "string", args = "table", contexts = "table", context = "number", limits = "table",
-  priority = "number", mode = "string", output = "number", name = "string",
+  priority = "number", mode = "string", output = "number", name = "string", account = "string",
 }
 
 --- Copies (values, count) into a list that keeps its nils.
@@ -47,6 +47,7 @@ local function start(text, name, runtime_name, options)
     priority = options.priority,
     mode = options.mode,
     output = options.output,
+    account = options.account,
   }, args and to_list(args, args.n or #args) or list({})))
 end
 
@@ -105,7 +106,8 @@ end
 --   `contexts` {name = ctx}, handed over and found there in `os.contexts`;
 --   `context` what becomes its context 0; `limits` {fuel, memory, wall_ms, output, calls},
 --   taken from what this process has left; `priority`; `mode` `"preemptive"` or `"cooperative"`;
---   `output` a context that takes what it writes; `name` another name for it
+--   `output` a context that takes what it writes; `name` another name for it; `account` who pays
+--   (for the first process only)
 -- @return pid: its number
 -- @errors request.not_found request.limit_too_high request.overloaded context.invalid
 --   context.closed guest.compile_failed request.bad_arguments
