@@ -70,7 +70,7 @@ void lx_state_make_live(lua_State *L, LxEntry *entry);
 
 /* ---- scan.c ---- */
 
-int lx_scan(lua_State *L, const char *prefix, size_t len);
+int lx_scan(lua_State *L, const char *prefix, size_t len, const char *after, size_t after_len);
 
 /* ---- sandbox.c ---- */
 

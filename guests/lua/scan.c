@@ -1,6 +1,6 @@
 /*
-** scan.c - pairs(self.state) and self:scan(prefix): keys in the order of their bytes, a page at a
-** time, with the run's own changes in their places.
+** scan.c - pairs(self.state) and self:scan(prefix, after): keys in the order of their bytes, a page
+** at a time, with the run's own changes in their places.
 **
 ** A page is a Lua table {key, value, key, value, ...}. Plain values stand in it; a table becomes
 ** live in self.state (its changes must be seen), and so has only a placeholder here. When a key
@@ -197,13 +197,15 @@ static int scan_next(lua_State *L) {
   }
 }
 
-/* Pushes an iterator over all keys that begin with `prefix`. */
-int lx_scan(lua_State *L, const char *prefix, size_t len) {
+/* Pushes an iterator over all keys that begin with `prefix` and, unless `after` is NULL, come
+** behind it: the first page begins there, so what lies before it costs nothing. */
+int lx_scan(lua_State *L, const char *prefix, size_t len, const char *after, size_t after_len) {
   lx_state_add_scan(L, prefix, len);
   lua_pushlstring(L, prefix, len);
   lua_newtable(L);
   lua_pushinteger(L, 1);
-  lua_pushnil(L);
+  if (after == NULL) lua_pushnil(L);
+  else lua_pushlstring(L, after, after_len);
   lua_pushboolean(L, 1);
   lua_pushcclosure(L, scan_next, UP_COUNT);
   return 1;

@@ -216,12 +216,15 @@ static int self_after(lua_State *L) {
 }
 
 static int self_scan(lua_State *L) {
-  size_t len;
-  const char *prefix;
+  size_t len, after_len;
+  const char *prefix, *after;
   check_self(L);
   prefix = luaL_optlstring(L, 2, "", &len);
   if (!lx_is_utf8(prefix, len)) luaL_argerror(L, 2, "valid UTF-8 text expected");
-  return lx_scan(L, prefix, len);
+  after = luaL_optlstring(L, 3, NULL, &after_len);
+  if (after != NULL && !lx_is_utf8(after, after_len))
+    luaL_argerror(L, 3, "valid UTF-8 text expected");
+  return lx_scan(L, prefix, len, after, after_len);
 }
 
 static int self_log(lua_State *L) {

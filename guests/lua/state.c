@@ -232,7 +232,7 @@ static int state_newindex(lua_State *L) {
 
 static int state_pairs(lua_State *L) {
   lx_check_callable(L);
-  return lx_scan(L, "", 0);
+  return lx_scan(L, "", 0, NULL, 0);
 }
 
 static int state_length(lua_State *L) {

@@ -142,6 +142,43 @@ def test_scan_sees_own_changes() -> None:
     assert outcome.scans == ["p/"]
 
 
+@pytest.mark.parametrize("complete", [False, True])
+@pytest.mark.parametrize(
+    ("after", "keys"),
+    [
+        ("", ["p/a", "p/b", "p/bb", "p/d", "p/é"]),
+        ("p/a", ["p/b", "p/bb", "p/d", "p/é"]),
+        ("p/ba", ["p/bb", "p/d", "p/é"]),
+        ("p/é", []),
+        ("o", ["p/a", "p/b", "p/bb", "p/d", "p/é"]),
+        ("q", []),
+    ],
+)
+def test_a_scan_begins_behind_a_key(complete: bool, after: str, keys: list[str]) -> None:
+    """`after` need not exist; own changes before it are left out, and only pages behind it read."""
+    state = {"p/a": 1, "p/c": {"n": 3}, "p/d": 4, "p/é": 5, "q": 9}
+    host = Host(state={} if complete else state)
+    outcome = run_source(
+        """self.state["p/b"] = 2 self.state["p/bb"] = {} self.state["p/c"] = nil
+        local t = lithox.list{}
+        for k in self:scan("p/", AFTER) do t[#t + 1] = k end
+        return t""".replace("AFTER", f'"{after}"'),
+        host=host,
+        state=state if complete else None,
+        complete=complete,
+    )
+    assert (outcome.value, outcome.scans) == (keys, ["p/"])
+    scans = [call for call in host.calls if call[0] == "scan"]
+    assert [call[1:3] for call in scans[:1]] == ([] if complete else [["p/", after]])
+
+
+def test_after_is_a_text() -> None:
+    """What is no key is refused, in the scan and not while it is walked."""
+    for after in ("{}", '"\\255"', "true"):
+        outcome = run_source(f'return pcall(self.scan, self, "p/", {after})')
+        assert outcome.value is False
+
+
 def test_tables_from_a_scan_are_followed() -> None:
     """Changing a table met in a scan is a write of its key."""
     host = Host(state={f"k{i}": {"n": i} for i in range(7)})

@@ -29,9 +29,9 @@ function m.count(self)
   for k in pairs(self.state) do assert(k > last) last = k n = n + 1 end
   return n
 end
-function m.under(self, prefix)
+function m.under(self, prefix, after)
   local keys = lithox.list {}
-  for k in self:scan(prefix) do keys[#keys + 1] = k end
+  for k in self:scan(prefix, after) do keys[#keys + 1] = k end
   return keys
 end
 function m.own(self)
@@ -77,6 +77,10 @@ def test_large_states_can_be_enumerated(tmp_path: Path) -> None:
         await node.call("e/big", "fill", 1000)
         assert await node.call("e/big", "count") == 1000
         assert await node.call("e/big", "under", "k001") == [f"k{n:04}" for n in range(10, 20)]
+        assert await node.call("e/big", "under", "k", "k0997x") == ["k0998", "k0999", "k1000"]
+        assert await node.call("e/big", "under", "k001", "k0018") == ["k0019"]
+        assert await node.call("e/big", "under", "k001", "k5") == []
+        assert len(await node.call("e/big", "under", "k001", "a")) == 10
         assert await node.call("e/big", "own") == 1000
         assert await node.call("e/big", "under", "\x00") == []
 

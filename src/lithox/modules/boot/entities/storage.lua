@@ -196,18 +196,19 @@ end
 
 function operations.scan(space, op)
   local prefix, after = op.prefix or "", op.after or ""
-  if type(prefix) ~= "string" or not utf8.len(prefix) or #prefix > KEY_BYTES_MAX
-    or type(after) ~= "string" then
-    refuse("request.bad_arguments", "prefix and after are texts")
+  for _, text in ipairs{ prefix, after } do
+    if type(text) ~= "string" or #text > KEY_BYTES_MAX or not utf8.len(text) then
+      refuse("request.bad_arguments", "prefix and after are texts, at most " .. KEY_BYTES_MAX
+        .. " bytes of UTF-8")
+    end
   end
   local limit = op.limit == nil and 100 or check_whole(op.limit, "limit", 1, ROWS_MAX)
   local rows, size = lithox.list({}), 0
-  for name, found in space.self:scan("k/" .. prefix) do
-    local key = name:sub(3)
-    if key > after and not (found.e and found.e <= space.now) then
+  for name, found in space.self:scan("k/" .. prefix, "k/" .. after) do
+    if not (found.e and found.e <= space.now) then
       size = size + found.n
       if #rows >= limit or (size > ROWS_BYTES_MAX and #rows > 0) then return rows, true end
-      rows[#rows + 1] = lithox.list({ key, found.v })
+      rows[#rows + 1] = lithox.list({ name:sub(3), found.v })
     end
   end
   return rows, false
