@@ -12,7 +12,10 @@ local locks = {}
 
 local locks_per_holder_max = 256
 local waiting_per_holder_max = 16
-local waiting_max = 128
+-- Every waiter is a call the service owes: the kernel lets it owe 64 to one account and 256 in all.
+-- Below both stays room for other operations, for the unlock the waiters wait for among them.
+local waiting_per_context_max = 48
+local waiting_max = 192
 
 local Locks = {}
 Locks.__index = Locks
@@ -28,6 +31,19 @@ local function note_due(self, due_ms)
   if due_ms and (not self.earliest_ms or due_ms < self.earliest_ms) then
     self.earliest_ms = due_ms
   end
+end
+
+-- Counts one waiter more or less: of a holder, of the context it holds, and of all.
+local function count_waiter(self, holder, by)
+  local space = holder.space
+  self.waiting = self.waiting + by
+  holder.waiting_count = holder.waiting_count + by
+  space.waiting_count = (space.waiting_count or 0) + by
+end
+
+local function may_wait(self, holder)
+  return self.waiting < waiting_max and holder.waiting_count < waiting_per_holder_max
+    and (holder.space.waiting_count or 0) < waiting_per_context_max
 end
 
 local function is_free(lock)
@@ -65,9 +81,8 @@ local take_back
 local function pump(self, lock)
   while lock.queue[1] and may_have(lock, lock.queue[1].mode) do
     local waiter = table.remove(lock.queue, 1)
-    self.waiting = self.waiting - 1
     waiter.holder.waiting[waiter] = nil
-    waiter.holder.waiting_count = waiter.holder.waiting_count - 1
+    count_waiter(self, waiter.holder, -1)
     local unheard = give(self, lock, waiter)
     if unheard then take_back(self, unheard, true) end
   end
@@ -86,7 +101,7 @@ end
 
 --- Asks for a lock.
 -- @arg space table: has `locks` (name -> lock)
--- @arg waiter table: `holder`, `mode` ("shared" or "exclusive"), `lease_ms` or nil, `timeout_ms` or
+-- @arg waiter table: `holder` (whose `space` is the context it holds), `mode` ("shared" or "exclusive"), `lease_ms` or nil, `timeout_ms` or
 --   nil; told 0 and the token, or why not
 function Locks:acquire(space, name, waiter)
   local holder, tell = waiter.holder, self.ports.tell
@@ -111,12 +126,11 @@ function Locks:acquire(space, name, waiter)
   if waiter.timeout_ms == 0 then
     return tell(waiter, 1003, "storage.locked", "somebody else holds the lock '" .. name .. "'")
   end
-  if self.waiting >= waiting_max or holder.waiting_count >= waiting_per_holder_max then
+  if not may_wait(self, holder) then
     return tell(waiter, 19, "request.overloaded", "as many wait for locks as may; try again")
   end
-  self.waiting = self.waiting + 1
   holder.waiting[waiter] = lock
-  holder.waiting_count = holder.waiting_count + 1
+  count_waiter(self, holder, 1)
   waiter.due_ms = waiter.timeout_ms and self.ports.now() + waiter.timeout_ms
   note_due(self, waiter.due_ms)
   lock.queue[#lock.queue + 1] = waiter
@@ -146,9 +160,8 @@ local function forget_waiter(self, lock, waiter)
   for i = 1, #lock.queue do
     if lock.queue[i] == waiter then
       table.remove(lock.queue, i)
-      self.waiting = self.waiting - 1
       waiter.holder.waiting[waiter] = nil
-      waiter.holder.waiting_count = waiter.holder.waiting_count - 1
+      count_waiter(self, waiter.holder, -1)
       return
     end
   end
