@@ -117,7 +117,7 @@ def _caller(parent: ProgramProcess, account: Any) -> Caller:
     program may do is what its contexts answer.
     """
     if account is None:
-        return replace(parent.caller, is_admin=False)
+        return replace(parent.caller, is_admin=False) if parent.caller.is_admin else parent.caller
     if parent.parent is not None:
         raise NotPermitted("run: only the first process names accounts")
     if not isinstance(account, str) or _ACCOUNT.match(account) is None:
