@@ -8,13 +8,15 @@ from pathlib import Path
 import compat_page
 import errors_page
 import limits_page
+import manager_page
 import native_page
 from places import ROOT
 
 
 def pages() -> dict[Path, str]:
     """Returns what each generated file should hold."""
-    return {made.PAGE: made.page() for made in (compat_page, errors_page, limits_page, native_page)}
+    makers = (compat_page, errors_page, limits_page, manager_page, native_page)
+    return {made.PAGE: made.page() for made in makers}
 
 
 def stale() -> list[Path]:
