@@ -1,5 +1,7 @@
 -- Runs a program and writes a line for every call it makes in its context 0: who called what, with
--- how many arguments, and how it was answered. Everything goes on to our own context 0 unchanged.
+-- how many arguments, and how it was answered. Each call goes on to our own context 0 with its
+-- arguments, and its status and values come back. Contexts among those are numbers of ours, plain
+-- numbers to the program until we share them again (os.share); messages are not passed on.
 --
 --   watcher PROGRAM ARGUMENT...
 local program = ...

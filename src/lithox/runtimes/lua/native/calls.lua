@@ -48,7 +48,7 @@ end
 -- stands for all that begin so; an exact name comes before the longest beginning.
 -- @function os.bind(ctx, name) -> true
 -- @arg ctx number: a context this process owns
--- @arg name text: 1 to 128 bytes
+-- @arg name text: 1 to 255 bytes
 -- @errors context.invalid context.closed context.not_owner context.too_many request.bad_arguments
 -- @waits no
 function os.bind(ctx, name)
