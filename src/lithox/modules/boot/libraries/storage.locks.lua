@@ -101,8 +101,8 @@ end
 
 --- Asks for a lock.
 -- @arg space table: has `locks` (name -> lock)
--- @arg waiter table: `holder` (whose `space` is the context it holds), `mode` ("shared" or "exclusive"), `lease_ms` or nil, `timeout_ms` or
---   nil; told 0 and the token, or why not
+-- @arg waiter table: `holder` (whose `space` is the context it holds), `mode` ("shared" or
+--   "exclusive"), `lease_ms` or nil, `timeout_ms` or nil; told 0 and the token, or why not
 function Locks:acquire(space, name, waiter)
   local holder, tell = waiter.holder, self.ports.tell
   local lock = space.locks[name]
