@@ -107,8 +107,8 @@ class ProgramMethods:
         return collector.result
 
     def release_waiting(self) -> None:
-        """Tells everybody who reads output that the node stops, so that nobody waits for more."""
-        self.program_side.runs.finish_all()
+        """Tells everybody who waits for output or for news of services that the node stops."""
+        self.program_side.release_waiting()
 
     def process_show(self: _Running, pid: int, caller: Caller) -> dict[str, Any]:
         """Returns the row of one process; raises NotFound for one that is not the caller's."""

@@ -140,8 +140,13 @@ class ProgramSide:
         except LithoxError as error:
             _log.warning("services were not ended in order: %s", error.message)
 
-    def close(self) -> None:
-        """Starts nothing more; who waits for output is let go."""
-        self.init.close()
+    def release_waiting(self) -> None:
+        """Lets go who waits for output or for news of services: the node stops."""
         self.runs.finish_all()
+        self.services.release_waiting()
+
+    def close(self) -> None:
+        """Starts nothing more; who waits for output or news is let go."""
+        self.init.close()
+        self.release_waiting()
         self.logs.close()

@@ -55,7 +55,8 @@ class ServiceLog:
         self._line_of: str | None = None
         """The stream whose last line has no end yet, or None."""
         self._lost_bytes = 0
-        self._watchers: list[Then] = []
+        self._watchers: dict[object, Then] = {}
+        """By a mark of each, in the order they came."""
         self._start, self._size = self._measure()
 
     # -- the service's side -----------------------------------------------------------------
@@ -116,19 +117,22 @@ class ServiceLog:
 
     def _put(self, data: bytes) -> bool:
         """Writes into the newest file, and into new ones where it is full; False on a full disk."""
+        view, at = memoryview(data), 0
         try:
-            while data:
-                room = self.spec.bytes_max - self._size
-                part = data if len(data) <= room else data[: data.rfind(b"\n", 0, max(room, 0)) + 1]
-                if not part:
+            while at < len(data):
+                end, room = len(data), self.spec.bytes_max - self._size
+                if end - at > room:
+                    end = data.rfind(b"\n", at, at + max(room, 0)) + 1
+                if end <= at:
                     if self._size:
                         self._rotate()
                         continue
                     # A line longer than a file is cut rather than kept whole.
-                    part = data[: self.spec.bytes_max]
-                self._open().write(part)
-                self._size += len(part)
-                data = data[len(part) :]
+                    end = at + self.spec.bytes_max
+                # A disk that is about to be full takes a part; the next try says that it is.
+                written = self._open().write(view[at:end])
+                self._size += written
+                at += written
         except OSError as error:
             if not self._lost_bytes:
                 _log.warning("log of %s: %s", self._path.stem, error.strerror)
@@ -194,13 +198,19 @@ class ServiceLog:
                 break
         return (b"" if lines == 0 else text[position + 1 :]), at
 
-    def watch(self, then: Then) -> None:
-        """Calls `then` once, at the next output."""
-        self._watchers.append(then)
+    def watch(self, then: Then) -> Cancel:
+        """Calls `then` once, at the next output; returns how to take that back."""
+        mark = object()
+        self._watchers[mark] = then
+
+        def cancel() -> None:
+            self._watchers.pop(mark, None)
+
+        return cancel
 
     def _tell(self) -> None:
-        told, self._watchers = self._watchers, []
-        for then in told:
+        told, self._watchers = self._watchers, {}
+        for then in told.values():
             then()
 
     def _old_files(self) -> list[tuple[int, Path]]:

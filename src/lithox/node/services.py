@@ -8,19 +8,19 @@ same form, so that what was shown can be put again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
-from lithox.errors import LithoxError, NotFound, NotPermitted
+from lithox.errors import LithoxError, NotAvailable, NotFound, NotPermitted
 from lithox.model.request import Caller
 from lithox.modules.code import check_code_name
 from lithox.modules.services import parse_service
 from lithox.node.code_stores import RecordAct
 from lithox.node.init_process import InitProcess
 from lithox.node.registry import SERVICE_PREFIX, Registry
-from lithox.node.service_logs import ServiceLogs, check_lines
+from lithox.node.service_logs import ServiceLog, ServiceLogs, check_lines
 
 WAIT_MS_MAX: Final = 60_000
 ACT_TIMEOUT_MS: Final = 600_000
@@ -29,6 +29,7 @@ SHUTDOWN_GRACE_MS: Final = 5_000
 """Beyond the deadline that init was given, for those it then kills."""
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +40,8 @@ class Services:
     registry: Registry
     logs: ServiceLogs
     record_act: RecordAct
+    _released: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    """Set once the node stops."""
 
     def has_any(self) -> bool:
         """Returns whether a service is defined, so that init is needed. Blocks: no."""
@@ -68,14 +71,14 @@ class Services:
             NotFound: no such service.
         """
         async with self._reading(caller, f"service.show:{name}"):
-            wait_ms = min(max(wait_ms, 0), WAIT_MS_MAX)
-            values = await self.init.call(
-                "service.show",
-                check_code_name(name, "service"),
-                seen,
-                wait_ms if seen is not None else 0,
-                timeout_ms=wait_ms + ACT_TIMEOUT_MS,
-            )
+            check_code_name(name, "service")
+            values = None
+            if seen is not None and wait_ms > 0:
+                values = await self._until_released(
+                    self._ask_change(name, seen, min(wait_ms, WAIT_MS_MAX))
+                )
+            if values is None:
+                values = await self._ask("service.show", name, None, 0)
             return shown_row(values[0])
 
     async def put(self, caller: Caller, name: str, definition: Row) -> Row:
@@ -146,18 +149,46 @@ class Services:
                 text, at = log.read_tail(100 if lines is None else check_lines(lines))
                 return {"text": text, "next": at, "missed": 0}
             if after >= log.end_offset and wait_ms > 0:
-                written = asyncio.Event()
-                log.watch(written.set)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(written.wait(), min(wait_ms, WAIT_MS_MAX) / 1000)
+                await self._until_released(_wait_written(log, min(wait_ms, WAIT_MS_MAX)))
             text, at, missed = log.read_after(after)
             return {"text": text, "next": at, "missed": missed}
+
+    def release_waiting(self) -> None:
+        """Answers everybody who waits for news with what there is; whoever comes later to wait is
+        refused, since a caller that polls in a loop would be answered without end.
+
+        Called when the node stops. Blocks: no.
+        """
+        self._released.set()
 
     async def shutdown(self, deadline_ms: int) -> None:
         """Ends all services, in order; what has not ended by the deadline is killed."""
         if self.init.pid is None or not self.init.is_ready:
             return
         await self.init.call("shutdown", deadline_ms, timeout_ms=deadline_ms + SHUTDOWN_GRACE_MS)
+
+    async def _ask_change(self, name: str, seen: int, wait_ms: int) -> list[Any]:
+        return await self.init.call(
+            "service.show", name, seen, wait_ms, timeout_ms=wait_ms + ACT_TIMEOUT_MS
+        )
+
+    async def _until_released(self, waiting: Coroutine[Any, Any, T]) -> T | None:
+        """Returns what `waiting` comes to; None, and it is cancelled, when the node stops first.
+
+        Raises:
+            NotAvailable: the node stops already.
+        """
+        if self._released.is_set():
+            waiting.close()
+            raise NotAvailable("the node stops; nobody may wait for its services' news")
+        task = asyncio.ensure_future(waiting)
+        released = asyncio.ensure_future(self._released.wait())
+        try:
+            await asyncio.wait({task, released}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+            released.cancel()
 
     async def _ask(self, act: str, *args: Any) -> list[Any]:
         return await self.init.call(act, *args, timeout_ms=ACT_TIMEOUT_MS)
@@ -196,6 +227,18 @@ class Services:
             outcome="ok" if error is None else error.code,
             detail="" if error is None else str(error),
         )
+
+
+async def _wait_written(log: ServiceLog, wait_ms: int) -> None:
+    """Waits until something is written to a log, or `wait_ms`."""
+    written = asyncio.Event()
+    cancel = log.watch(written.set)
+    try:
+        await asyncio.wait_for(written.wait(), wait_ms / 1000)
+    except TimeoutError:
+        return
+    finally:
+        cancel()
 
 
 _DURATIONS: Final = ("backoff_min", "backoff_max", "burst_window", "stop_deadline")

@@ -44,7 +44,7 @@ def world() -> Any:
     """Locks, and one holder that has the lock `l`."""
     lua = lua_54.LuaRuntime()
     require_boot(lua, "storage.locks")
-    made = lua.execute(WORLD)
+    made: Any = lua.execute(WORLD)
     made.owner = made.holder(made.context())
     assert made.ask("owner", made.owner, "l") == "given"
     return made

@@ -135,6 +135,58 @@ def test_whoever_watches_hears_once(make: Make, tmp_path: Path) -> None:
     assert heard == [1]
 
 
+def test_a_watcher_that_gives_up_leaves_nothing(make: Make, tmp_path: Path) -> None:
+    """Who waited in vain is forgotten; who waits beside it hears, and may give up afterwards."""
+    log, heard = make(tmp_path), []
+    give_up = log.watch(lambda: heard.append("first"))
+    second = log.watch(lambda: heard.append("second"))
+    give_up()
+    give_up()
+    log.write(FRAME, "out", b"a\n")
+    second()
+    assert heard == ["second"]
+    assert not log._watchers
+
+
+class Disk:
+    """A file that takes at most `most` bytes a time, and keeps what objects it was given."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.sources: list[Any] = []
+        self.pieces: list[bytes] = []
+
+    def write(self, piece: memoryview) -> int:
+        self.sources.append(piece.obj)
+        self.pieces.append(bytes(piece[: self.most]))
+        return len(self.pieces[-1])
+
+
+def test_long_output_is_not_copied_file_by_file(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many files it fills, what is written are views of one text: the cost is linear."""
+    log, disk = make(tmp_path), Disk(1 << 20)
+    monkeypatch.setattr(log, "_open", lambda: disk)
+    monkeypatch.setattr(log, "_rotate", lambda: setattr(log, "_size", 0))
+    log.write(FRAME, "out", b"line\n" * 20_000)
+    assert len(disk.pieces) > 100
+    assert len({id(source) for source in disk.sources}) == 1
+    assert all(len(piece) <= 4096 and piece.endswith(b"\n") for piece in disk.pieces)
+    assert b"".join(disk.pieces) == (STAMP + b" out line\n") * 20_000
+
+
+def test_a_disk_that_takes_a_part_is_asked_again(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that was cut short goes on where it was; offsets count what is there."""
+    log, disk = make(tmp_path), Disk(7)
+    monkeypatch.setattr(log, "_open", lambda: disk)
+    log.write(FRAME, "out", b"a line\n")
+    assert b"".join(disk.pieces) == STAMP + b" out a line\n"
+    assert log.end_offset == len(STAMP + b" out a line\n")
+
+
 def test_a_disk_that_takes_nothing_stops_nobody(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
