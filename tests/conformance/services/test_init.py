@@ -11,7 +11,7 @@ from lithox.modules.boot import find_boot
 from lithox.node import init_process
 from lithox.node.node import Node
 from lithox.security.identities import LOCAL_OPERATOR
-from tests.conformance.services.keeping import LISTENER, MODES, publish, reach, with_node
+from tests.conformance.services.keeping import LISTENER, MODES, check, publish, reach, with_node
 
 MARK = 'os.request(0, "registry.put", "mark", {!r})\n'
 
@@ -48,6 +48,22 @@ async def kill_init(node: Node) -> None:
     await asyncio.sleep(0)
     await node.service_list()
     assert node.program_side.init.pid != pid
+
+
+def test_what_people_run_may_hand_on_less_than_it_has(tmp_path: Path, mode: str) -> None:
+    """Its context 0 answers `context.derive`; what comes of it answers fewer names, never more."""
+    code = """
+    local status, less = os.request(0, "context.derive", lithox.list{"time.now", "registry.put"})
+    assert(status == 0, less)
+    local function try(name) return os.status_name((os.request(less, name))) end
+    return try("time.now"), try("node.info"), try("registry.put"), try("context.derive")
+    """
+
+    async def work(node: Node) -> None:
+        absent = "context.no_such_name"
+        assert list(await check(node, "p", code)) == ["ok", absent, absent, absent]
+
+    with_node(tmp_path, mode, work)
 
 
 def test_init_of_the_store_is_the_one_that_runs(tmp_path: Path, mode: str) -> None:
