@@ -42,9 +42,9 @@ PER_HOLDER, PER_CONTEXT, IN_ALL = 16, 48, 192
 @pytest.fixture
 def world() -> Any:
     """Locks, and one holder that has the lock `l`."""
-    lua = lua_54.LuaRuntime()
+    lua: Any = lua_54.LuaRuntime(unpack_returned_tuples=False)
     require_boot(lua, "storage.locks")
-    made: Any = lua.execute(WORLD)
+    made = lua.execute(WORLD)
     made.owner = made.holder(made.context())
     assert made.ask("owner", made.owner, "l") == "given"
     return made
