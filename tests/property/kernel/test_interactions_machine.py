@@ -30,7 +30,7 @@ from lithox.model.ids import AccountName, Pid
 from tests.property.kernel.interactions_laws import LawfulMachine
 from tests.property.kernel.interactions_model import Model
 from tests.property.kernel.interactions_policies import policies
-from tests.property.kernel.interactions_records import Proc, Refused
+from tests.property.kernel.interactions_records import Num, Proc, Refused
 
 NAMES = ("f", "go", "g*", "*")
 QUEUES = ("q", "r")
@@ -358,12 +358,10 @@ class InteractionsMachine(LawfulMachine):
             assert must_wait
             proc.wait, proc.where = "answer", "about"
 
-    @precondition(lambda self: len(self.in_phase("running")) > 1)
-    @rule(shared=st.lists(numbers, max_size=2), blocks=st.booleans(), data=st.data())
-    def round_trip(self, shared, blocks, data) -> None:
-        """A whole call: made, pulled, answered, and heard of; what goes wrong on the way may."""
+    def ways(self) -> list[tuple[Proc, Num]]:
+        """Who can call whom, both on a processor now, where a name is bound."""
         running = self.in_phase("running")
-        ways = [
+        return [
             (num.proc, num)
             for proc in running
             for num in proc.numbers.values()
@@ -372,6 +370,29 @@ class InteractionsMachine(LawfulMachine):
             and num.ctx.owner is not proc
             and num.ctx.names
         ]
+
+    @precondition(lambda self: len(self.in_phase("running")) > 1)
+    @rule(step_ns=st.integers(0, 120), data=st.data())
+    def call_and_end(self, step_ns, data) -> None:
+        """A caller ends long before the deadline of its call; the call does not stay that long."""
+        ways = self.ways()
+        if not ways:
+            return
+        proc, num = data.draw(st.sampled_from(ways))
+        name = num.ctx.names[0].replace("*", "x")
+        if self.call_anything(proc, num.number, (name, b"\x90"), 500, is_blocking=False) is None:
+            return
+        assert self.kernel.notify_sliced(Pid(proc.pid), SliceEnd.FINISHED, 5, 0, self.now_ns)
+        for child in self.model.descendants(proc):
+            self.model.strike(child)
+        self.model.leave(proc)
+        self.advance(step_ns)
+
+    @precondition(lambda self: len(self.in_phase("running")) > 1)
+    @rule(shared=st.lists(numbers, max_size=2), blocks=st.booleans(), data=st.data())
+    def round_trip(self, shared, blocks, data) -> None:
+        """A whole call: made, pulled, answered, and heard of; what goes wrong on the way may."""
+        ways = self.ways()
         if not ways:
             return
         proc, num = data.draw(st.sampled_from(ways))
@@ -544,7 +565,7 @@ class InteractionsMachine(LawfulMachine):
 
 
 InteractionsMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=50, deadline=None
+    max_examples=150, stateful_step_count=50, deadline=None
 )
 # A failing example is made small first, which takes longer than a test usually may.
 test_interactions_equal_their_model = pytest.mark.timeout(300)(
