@@ -205,7 +205,3 @@ class NodeCalls:
         if not interactions.owns(found.pid, number):
             raise NotOwner(f"context.take: process {pid} owns no context {number}")
         return [interactions.grant(found.pid, number, call.frame.pid)]
-
-
-def _bounded(timeout_ms: int) -> int:
-    return min(max(timeout_ms, 0), TIMEOUT_MS_MAX)
