@@ -39,18 +39,20 @@ def _load_of(count: int, elapsed_s: float, latencies_us: list[float]) -> Load:
 
 
 async def closed_loop(call: Call, *, callers: int, seconds: float) -> Load:
-    """Returns what `callers` saw, each with one request outstanding for `seconds`."""
+    """Returns what `callers` saw, each with one request outstanding for `seconds`; at least one."""
     latencies_us: list[float] = []
     begun = time.perf_counter()
     end = begun + seconds
 
     async def caller(first: int) -> None:
         number, now = first, time.perf_counter()
-        while now < end:
+        while True:
             await call(number)
             before, now = now, time.perf_counter()
             latencies_us.append((now - before) * 1e6)
             number += callers
+            if now >= end:
+                return
 
     await asyncio.gather(*[caller(index) for index in range(callers)])
     return _load_of(len(latencies_us), time.perf_counter() - begun, latencies_us)

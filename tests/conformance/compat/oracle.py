@@ -6,6 +6,7 @@ Nothing of an interpreter is changed: what it writes is caught below C, at the f
 from __future__ import annotations
 
 import importlib
+import locale
 import os
 import tempfile
 from collections.abc import Iterator
@@ -46,6 +47,16 @@ def _caught(descriptor: int) -> Iterator[IO[bytes]]:
             os.close(kept)
 
 
+@contextmanager
+def _kept_locale() -> Iterator[None]:
+    """Takes back what `os.setlocale` does to the whole process of the tests."""
+    kept = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, kept)
+
+
 def run(version: str, text: str | bytes, *arguments: bytes, stdin: bytes = b"") -> tuple[str, str]:
     """Returns what `text` writes on that version to output and error stream."""
     source = text.encode() if isinstance(text, str) else text
@@ -54,7 +65,12 @@ def run(version: str, text: str | bytes, *arguments: bytes, stdin: bytes = b"") 
     flush = lua.execute(
         b"local out, err = io.stdout, io.stderr; return function() out:flush() err:flush() end"
     )
-    with tempfile.NamedTemporaryFile() as read, _caught(1) as out, _caught(2) as err:
+    with (
+        _kept_locale(),
+        tempfile.NamedTemporaryFile() as read,
+        _caught(1) as out,
+        _caught(2) as err,
+    ):
         read.write(stdin)
         read.flush()
         lua.execute(b"io.input((...))", read.name.encode())
