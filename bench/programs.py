@@ -278,9 +278,9 @@ async def measure_fairness(rounds: int) -> None:
 
 
 def _fuel(node: lithox.Node) -> dict[int, int]:
-    """Returns fuel by PID of every looping program."""
+    """Returns fuel by PID of every looping program; `code` is what LOOPERS calls its children."""
     rows = node.program_side.programs.describe_all()
-    return {row["pid"]: row["fuel"] for row in rows if row["level"] > 0}
+    return {row["pid"]: row["fuel"] for row in rows if row["name"] == "code"}
 
 
 def main() -> None:
