@@ -76,13 +76,14 @@ def main(arguments: list[str]) -> int:
         _clean()
         return 0
     try:
-        set_up(with_guest=target not in WITHOUT_GUEST)
         commands = _commands(target, extra)
-    except StepFailedError:
-        return 1
     except KeyError:
         print(f"there is no target {target!r}; `make` lists them", file=sys.stderr)
         return 2
+    try:
+        set_up(with_guest=target not in WITHOUT_GUEST)
+    except StepFailedError:
+        return 1
     except KeyboardInterrupt:
         return 130
     for command in commands:
