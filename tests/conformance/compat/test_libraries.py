@@ -35,8 +35,10 @@ def _outputs(guests: Guests, package: str, column: str, version: str) -> tuple[s
         found = debian.modules(package, version)
         for other in NEEDS.get(package, ()):
             found |= debian.modules(other, version)
-    except debian.NotFetched as problem:
+    except debian.NoAptError as problem:
         pytest.skip(str(problem))
+    except debian.NotFetchedError as problem:
+        pytest.fail(str(problem), pytrace=False)
     if not debian.modules(package, version):
         return None
     arguments = [part for name, text in found.items() for part in (name.encode(), text)]

@@ -8,14 +8,14 @@ import pytest
 
 from lithox.sandbox import lua
 from lithox.sandbox.contract import Engine
+from tests import built_guests
 from tests.conformance.program.harness import VERSIONS, Machine
 
 
 @pytest.fixture(scope="session")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Engine]]:
     """All engines of a node."""
-    if not all(path.exists() for path in lua.PROGRAM_WASM_PATHS.values()):
-        pytest.skip("needs the built guests: python guests/build.py")
+    built_guests.require()
     engines = lua.open_engines(tmp_path_factory.mktemp("compiled"))
     yield engines
     for engine in engines.values():

@@ -20,6 +20,7 @@ from lithox.sandbox.messages import (
     encode_answer,
     encode_run,
 )
+from tests import built_guests
 
 LIMITS = Limits(fuel=50_000_000, memory_bytes=8 << 20, calls=10_000)
 QUANTUM_FUEL = 50_000
@@ -64,8 +65,7 @@ class Ran(NamedTuple):
 @pytest.fixture(scope="session")
 def lua_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The Lua engine as a node opens it."""
-    if not lua.LUA_WASM_PATH.exists():
-        pytest.skip("needs the built guest: python guests/build.py")
+    built_guests.require()
     engines = lua.open_engines(tmp_path_factory.mktemp("compiled"))
     yield engines["lua"]
     for engine in engines.values():

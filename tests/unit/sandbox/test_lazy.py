@@ -11,6 +11,7 @@ from lithox.errors import ConfigError
 from lithox.sandbox import lua
 from lithox.sandbox.engine import WasmEngine
 from lithox.sandbox.lazy import LazyEngine
+from tests import built_guests
 from tests.unit.sandbox.conftest import LIMITS, make_source
 
 
@@ -71,8 +72,7 @@ def test_lazy_engine_that_cannot_be_opened_says_so_at_each_load(tmp_path: Path) 
 
 def test_node_opens_programs_engines_lazily(tmp_path: Path) -> None:
     """Handlers' Lua is ready at once; each version for programs waits until it is needed."""
-    if not lua.LUA_WASM_PATH.exists():
-        pytest.skip("needs the built guest: python guests/build.py")
+    built_guests.require()
     engines = lua.open_engines(tmp_path)
     try:
         assert list(engines) == [
