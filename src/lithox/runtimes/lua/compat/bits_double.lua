@@ -1,12 +1,11 @@
--- The libraries bit32 (Lua 5.2) and bit (LuaJIT, LuaBitOp) for a Lua whose numbers are doubles.
+-- The library bit32 (Lua 5.2), and what bit is made of, for a Lua whose numbers are doubles.
 --
 -- On Lua 5.2 only `bit` is made, out of its bit32. On 5.1 everything stands on one table of
 -- sixteen by sixteen: "and" of two half bytes, from which "or" and "xor" follow by arithmetic.
 
 local internal = COMPAT_INTERNAL
 local check_number, check_integer = internal.check_number, internal.check_integer
-local bad_argument = internal.bad_argument
-local floor, select, unpack = math.floor, select, internal.unpack
+local floor, select = math.floor, select
 
 local TWO_31, TWO_32 = 2 ^ 31, 2 ^ 32
 -- Adding this rounds to a whole number, half to even, as the processor does.
@@ -68,10 +67,6 @@ local function whole(value)
 end
 
 local function make_bit32()
-  local function to_bits(value, position, name)
-    return whole(check_number(value, position, name)) % TWO_32
-  end
-
   local function fold(name, start, join)
     return function(...)
       local result = start
@@ -161,89 +156,27 @@ local function make_bit32()
   return lib
 end
 
-local function make_bit()
-  local function signed(value)
-    return value >= TWO_31 and value - TWO_32 or value
+local function bswap(value)
+  local result = 0
+  for _ = 1, 4 do
+    result, value = result * 256 + value % 256, floor(value / 256)
   end
-
-  local function to_bits(value, position, name)
-    if type(value) ~= "number" then
-      local number = type(value) == "string" and tonumber(value) or nil
-      if not number then
-        local got = value == nil and "no value" or type(value)
-        error(("bad argument #%d to '%s' (number expected, got %s)"):format(position, name, got), 3)
-      end
-      value = number
-    end
-    if value ~= value or value - value ~= 0 then return 0 end
-    return whole(value) % TWO_32
-  end
-
-  local function fold(name, join)
-    return function(first, ...)
-      local result = to_bits(first, 1, name)
-      for i = 1, select("#", ...) do
-        local value = to_bits((select(i, ...)), i + 1, name)
-        result = join(result, value)
-      end
-      return signed(result)
-    end
-  end
-
-  local function shift(name, act)
-    return function(value, by)
-      value = to_bits(value, 1, name)
-      by = to_bits(by, 2, name) % 32
-      return signed(act(value, by))
-    end
-  end
-
-  local lib = {
-    band = fold("band", band),
-    bor = fold("bor", bor),
-    bxor = fold("bxor", bxor),
-    lshift = shift("lshift", shift_left),
-    rshift = shift("rshift", shift_right),
-    arshift = shift("arshift", shift_arithmetic),
-    rol = shift("rol", rotate_left),
-    ror = shift("ror", function(value, by) return rotate_left(value, 32 - by) end),
-  }
-
-  function lib.tobit(value)
-    value = to_bits(value, 1, "tobit")
-    return signed(value)
-  end
-
-  function lib.bnot(value)
-    value = to_bits(value, 1, "bnot")
-    return signed(TWO_32 - 1 - value)
-  end
-
-  function lib.bswap(value)
-    value = to_bits(value, 1, "bswap")
-    local result = 0
-    for _ = 1, 4 do
-      result, value = result * 256 + value % 256, floor(value / 256)
-    end
-    return signed(result)
-  end
-
-  function lib.tohex(value, digits)
-    value = to_bits(value, 1, "tohex")
-    local format = "%08x"
-    if digits ~= nil then
-      digits = signed(to_bits(digits, 2, "tohex"))
-      if digits < 0 then digits, format = -digits, "%08X" end
-    end
-    local text = format:format(value)
-    if digits == nil or digits == 8 then return text end
-    if digits < 8 then return text:sub(9 - digits) end
-    return ("0"):rep((digits < 254 and digits or 254) - 8) .. text
-  end
-
-  return lib
+  return result
 end
 
-internal.add_library("bit32", bit32 or make_bit32(),
-  true)
-internal.add_library("bit", make_bit(), internal.has_obsolete)
+internal.add_library("bit32", bit32 or make_bit32(), true)
+internal.add_library("bit", internal.make_bit({
+  to_word = function(number)
+    if number - number ~= 0 then return 0 end
+    return whole(number) % TWO_32
+  end,
+  band = band,
+  bor = bor,
+  bxor = bxor,
+  bnot = function(value) return TWO_32 - 1 - value end,
+  bswap = bswap,
+  shift_left = shift_left,
+  shift_right = shift_right,
+  shift_arithmetic = shift_arithmetic,
+  rotate_left = rotate_left,
+}), internal.has_obsolete)

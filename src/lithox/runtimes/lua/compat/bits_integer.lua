@@ -1,4 +1,4 @@
--- The libraries bit32 (Lua 5.2) and bit (LuaJIT, LuaBitOp) for a Lua with 64-bit integers.
+-- The library bit32 (Lua 5.2), and what bit is made of, for a Lua with 64-bit integers.
 --
 -- Results are integers; text of a number and whole doubles are taken as arguments, too.
 
@@ -124,84 +124,19 @@ local function make_bit32()
   return lib
 end
 
-local function make_bit()
-  local function signed(value)
-    value = value & MASK
-    return value > 0x7FFFFFFF and value - 0x100000000 or value
-  end
-
-  local function to_bits(value, position, name)
-    local number = value
-    if type(value) == "string" then number = tonumber(value) end
-    if type(number) ~= "number" then
-      local got = value == nil and "no value" or type(value)
-      error(("bad argument #%d to '%s' (number expected, got %s)"):format(position, name, got), 3)
-    end
-    return (tointeger(number) or from_double(number)) & MASK
-  end
-
-  local function fold(name)
-    local join = JOIN[name]
-    return function(first, ...)
-      local result = to_bits(first, 1, name)
-      for i = 1, select("#", ...) do
-        local value = to_bits((select(i, ...)), i + 1, name)
-        result = join(result, value)
-      end
-      return signed(result)
-    end
-  end
-
-  local function shift(name, act)
-    return function(value, by)
-      value = to_bits(value, 1, name)
-      by = to_bits(by, 2, name) & 31
-      return signed(act(value, by))
-    end
-  end
-
-  local lib = {
-    band = fold("band"),
-    bor = fold("bor"),
-    bxor = fold("bxor"),
-    lshift = shift("lshift", shift_left),
-    rshift = shift("rshift", shift_right),
-    arshift = shift("arshift", shift_arithmetic),
-    rol = shift("rol", rotate_left),
-    ror = shift("ror", function(value, by) return rotate_left(value, 32 - by) end),
-  }
-
-  function lib.tobit(value)
-    value = to_bits(value, 1, "tobit")
-    return signed(value)
-  end
-
-  function lib.bnot(value)
-    value = to_bits(value, 1, "bnot")
-    return signed(~value)
-  end
-
-  function lib.bswap(value)
-    value = to_bits(value, 1, "bswap")
-    return signed(value << 24 | value << 8 & 0xFF0000 | value >> 8 & 0xFF00 | value >> 24)
-  end
-
-  function lib.tohex(value, digits)
-    value = to_bits(value, 1, "tohex")
-    local format = "%08x"
-    if digits ~= nil then
-      digits = signed(to_bits(digits, 2, "tohex"))
-      if digits < 0 then digits, format = -digits, "%08X" end
-    end
-    local text = format:format(value)
-    if digits == nil or digits == 8 then return text end
-    if digits < 8 then return text:sub(9 - digits) end
-    return ("0"):rep((digits < 254 and digits or 254) - 8) .. text
-  end
-
-  return lib
-end
-
 internal.add_library("bit32", rawget(_G, "bit32") or make_bit32(),
   internal.version == 5.3 or internal.has_obsolete)
-internal.add_library("bit", make_bit(), internal.has_obsolete)
+internal.add_library("bit", internal.make_bit({
+  to_word = function(number) return (tointeger(number) or from_double(number)) & MASK end,
+  band = JOIN.band,
+  bor = JOIN.bor,
+  bxor = JOIN.bxor,
+  bnot = function(value) return ~value & MASK end,
+  bswap = function(value)
+    return value << 24 & MASK | value << 8 & 0xFF0000 | value >> 8 & 0xFF00 | value >> 24
+  end,
+  shift_left = shift_left,
+  shift_right = shift_right,
+  shift_arithmetic = shift_arithmetic,
+  rotate_left = rotate_left,
+}), internal.has_obsolete)
