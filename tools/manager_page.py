@@ -8,8 +8,9 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
+from page_parts import anchor, cell
 from places import ROOT
 
 from lithox import kernel
@@ -74,16 +75,7 @@ PARTS = (
     Part(
         "Events",
         "What a process pulls, and what its waits come to. Payloads are MessagePack arrays.",
-        (
-            events.CallEvent,
-            events.AnswerEvent,
-            events.OpenEvent,
-            events.CloseEvent,
-            events.MessageEvent,
-            events.ExitEvent,
-            events.Answered,
-            events.Refusal,
-        ),
+        (*get_args(events.Event), events.Answered, events.Refusal),
     ),
     Part(
         "Retries of runs",
@@ -234,11 +226,6 @@ def function_text(name: str, thing: Any, level: str) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def cell(text: str) -> str:
-    """Returns `text` as it may stand in a table."""
-    return text.replace("|", "\\|")
-
-
 def class_text(shown: type[Any]) -> str:
     """Returns one class's part of the page."""
     words = read_words(inspect.getdoc(shown) or "")
@@ -258,11 +245,6 @@ def class_text(shown: type[Any]) -> str:
         lines.append("")
     lines += [function_text(f"{name}.{one}", method, "####") for one, method in methods(shown)]
     return "\n".join(lines)
-
-
-def anchor(name: str) -> str:
-    """Returns the anchor of a heading."""
-    return re.sub(r"[^\w-]", "", name.lower().replace(" ", "-"))
 
 
 def page() -> str:

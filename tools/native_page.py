@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
+from page_parts import anchor
 from places import ROOT
 
 from lithox import errors
@@ -100,8 +101,9 @@ _TAIL = """
 ## Choices worth knowing
 
 - Each `print` and each write is passed on at once, so a process that is ended from outside has said
-  everything it had printed. A write is a system call, about {write_us} microseconds here; a program
-  that writes many small pieces joins them first.
+  everything it had printed. A write is a system call, and
+  [the benchmarks](../benchmarks.md#results) say what one takes; a program that writes many small
+  pieces joins them first.
 - A task that fails while nobody joins it is printed, and the process goes on: one bad request must
   not end a server. Join it to know; call `os.exit` in it to end the process.
 - On Lua 5.1 a task cannot wait inside an iterator of a `for`, a metamethod or a callback of a C
@@ -113,20 +115,12 @@ _TAIL = """
 - `os.exit` and the end of a process by a limit or a kill cannot be caught. Finalizers do not run.
 """
 
-WRITE_US = 10
-"""A write from a program to a log that takes it; `bench/programs.py` measures system calls."""
-
 
 def link(text: str) -> str:
     """Returns `text` with error codes as code; they link to nothing, the table has them all."""
     codes = sorted(errors.TABLE, key=len, reverse=True)
     pattern = "|".join(re.escape(code) for code in codes)
     return re.sub(rf"(?<![`\w.])({pattern})(?![\w`])", r"`\1`", text)
-
-
-def anchor(entry: Entry) -> str:
-    """Returns the anchor of an entry's heading."""
-    return re.sub(r"[^\w-]", "", entry.name.lower().replace(" ", "-"))
 
 
 def section(entry: Entry) -> str:
@@ -145,7 +139,7 @@ def summary(entries: tuple[Entry, ...]) -> str:
     """Returns the table of all names by section."""
     rows = ["| | |", "|---|---|"]
     for part, title in _TITLES.items():
-        links = [f"[`{one.name}`](#{anchor(one)})" for one in entries if one.part == part]
+        links = [f"[`{one.name}`](#{anchor(one.name)})" for one in entries if one.part == part]
         rows.append(f"| {title} | {' '.join(links)} |")
     return "\n".join(rows) + "\n"
 
@@ -153,14 +147,7 @@ def summary(entries: tuple[Entry, ...]) -> str:
 def event_rows() -> str:
     """Returns a row for each kind of event, with the fields a program sees."""
     rows: list[str] = []
-    for event in (
-        events.CallEvent,
-        events.AnswerEvent,
-        events.OpenEvent,
-        events.CloseEvent,
-        events.MessageEvent,
-        events.ExitEvent,
-    ):
+    for event in get_args(events.Event):
         fields = ", ".join(f"`{name}`" for name in event._fields if name != "contexts")
         doc = (event.__doc__ or "").split("\n\n")[0].strip()
         rows.append(f"| `{event.kind}` | {fields} | {doc} |")
@@ -199,5 +186,5 @@ def page() -> str:
         _row(one.name, one.arguments, one.values, one.waits, one.doc) for one in native_entries()
     ]
     parts.append(_NATIVE.lstrip("\n").format(rows="\n".join(native)))
-    parts.append(_TAIL.lstrip("\n").format(write_us=WRITE_US))
+    parts.append(_TAIL.lstrip("\n"))
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
