@@ -62,6 +62,9 @@ TABLE: Final[dict[str, Meaning]] = {
     "transaction.conflict": Meaning(409, 60, 4, "node"),
     "transaction.diverged": Meaning(409, 61, 4, "guest"),
     "store.results_full": Meaning(429, 62, 4, "node"),
+    "message.queue_full": Meaning(429, 66, 4, "node"),
+    "guest.too_many_hops": Meaning(422, 67, 1, "guest"),
+    "guest.too_many_timers": Meaning(429, 68, 1, "guest"),
     "store.unavailable": Meaning(503, 63, 4, "node"),
     "store.corrupt": Meaning(500, 64, 4, "node"),
     "store.in_use": Meaning(503, 65, 4, "operator"),
@@ -112,6 +115,9 @@ SUMMARIES: Final[dict[str, str]] = {
     "transaction.conflict": "others changed what the run read, as often as it was tried",
     "transaction.diverged": "a run tried again asked for something else than before",
     "store.results_full": "the account keeps as many recorded answers as it may",
+    "message.queue_full": "as many messages wait for this receiver, account or node as may",
+    "guest.too_many_hops": "messages or requests led to each other for too long",
+    "guest.too_many_timers": "the entity or account has as many timers as it may",
     "store.unavailable": "the store takes no writes now: disk full, read-only or closed",
     "store.corrupt": "the data file is damaged, not ours, or newer than this version",
     "store.in_use": "another node holds the data directory",
@@ -362,6 +368,18 @@ class Diverged(TransactionError):
 
 class ResultsFull(TransactionError):
     default_code = "store.results_full"
+
+
+class MessageQueueFull(TransactionError):
+    default_code = "message.queue_full"
+
+
+class TooManyHops(GuestError):
+    default_code = "guest.too_many_hops"
+
+
+class TooManyTimers(GuestError):
+    default_code = "guest.too_many_timers"
 
 
 class StoreUnavailable(TransactionError):

@@ -3,6 +3,8 @@
 `submit` never raises for what a caller did: a refusal is an answer like any other, and leaves a
 bounded audit record. What cannot be explained is an `InternalError`: counted, logged by the node,
 and the request has done nothing.
+
+It is long because every way in and out of the node's runs is here, and checked in one order.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ from heapq import heappop, heappush
 from typing import Any, Final
 
 from lithox.dispatch.catalog import Catalog, Resolution
+from lithox.dispatch.endpoints import Endpoint
 from lithox.dispatch.inflight import InFlight, digest_of_asked, id_reused
 from lithox.dispatch.job import UNKNOWN, Clock, Frame, Job, LogSink, OnAnswer
 from lithox.dispatch.lanes import Lanes, LongSteps, LongThread, Schedule
+from lithox.dispatch.origin import Origin
 from lithox.dispatch.runs import Runs
-from lithox.dispatch.starting import find_record
+from lithox.dispatch.starting import find_record, may_call
 from lithox.errors import (
     DeadlinePassed,
     InternalError,
@@ -32,13 +36,19 @@ from lithox.kernel.process import ProcessView
 from lithox.model.ids import Pid, is_system_entity
 from lithox.model.request import Answer, Request
 from lithox.model.values import decode_value, encode_value
-from lithox.security.access import RIGHT_CALL, actor_of, is_allowed
+from lithox.security.access import Actor, actor_of
 from lithox.store.contract import AuditRecord, Store
 
 RESULTS_PER_ACCOUNT_MAX: Final = 1_000_000
 AUDIT_DETAIL_CHARACTERS_MAX: Final = 500
 Native = Callable[[Request], Any]
 """A handler of the node entity: runs at once, returns a plain value, raises LithoxError."""
+
+
+def _actor_of(request: Request) -> Actor:
+    if request.owner is None:
+        return actor_of(request.caller)
+    return Actor(identity=request.caller.identity, owner=request.owner)
 
 
 @dataclass(slots=True)
@@ -83,6 +93,7 @@ class Dispatcher:
         self._waiting: list[tuple[int, int, Job]] = []
         self._waiting_seq = 0
         self._jobs: set[Job] = set()
+        self._more: dict[str, Endpoint] = {}
         self.natives: dict[str, Native] = {}
         self.catalog = catalog
         self.counters = Counters()
@@ -98,6 +109,8 @@ class Dispatcher:
             settle=self._settle,
             log=log,
             on_bug=self._internal,
+            restart=self._restart,
+            more=self._more,
         )
         self.lanes = Lanes(
             kernel=kernel,
@@ -115,7 +128,7 @@ class Dispatcher:
         self.counters.requests += 1
         job = Job(
             request=request,
-            actor=actor_of(request.caller),
+            actor=_actor_of(request),
             on_answer=on_answer,
             now_ns=self._clock.monotonic_ns(),
         )
@@ -147,18 +160,28 @@ class Dispatcher:
             raise NotPermitted(f"{job.actor.identity} may not call {request.entity}")
         if request.deadline_ns is not None and request.deadline_ns <= job.started_ns:
             raise DeadlinePassed("the caller's deadline has passed before the request was taken")
-        if request.request_id is not None and not self._enter(job):
+        if self._is_recorded(request) and not self._enter(job):
             return
         self._start(job, resolution)
 
     @staticmethod
     def _may_call(job: Job, resolution: Resolution) -> bool:
-        return is_allowed(
-            actor=job.actor,
-            right=RIGHT_CALL,
-            owner=resolution.owner_for(job.actor),
-            access=resolution.access,
-        )
+        return may_call(job.actor, resolution)
+
+    @staticmethod
+    def _is_recorded(request: Request) -> bool:
+        """Returns whether its id makes it idempotent by a record; some have a row instead."""
+        origin: Origin | None = request.origin
+        return request.request_id is not None and (origin is None or origin.records_result)
+
+    def _restart(self, job: Job) -> None:
+        """Begins a job anew that another node has beaten."""
+        try:
+            self._start(job, self._resolve(job.request.entity))
+        except LithoxError as error:
+            self._answer(job, None, error)
+        except Exception as bug:  # noqa: BLE001 - the border, as in `submit`
+            self._answer(job, None, self._internal(bug))
 
     def _resolve(self, entity: str) -> Resolution:
         snapshot = self._store.open_snapshot()

@@ -6,7 +6,7 @@ endpoint that can answer at once returns the answer; `call` returns None and the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -43,6 +43,8 @@ _writes: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 Raws = list[msgspec.Raw]
 StartCall = Callable[[Frame, str, str, bytes], None]
 """(caller, entity, handler, args): starts a joined callee; raises LithoxError to refuse."""
+Endpoint = Callable[[Frame, Raws], bytes | None]
+"""Answers one system call; None when the frame must wait. Raises LithoxError to refuse."""
 
 
 def merge_state(frame: Frame, reads: list[str], scans: list[str], writes: dict[str, Any]) -> None:
@@ -94,7 +96,9 @@ def _check_plain(value: bytes) -> None:
 class Endpoints:
     """Answers system calls of frames."""
 
-    def __init__(self, *, start_call: StartCall, log: LogSink) -> None:
+    def __init__(
+        self, *, start_call: StartCall, log: LogSink, more: Mapping[str, Endpoint]
+    ) -> None:
         self._start_call = start_call
         self._log = log
         self._by_name: dict[str, Callable[[Frame, Raws], bytes | None]] = {
@@ -105,7 +109,8 @@ class Endpoints:
             messages.CALL_USAGE: self._usage,
             messages.CALL_REQUEST: self._not_available,
             messages.CALL_SEND: self._not_available,
-            messages.CALL_AFTER: self._not_available,
+            messages.CALL_SCHEDULE: self._not_available,
+            **more,
         }
 
     def answer(self, frame: Frame, data: bytes) -> bytes | None:

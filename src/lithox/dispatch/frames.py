@@ -97,5 +97,6 @@ class FrameTable:
         if job.transaction is not None:
             job.transaction.release()
             job.transaction = None
+        job.position = 0
         frame.output_bytes = 0
         frame.fuel_charged = 0

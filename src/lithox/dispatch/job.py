@@ -118,7 +118,9 @@ class Job:
         "holds_id",
         "is_over",
         "on_answer",
+        "position",
         "request",
+        "run_id",
         "seed",
         "started_ns",
         "touched",
@@ -137,6 +139,11 @@ class Job:
         self.args = b""
         self.asked_digest = b""
         self.seed = 0
+        self.run_id: str = request.request_id or ""
+        """Names the run towards what it sends and requests: its request id, else drawn at
+        admission; the same in every attempt."""
+        self.position = 0
+        """How many ids this attempt has derived from `run_id`."""
         self.usage = Usage()
         self.conflicts = 0
         self.turn: Turn | None = None

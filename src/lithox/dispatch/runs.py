@@ -13,6 +13,8 @@ they read and wrote, and tells the kernel what became of the process:
 
 Invariants: nothing of a frame that failed stays in the write set; a job is settled exactly once;
 once the commit is the store's neither kill nor deadline changes the answer.
+
+It is long because begin, commit, abort and re-run share one transaction step by step.
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ from typing import Final
 import msgspec
 
 from lithox.dispatch.catalog import Catalog, Resolution, ResolvedHandler
-from lithox.dispatch.endpoints import Endpoints, add_output, merge_state, refuse
+from lithox.dispatch.endpoints import Endpoint, Endpoints, add_output, merge_state, refuse
 from lithox.dispatch.frames import FrameTable
-from lithox.dispatch.job import Clock, Frame, Job, LogSink
+from lithox.dispatch.job import UNKNOWN, Clock, Frame, Job, LogSink
 from lithox.dispatch.joined import JoinedCalls
+from lithox.dispatch.origin import Origin
 from lithox.dispatch.outcomes import error_of_end, error_of_outcome, error_of_step
 from lithox.dispatch.starting import Starter
 from lithox.dispatch.transaction import Transaction, range_of_prefix
@@ -55,6 +58,10 @@ RESULT_KEPT_NS: Final = 24 * 3600 * 1_000_000_000
 
 Settle = Callable[[Job, bytes | None, Exception | None], None]
 """(job, encoded value, error): told once, when the answer may leave."""
+OnCommitted = Callable[[Job, Transaction, int], None]
+"""(job, its transaction, version)."""
+NOTHING: Final = b"\xc0"
+"""nil, the value of a run that was done already."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,6 +71,11 @@ class Runs:
     Attributes:
         seeds: gives 63 unpredictable bits for each run.
         settle: told how a job ended, once its answer may leave.
+        more: system calls by name, beside those of `Endpoints` itself.
+        restart: begins a job from its admission, after another node has committed first.
+        on_committed: told of every commit that is visible, in commit order.
+        on_durable: told of every commit that is durable, before its answer leaves; the same
+            triple. A commit that is withdrawn is told to nobody.
     """
 
     kernel: Kernel
@@ -74,6 +86,10 @@ class Runs:
     settle: Settle
     log: LogSink
     on_bug: Callable[[Exception], object]
+    restart: Callable[[Job], None]
+    more: dict[str, Endpoint] = field(default_factory=dict[str, Endpoint])
+    on_committed: list[OnCommitted] = field(default_factory=list[OnCommitted])
+    on_durable: list[OnCommitted] = field(default_factory=list[OnCommitted])
     table: FrameTable = field(init=False)
     starter: Starter = field(init=False)
     calls: JoinedCalls = field(init=False)
@@ -85,7 +101,7 @@ class Runs:
         self.calls = JoinedCalls(
             table=self.table, catalog=self.catalog, clock=self.clock, starter=self.starter
         )
-        self.endpoints = Endpoints(start_call=self.calls.start, log=self.log)
+        self.endpoints = Endpoints(start_call=self.calls.start, log=self.log, more=self.more)
 
     # -- admission --------------------------------------------------------------------------
 
@@ -110,6 +126,8 @@ class Runs:
             limits=limits,
         )
         job.seed = self.seeds()
+        if not job.run_id:
+            job.run_id = f"r.{job.seed:016x}"
         frame.driver = self
         self.table.spawn(frame, job.started_ns)
 
@@ -132,6 +150,12 @@ class Runs:
                 job.usage.attempts += 1
                 job.transaction = Transaction(self.store.open_snapshot())
         try:
+            origin: Origin | None = job.request.origin
+            if origin is not None and frame.parent is None:
+                assert job.transaction is not None
+                if not origin.is_due(job.transaction):
+                    job.value = None
+                    return self._commit(frame, NOTHING, is_done=True)
             self.starter.start_guest(frame)
         except LithoxError as error:
             return self._frame_failed(frame, error)
@@ -213,7 +237,10 @@ class Runs:
         self.table.close_job(job)
 
         def leave(failure: TransactionError | None) -> None:
-            self.settle(job, None, failure or error)
+            if isinstance(failure, Conflict):
+                self._lost_elsewhere(job, failure)
+            else:
+                self.settle(job, None, failure or error)
 
         if self.store.when_read_durable(reads, ranges, leave, up_to_version=version):
             leave(None)
@@ -226,9 +253,18 @@ class Runs:
         except LithoxError as error:
             broken = GuestProtocolError(f"the handler's value is not plain: {error.message}")
             return self._frame_failed(frame, broken)
+        origin: Origin | None = frame.job.request.origin
+        if origin is not None:
+            assert frame.job.transaction is not None
+            origin.complete(frame.job.transaction, body)
         return self._commit(frame, body)
 
-    def _commit(self, frame: Frame, body: bytes) -> SliceEnd:
+    def _commit(self, frame: Frame, body: bytes, *, is_done: bool = False) -> SliceEnd:
+        """Hands what the run has done to the store.
+
+        Args:
+            is_done: it found that another run did it: nothing is recorded.
+        """
         job, transaction = frame.job, frame.job.transaction
         assert transaction is not None
         if job.request.deadline_ns is not None and not self.kernel.may_finish(
@@ -236,15 +272,22 @@ class Runs:
         ):
             # The deadline passed inside this slice: the kernel's end of it is on its way.
             return SliceEnd.YIELDED
-        result = self._result_of(job, body)
+        result = None if is_done else self._result_of(job, body)
         if self.table.turns and transaction.writes:
             written = {cell[0] for cell in transaction.writes}
             if not self.table.turns.is_free_for(written, job.turn):
                 return self._run_again(frame, transaction)
 
+        version: int | None = 0
+
         def leave(failure: TransactionError | None) -> None:
             if failure is None:
+                if version:
+                    for tell in self.on_durable:
+                        tell(job, transaction, version)
                 self.settle(job, body, None)
+            elif isinstance(failure, Conflict):
+                self._lost_elsewhere(job, failure)
             else:
                 self.settle(job, None, failure)
 
@@ -271,8 +314,20 @@ class Runs:
             return SliceEnd.FINISHED
         if version is None:
             return self._run_again(frame, transaction)
+        for tell in self.on_committed:
+            tell(job, transaction, version)
         self.table.close_job(job)
         return SliceEnd.FINISHED
+
+    def _lost_elsewhere(self, job: Job, failure: Conflict) -> None:
+        """Another node has committed first, after this one had let go of the run."""
+        job.conflicts += 1
+        if decide_retry(conflicts=job.conflicts, holds_turn=True) is Retry.GIVE_UP:
+            self.settle(job, None, failure)
+            return
+        job.position = 0
+        job.value = UNKNOWN
+        self.restart(job)
 
     def _has_read_withdrawn(self, transaction: Transaction) -> bool:
         """Returns whether something the run read has been taken back since its snapshot."""
@@ -283,7 +338,9 @@ class Runs:
 
     def _result_of(self, job: Job, body: bytes) -> ResultRecord | None:
         request = job.request
-        if request.request_id is None:
+        if request.request_id is None or not (
+            request.origin is None or request.origin.records_result
+        ):
             return None
         return ResultRecord(
             identity=request.caller.identity,

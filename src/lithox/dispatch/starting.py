@@ -16,7 +16,7 @@ from lithox.dispatch.job import Clock, Frame
 from lithox.dispatch.records import ENTITY_KEY, EntityRecord, encode_record
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import NotFound, NotPermitted
-from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath
+from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath, identity_of_entity
 from lithox.sandbox import messages
 from lithox.security.access import RIGHT_CALL, Actor, is_allowed
 from lithox.store.contract import Item, Snapshot
@@ -130,10 +130,15 @@ def find_record(snapshot: Snapshot, entity: str) -> Item | None:
 
 def check_access(actor: Actor, resolution: Resolution) -> None:
     """Raises NotPermitted unless `actor` may call the entity."""
-    if not is_allowed(
+    if not may_call(actor, resolution):
+        raise NotPermitted(f"{actor.identity} may not call {resolution.entity}")
+
+
+def may_call(actor: Actor, resolution: Resolution) -> bool:
+    """Returns whether `actor` may call the entity; every entity may call itself."""
+    return is_allowed(
         actor=actor,
         right=RIGHT_CALL,
         owner=resolution.owner_for(actor),
         access=resolution.access,
-    ):
-        raise NotPermitted(f"{actor.identity} may not call {resolution.entity}")
+    ) or actor.identity == identity_of_entity(EntityPath(resolution.entity))

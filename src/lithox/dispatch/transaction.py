@@ -63,6 +63,7 @@ class Transaction:
         "participants",
         "ranges",
         "reads",
+        "sent",
         "snapshot",
         "writes",
         "writes_bytes",
@@ -75,6 +76,8 @@ class Transaction:
         self.writes: dict[Cell, bytes | None] = {}
         self.participants: set[str] = set()
         self.writes_bytes = 0
+        self.sent: list[Cell] = []
+        """Rows of the outbox it has written; those rolled back are no longer in `writes`."""
         self._undo: list[tuple[Cell, bytes | object | None]] = []
         self._undo_index: dict[Cell, int] = {}
         self._newest_savepoint = 0

@@ -33,6 +33,9 @@ class Request:
         limits: what the requester lowers; never raises anything.
         deadline_ns: absolute, in the node's monotonic clock, or None.
         request_id: makes the request idempotent, or None.
+        origin: the `dispatch.origin.Origin` it came from, or None for a caller who waits.
+        hops: how many messages and requests led from one to the next up to this one.
+        owner: who owns what it makes, when that is not the caller: an entity's owner.
     """
 
     entity: EntityPath
@@ -42,6 +45,9 @@ class Request:
     limits: Limits | None = None
     deadline_ns: int | None = None
     request_id: RequestId | None = None
+    origin: Any = None
+    hops: int = 0
+    owner: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)

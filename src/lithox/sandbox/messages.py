@@ -50,12 +50,24 @@ CALL_CALL: Final = "call"
 CALL_LOG: Final = "log"  # [0, "log", level, text, fields] -> [0]
 CALL_USAGE: Final = "usage"  # [0, "usage"] -> [0, {"used": {...}, "allowed": {...}}]
 CALL_REQUEST: Final = "request"
-CALL_SEND: Final = "send"
-CALL_AFTER: Final = "after"
+# [0, "request", entity, handler, args] -> [0, value]
+CALL_SEND: Final = "send"  # [0, "send", entity, handler, args] -> [0, message id]
+CALL_SCHEDULE: Final = "schedule"
+# [0, "schedule", {handler, args, after | at | every | cron, zone, name, missed}] -> [0, timer id]
+CALL_CANCEL: Final = "cancel"  # [0, "cancel", timer id] -> [0, was there]
+CALL_TIMERS: Final = "timers"  # [0, "timers", after | nil] -> [0, [{id, handler, ...}...], more]
+CALL_RANGE: Final = "range"
+# [0, "range", from, to | nil, after | nil, limit, writes] -> [0, [[key, value]...], more]
+CALL_BLOB_OPEN: Final = "blob_open"  # [0, "blob_open", key] -> [0, nil | {size, digest}]
+CALL_BLOB_READ: Final = "blob_read"  # [0, "blob_read", key, offset, size] -> [0, bytes]
+CALL_BLOB_WRITE: Final = "blob_write"  # [0, "blob_write", key, token, bytes] -> [0]
+CALL_BLOB_CLOSE: Final = "blob_close"  # [0, "blob_close", key, token] -> [0, digest]
 
 NIL: Final = b"\xc0"
 
 
+EXT_BLOB: Final = 2
+"""MessagePack extension type of a big value in state: [blob id, size, chunks, SHA-256]."""
 EXT_CONTEXT: Final = 1
 """MessagePack extension type of a context inside values: an index, four bytes, big-endian."""
 
