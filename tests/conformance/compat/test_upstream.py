@@ -12,8 +12,9 @@ import pytest
 
 from lithox.model.limits import Limits
 from tests.conformance.compat.guest import Guests, Result
+from tests.conformance.lua_files import MODULES, adjusted
 from tests.conformance.program.test_upstream import RUN, folder
-from tests.conformance.program.upstream import MODULES, PROLOGUE, VERSIONS, adjusted
+from tests.conformance.program.upstream import CHANGES, PROLOGUE, VERSIONS
 
 LIMITS: Final = Limits(
     fuel=60_000_000_000, memory_bytes=512 << 20, calls=1_000_000, output_bytes=64 << 20
@@ -36,7 +37,7 @@ def run_file(guests: Guests, version: str, name: str) -> Result:
     """Returns what came of one file."""
     tests = folder(version)
     modules = {module: (tests / f"{module}.lua").read_bytes() for module in MODULES}
-    text = adjusted(version, name, (tests / name).read_bytes())
+    text = adjusted((tests / name).read_bytes(), CHANGES.get((version, name), ()))
     return guests.run(f"compat-{version}", PROLOGUE, name, text, modules, limits=LIMITS)
 
 

@@ -8,14 +8,8 @@ import pytest
 
 from guests.sources import ROOT, lua54_sources
 from tests.conformance.lua.driver import Host, LuaGuest
-from tests.conformance.lua.upstream import (
-    CHANGES,
-    MODULES,
-    NOT_APPLICABLE,
-    PROLOGUE,
-    SKIPS_ITSELF,
-    adjusted,
-)
+from tests.conformance.lua.upstream import CHANGES, NOT_APPLICABLE, PROLOGUE
+from tests.conformance.lua_files import MODULES, SKIPS_ITSELF, adjusted
 
 PASSING = (
     *("api", "big", "bitwise", "bwcoercion", "calls", "closure", "code", "constructs"),
@@ -39,7 +33,7 @@ def test_upstream_file_passes(tests_of_lua: Path, name: str) -> None:
     modules = {module: (tests_of_lua / f"{module}.lua").read_bytes() for module in MODULES}
     guest = LuaGuest(Host(), memory_bytes=MEMORY_BYTES)
     guest.load(PROLOGUE, "prologue.lua")
-    text = adjusted(file.name, file.read_bytes())
+    text = adjusted(file.read_bytes(), CHANGES.get(file.name, ()))
     outcome = guest.run("run", file.name, text, modules, fuel=FUEL)
     assert outcome.error is None, f"{outcome.error.message}\n{outcome.error.traceback}"
 

@@ -1,32 +1,18 @@
-"""Lua's own test files, and what of them cannot run inside the guest.
+"""What of Lua's own test files cannot run inside the guest of handlers.
 
-The files are those of the pinned source distribution (`guests/sources.py`), so line numbers are
-stable. A line left out is replaced by an empty one, a changed line by its replacement; each has
-its reason. Files that cannot apply at all are in `NOT_APPLICABLE`; `docs/limitations/lua.md` lists
-all of them, and a test compares.
+Files that cannot apply at all are in `NOT_APPLICABLE`; `docs/limitations/lua.md` lists all of them,
+and a test compares.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from tests.conformance import lua_files
+from tests.conformance.lua_files import DUMP, LOCALE, Change
 
 DEBUG = "needs a function of the debug library, of which there is only traceback"
 IO = "uses a file handle; there is no io library"
-DUMP = "needs string.dump or bytecode, which are never loaded"
-LOCALE = "asks for a locale; there are none"
-
-
-class Change(NamedTuple):
-    """Lines `first` to `last` (1-based, inclusive) that do not run as they stand."""
-
-    first: int
-    last: int
-    reason: str
-    instead: str = ""
-
-    def lines(self) -> str:
-        """Returns "12" or "12-15"."""
-        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
 CHANGES: Final[dict[str, tuple[Change, ...]]] = {
@@ -93,54 +79,15 @@ CHANGES: Final[dict[str, tuple[Change, ...]]] = {
     "strings.lua": (Change(171, 172, IO),),
 }
 
-SKIPS_ITSELF: Final = {
-    "api.lua": "tests the C interface through Lua's internal test library, which is not built in",
-    "code.lua": "looks at bytecode through Lua's internal test library, which is not built in",
-}
-"""They run, and end at once."""
-
-NOT_APPLICABLE: Final = {
-    "all.lua": "the driver that runs the other files in a standalone interpreter",
-    "attrib.lua": "package.path, searchers and C modules; modules are not files here",
+NOT_APPLICABLE: Final = lua_files.NOT_APPLICABLE | {
     "db.lua": "the debug library: hooks, locals, upvalues",
-    "files.lua": "the io library and os functions on files",
-    "tracegc.lua": "a helper that others require; it writes to stderr, so a stand-in is used",
-    "main.lua": "the standalone interpreter's command line",
-    "verybig.lua": "writes its program into a file and runs it with dofile",
 }
 
-MODULES: Final = ("bwcoercion",)
-"""Files that others require."""
-
-PROLOGUE: Final = """
+PROLOGUE: Final = f"""
 _G._port, _G._nomsg, _G.Message = true, true, print
-package.preload.tracegc = function()
-  return {start = function() end, stop = function() end}
-end
-return {
-  run = function(self, name, text, modules)
-    for module, source in pairs(modules) do
-      package.preload[module] = assert(load(source, "@" .. module .. ".lua"))
-    end
-    local chunk, message = load(text, "@" .. name)
-    if not chunk then error(message, 0) end
-    if name == "big.lua" then
-      chunk = coroutine.wrap(chunk)
-      assert(chunk() == "b")
-      chunk()
-    else
-      chunk(name)
-    end
-  end,
-}
+{lua_files.RUN_FILE}
+return {{
+  run = function(self, ...) return run_file(...) end,
+}}
 """
-
-
-def adjusted(name: str, text: bytes) -> bytes:
-    """Returns the file with its lines of `CHANGES` replaced; line numbers stay what they were."""
-    lines = text.split(b"\n")
-    for change in CHANGES.get(name, ()):
-        for number in range(change.first, change.last + 1):
-            lines[number - 1] = b""
-        lines[change.first - 1] = change.instead.encode()
-    return b"\n".join(lines)
+"""A tail call, since gc.lua measures memory to one kilobyte and one more frame would show."""

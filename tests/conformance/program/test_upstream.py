@@ -9,15 +9,13 @@ import pytest
 from guests.sources import ROOT, lua_sources
 from lithox.model.limits import Limits
 from lithox.sandbox.contract import Engine
+from tests.conformance.lua_files import MODULES, NOT_APPLICABLE, adjusted
 from tests.conformance.program.harness import Machine
 from tests.conformance.program.upstream import (
     CHANGES,
-    MODULES,
-    NOT_APPLICABLE,
     PROLOGUE,
     SKIPS_ITSELF,
     VERSIONS,
-    adjusted,
     find_reason,
 )
 
@@ -50,7 +48,7 @@ def test_upstream_file_passes(engines: dict[str, Engine], version: str, name: st
     """The file runs to its end inside the guest of its version without a failed assertion."""
     tests = folder(version)
     modules = {module: (tests / f"{module}.lua").read_bytes() for module in MODULES}
-    text = adjusted(version, name, (tests / name).read_bytes())
+    text = adjusted((tests / name).read_bytes(), CHANGES.get((version, name), ()))
     machine = Machine(engine=engines[f"lua-program-{version}"], version=version)
     machine.values(PROLOGUE, name, text, modules, limits=LIMITS)
 

@@ -1,36 +1,19 @@
-"""Lua's own test files of 5.3, 5.4 and 5.5, and what of them cannot run inside a program guest.
+"""What of Lua's own test files of 5.3, 5.4 and 5.5 cannot run inside a program guest.
 
-The files are those of the pinned source distribution (`guests/sources.py`), so line numbers are
-stable. A line left out is replaced by an empty one, a changed line by its replacement; each has
-its reason. Files that cannot apply at all are in `NOT_APPLICABLE`;
-`docs/limitations/programs-lua.md` lists all of them, and a test compares. 5.1 and 5.2 have no test
-files there.
+Files that cannot apply at all are in `NOT_APPLICABLE`; `docs/limitations/programs-lua.md` lists all
+of them, and a test compares. 5.1 and 5.2 have no test files in the source distribution.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from tests.conformance import lua_files
+from tests.conformance.lua_files import DUMP, NOT_APPLICABLE, Change
 
 VERSIONS: Final = ("5.3", "5.4", "5.5")
 
 IO = "uses files or a file handle; there are none below the native runtime"
-DUMP = "needs string.dump or bytecode, which are never loaded"
-LOCALE = "asks for a locale; there are none"
-
-
-class Change(NamedTuple):
-    """Lines `first` to `last` (1-based, inclusive) that do not run as they stand."""
-
-    first: int
-    last: int
-    reason: str
-    instead: str = ""
-
-    def lines(self) -> str:
-        """Returns "12" or "12-15"."""
-        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
-
-
 PRINT = "looks into print, which is the native runtime's"
 NULL = "light userdata have the metatable of lithox.null, and so its name"
 MEMORY = "measures memory to one kilobyte; the frames around the file here take a part of it"
@@ -118,9 +101,7 @@ CHANGES: Final[dict[tuple[str, str], tuple[Change, ...]]] = {
     ("5.5", "vararg.lua"): (Change(47, 48, PRINT),),
 }
 
-SKIPS_ITSELF: Final = {
-    "api.lua": "tests the C interface through Lua's internal test library, which is not built in",
-    "code.lua": "looks at bytecode through Lua's internal test library, which is not built in",
+SKIPS_ITSELF: Final = lua_files.SKIPS_ITSELF | {
     "memerr.lua": "makes allocations fail through Lua's internal test library, which is not built "
     "in",
 }
@@ -132,54 +113,19 @@ TOO_LONG: Final = {
 }
 """They would run, and nobody waits for them."""
 
-NOT_APPLICABLE: Final = {
-    "all.lua": "the driver that runs the other files in a standalone interpreter",
-    "attrib.lua": "package.path, searchers and C modules; modules are not files here",
-    "files.lua": "the io library and os functions on files",
-    "tracegc.lua": "a helper that others require; it writes to stderr, so a stand-in is used",
-    "main.lua": "the standalone interpreter's command line",
-    "verybig.lua": "writes its program into a file and runs it with dofile",
-}
-
-MODULES: Final = ("bwcoercion",)
-"""Files that others require."""
-
-PROLOGUE: Final = """
+PROLOGUE: Final = f"""
 local name, text, modules = ...
 _G._port, _G._nomsg, _G.Message, _G.print = true, true, function() end, coroutine.running
-local stream = {write = function(self) return self end, flush = function() end,
-  setvbuf = function() end}
-local stdin = debug.setmetatable(lithox.bytes(""), {__name = "FILE*"})
-io = {write = function() return stream end, stdout = stream, stderr = stream, stdin = stdin}
+local stream = {{write = function(self) return self end, flush = function() end,
+  setvbuf = function() end}}
+local stdin = debug.setmetatable(lithox.bytes(""), {{__name = "FILE*"}})
+io = {{write = function() return stream end, stdout = stream, stderr = stream, stdin = stdin}}
 os.setlocale = function() end
-package.preload.tracegc = function()
-  return {start = function() end, stop = function() end}
-end
-for module, source in pairs(modules) do
-  package.preload[module] = assert(load(source, "@" .. module .. ".lua"))
-end
-local chunk, message = load(text, "@" .. name)
-if not chunk then error(message, 0) end
-if name == "big.lua" then
-  chunk = coroutine.wrap(chunk)
-  assert(chunk() == "b")
-  chunk()
-else
-  chunk(name)
-end
+{lua_files.RUN_FILE}
+run_file(name, text, modules)
 """
 """Runs a file. Stand-ins: streams that swallow what is written, a userdata for `io.stdin`, a C
 function that takes anything for `print`, and no locale for `os.setlocale`."""
-
-
-def adjusted(version: str, name: str, text: bytes) -> bytes:
-    """Returns the file with its lines of `CHANGES` replaced; line numbers stay what they were."""
-    lines = text.split(b"\n")
-    for change in CHANGES.get((version, name), ()):
-        for number in range(change.first, change.last + 1):
-            lines[number - 1] = b""
-        lines[change.first - 1] = change.instead.encode()
-    return b"\n".join(lines)
 
 
 def find_reason(version: str, name: str) -> str | None:
