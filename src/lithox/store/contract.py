@@ -17,9 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lithox.errors import TransactionError
+
+if TYPE_CHECKING:
+    from lithox.store.dump import DumpSource
 
 Post = Callable[[Callable[[], None]], object]
 """Runs a function on the node's thread soon; safe to call from any thread."""
@@ -223,6 +226,13 @@ class Store(Protocol):
 
     def measure_entity(self, entity: str) -> tuple[int, int]:
         """Returns (number of user keys, bytes of their keys and values)."""
+        ...
+
+    def open_dump(self) -> DumpSource:
+        """Returns everything that is durable, to be read in another thread; see `store/dump.py`.
+
+        Nothing of the store waits for it. It holds all that was acknowledged before this call.
+        """
         ...
 
     def statistics(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from lithox.errors import BadArguments, TransactionError
 from lithox.store.contract import AuditRecord, Cell, Item, OnDone, Page, Range, ResultRecord
+from lithox.store.dump import DumpSource
 
 
 class ResultKey(NamedTuple):
@@ -132,6 +133,10 @@ class Engine(Protocol):
 
     def confirm_withdrawal(self) -> None:
         """Tells that the core has withdrawn everything queued so far; probing may begin."""
+        ...
+
+    def open_dump(self) -> DumpSource:
+        """Returns everything that is durable, to be read in another thread. Never blocks."""
         ...
 
     def statistics(self) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-from lithox.errors import TransactionError
+from lithox.errors import BadArguments, TransactionError
 from lithox.store.contract import AuditRecord, Item, Page, Post, Range, ResultRecord
+from lithox.store.dump import CellRow, DumpRow, LoadedVersions
+from lithox.store.dump_memory import MemoryDump
 from lithox.store.engine import (
     AuditPart,
     Listener,
@@ -164,6 +166,36 @@ class MemoryDisk:
         if self._error is None and self._post is not None:
             self._post(self._resume)
 
+    def open_dump(self) -> MemoryDump:
+        # Rows are shared, only what holds them is copied: about 50 ns a cell.
+        return MemoryDump(
+            {name: dict(self._entities[name]) for name in self._names},
+            [self._results[key] for key in sorted(self._results)],
+            [record for _, record in self._audit],
+        )
+
+    def load_rows(self, rows: Iterable[DumpRow]) -> None:
+        """Fills an empty disk, over which no store is open, with the rows of a dump.
+
+        Raises:
+            BadArguments: the disk is not empty; or what `rows` raises, and it stays empty.
+        """
+        if self._entities or self._results or self._audit:
+            raise BadArguments("what is loaded goes into an empty store; this one is not empty")
+        filled = MemoryDisk()
+        versions = LoadedVersions()
+        for row in rows:
+            if isinstance(row, CellRow):
+                filled._put(row.entity, row.key, Item(row.value, versions.of(row)))
+            elif isinstance(row, ResultRecord):
+                filled._results[key_of_result(row)] = row
+            else:
+                filled.audit_sequence += 1
+                filled._audit.append((filled.audit_sequence, row))
+        self.version, self.audit_sequence = versions.newest, filled.audit_sequence
+        self._entities, self._names = filled._entities, filled._names
+        self._results, self._audit = filled._results, filled._audit
+
     def statistics(self) -> dict[str, Any]:
         return {"syncs": self._syncs, "entities": len(self._names)}
 
@@ -202,14 +234,18 @@ class MemoryDisk:
             self._is_failed = False
             self._listener.notify_resumed()
 
+    def _put(self, entity: str, key: str, item: Item) -> None:
+        items = self._entities.get(entity)
+        if items is None:
+            items = self._entities[entity] = {}
+            insort(self._names, entity)
+        items[key] = item
+
     def _write(self, part: Part) -> None:
         for (entity, key), value in part.writes.items():
             items = self._entities.get(entity)
             if value is not None:
-                if items is None:
-                    items = self._entities[entity] = {}
-                    insort(self._names, entity)
-                items[key] = Item(value, part.version)
+                self._put(entity, key, Item(value, part.version))
             elif items is not None:
                 items.pop(key, None)
                 if not items:

@@ -22,6 +22,7 @@ from typing import Any, Final
 from lithox.errors import StoreUnavailable, TransactionError
 from lithox.store.cells import VisibleCells
 from lithox.store.contract import AuditRecord, Cell, Commit, OnDone, Post, Range, ResultRecord
+from lithox.store.dump import DumpSource
 from lithox.store.engine import (
     AuditPart,
     Engine,
@@ -112,6 +113,9 @@ class VisibleStore:
             below = self._audit[0].sequence if self._audit else self._next_audit_sequence
             newest += self._engine.read_audit(below, limit - len(newest))
         return newest
+
+    def open_dump(self) -> DumpSource:
+        return self._engine.open_dump()
 
     def statistics(self) -> dict[str, Any]:
         cells = self._cells

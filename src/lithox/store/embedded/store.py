@@ -14,6 +14,7 @@ from lithox.store.contract import Post
 from lithox.store.crash_points import Reach, reach_nothing
 from lithox.store.embedded import connections, opening
 from lithox.store.embedded.checkpoints import LOG_PAGES_MAX, Checkpoints
+from lithox.store.embedded.dump import EmbeddedDump
 from lithox.store.embedded.failures import meaning_of_failure
 from lithox.store.embedded.lock import StoreLock
 from lithox.store.embedded.mailbox import Mailbox
@@ -108,6 +109,8 @@ class _EmbeddedEngine(DurableReader):
 
     def __init__(self, path: Path, lock: StoreLock, post: Post, options: EmbeddedOptions) -> None:
         self._lock = lock
+        self._path = path
+        self._vfs = options.vfs
         self._reach = options.reach
         self._mailbox = Mailbox(post)
         opening.check_head(path, had_state=lock.had_state)
@@ -168,6 +171,9 @@ class _EmbeddedEngine(DurableReader):
 
     def confirm_withdrawal(self) -> None:
         self._writer.confirm_withdrawal()
+
+    def open_dump(self) -> EmbeddedDump:
+        return EmbeddedDump(self._path, vfs=self._vfs)
 
     def statistics(self) -> dict[str, Any]:
         writer, checkpoints = self._writer, self._checkpoints
