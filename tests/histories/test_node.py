@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from random import Random
 
@@ -10,14 +11,15 @@ import pytest
 
 import lithox
 from tests.e2e.node.serving import make_data, serving
-from tests.histories import workloads
+from tests.histories import broken_node, workloads
+from tests.histories.broken_node import FAULTS
 from tests.histories.judging import assert_possible
 from tests.histories.records import Recorder, Step
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CLIENTS = 8
-OPERATIONS = 150
+OPERATIONS = 100
 """Of each client."""
 
 
@@ -43,15 +45,27 @@ async def work(url: str, recorder: Recorder, cells: workloads.Cells) -> None:
             await ask(client, recorder, CLIENTS, steps)
 
 
+def make_cells(folder: Path) -> Path:
+    """Returns a data directory with the handlers deployed."""
+    modules = {"cells.lua": workloads.SOURCE.read_text()}
+    return make_data(folder, manifest=workloads.MANIFEST, modules=modules)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_what_clients_see_is_strictly_serializable(seed: int, tmp_path: Path) -> None:
     """Lists and registers, alone and in groups, whole and by ranges, on a few hot entities."""
-    data = make_data(
-        tmp_path,
-        manifest=workloads.MANIFEST,
-        modules={"cells.lua": workloads.SOURCE.read_text()},
-    )
     recorder, cells = Recorder(), workloads.Cells(Random(seed))
-    with serving(data) as served:
+    with serving(make_cells(tmp_path)) as served:
         asyncio.run(work(served.url, recorder, cells))
     assert_possible(recorder.history(), cells.plain_keys())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_node_that_forgets_to_validate_is_found_out(fault: str, tmp_path: Path) -> None:
+    """The same work on a node with a planted fault is refused: the test above can fail."""
+    recorder, cells = Recorder(), workloads.Cells(Random(1))
+    command = [sys.executable, broken_node.__file__, fault]
+    with serving(make_cells(tmp_path), command=command) as served:
+        asyncio.run(work(served.url, recorder, cells))
+    with pytest.raises(AssertionError):
+        assert_possible(recorder.history(), cells.plain_keys())

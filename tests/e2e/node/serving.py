@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class Served:
 
     Args:
         crash_at: `name:count` of a crash point.
+        command: what runs `lithox`; another one may break something first.
     """
 
     def __init__(
@@ -64,13 +65,14 @@ class Served:
         data: Path,
         *arguments: str,
         crash_at: str | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         more = {} if crash_at is None else {"LITHOX_CRASH_AT": crash_at}
         self.log = data.parent / f"{data.name}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *COMMAND,
+                    *command,
                     *("serve", "--json", "--data", str(data), "--listen", "127.0.0.1:0"),
                     *arguments,
                 ],
