@@ -2,8 +2,9 @@
 ** lx.h - what the parts of the handlers' shim know of each other, beside guests/shared.
 **
 ** shim.c     exports: boot, load, run         state.c  self.state and what was used
-** sandbox.c  what Lua code may reach          scan.c   pairs(self.state), self:scan
-** self.c     self, its methods, the log
+** sandbox.c  what Lua code may reach          scan.c   pairs(self.state), self:scan, self:range
+** self.c     self, its methods, the log       big.c    big values: self:reader, self:writer
+** later.c    self:send and timers
 */
 #ifndef lx_h
 #define lx_h
@@ -38,8 +39,33 @@ void lx_log(lua_State *L, const char *level, const char *text, size_t len, int f
 void lx_warn(void *ud, const char *text, int to_be_continued);
 void lx_set_field(lua_State *L, int field);
 void lx_open_self(lua_State *L);
+void lx_check_self(lua_State *L);
+const char *lx_check_text(lua_State *L, int index, size_t *len);
+void lx_put_text_argument(lua_State *L, int index);
+void lx_put_arguments(lua_State *L, int first);
+void lx_push_answer(lua_State *L, LxReader *answer);
+
+/* ---- later.c ---- */
+
+extern const luaL_Reg lx_later_methods[];
+
+/* ---- big.c ---- */
+
+extern const luaL_Reg lx_big_methods[];
+
+int lx_is_big(const uint8_t *bytes, size_t len);
+void lx_push_reader(lua_State *L, const char *key, size_t key_len, LxReader value);
+void lx_open_big(lua_State *L);
 
 /* ---- state.c ---- */
+
+/* Keys from `start` to before `end` (NULL: to the last), or all that begin with `start`; of those
+** only what comes behind `after` (NULL: all). */
+typedef struct LxArea {
+  const char *start, *end, *after;
+  size_t start_len, end_len, after_len;
+  int is_prefix;
+} LxArea;
 
 typedef struct LxEntry {
   const char *key;
@@ -61,7 +87,8 @@ void lx_state_begin(lua_State *L, LxReader *run);
 void lx_state_put_used(lua_State *L, LxBuffer *b);
 void lx_state_put_writes(lua_State *L, LxBuffer *b);
 void lx_state_drop(lua_State *L);
-void lx_state_add_scan(lua_State *L, const char *prefix, size_t len);
+void lx_state_add_scan(lua_State *L, const LxArea *area);
+void lx_state_replace(lua_State *L, const char *key, size_t len, LxReader value);
 int lx_state_is_complete(void);
 LxEntry *lx_state_entries(uint32_t *count);
 LxEntry *lx_state_find(const char *key, size_t len);
@@ -70,7 +97,7 @@ void lx_state_make_live(lua_State *L, LxEntry *entry);
 
 /* ---- scan.c ---- */
 
-int lx_scan(lua_State *L, const char *prefix, size_t len, const char *after, size_t after_len);
+int lx_scan(lua_State *L, const LxArea *area);
 
 /* ---- sandbox.c ---- */
 

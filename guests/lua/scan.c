@@ -1,10 +1,11 @@
 /*
-** scan.c - pairs(self.state) and self:scan(prefix, after): keys in the order of their bytes, a page
-** at a time, with the run's own changes in their places.
+** scan.c - pairs(self.state), self:scan(prefix, after) and self:range(from, to, after): keys in the
+** order of their bytes, a page at a time, with the run's own changes in their places.
 **
 ** A page is a Lua table {key, value, key, value, ...}. Plain values stand in it; a table becomes
 ** live in self.state (its changes must be seen), and so has only a placeholder here. When a key
 ** is reached, a live value wins over what the page says, so changes made while walking are seen.
+** A big value stands in the page as its reader.
 */
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@ typedef struct Row {
   size_t key_len, base_len;
 } Row;
 
-enum { UP_PREFIX = 1, UP_PAGE, UP_POSITION, UP_AFTER, UP_MORE, UP_COUNT = UP_MORE };
+/* UP_END: text; nil, to the last key; false, UP_START is a prefix. */
+enum { UP_START = 1, UP_END, UP_PAGE, UP_POSITION, UP_AFTER, UP_MORE, UP_COUNT = UP_MORE };
 
 static int compare_rows(const void *left, const void *right) {
   const Row *a = left, *b = right;
@@ -26,9 +28,24 @@ static int compare_rows(const void *left, const void *right) {
   return (a->key_len > b->key_len) - (a->key_len < b->key_len);
 }
 
-static int is_before(const char *a, size_t a_len, const char *b, size_t b_len) {
-  Row left = {a, NULL, a_len, 0}, right = {b, NULL, b_len, 0};
-  return compare_rows(&left, &right) < 0;
+/* Is the key at upvalue `index` before (-1), equal to (0) or behind (1) `row`? */
+static int compare_upvalue(lua_State *L, int index, const Row *row) {
+  Row left = {NULL, NULL, 0, 0};
+  left.key = lua_tolstring(L, lua_upvalueindex(index), &left.key_len);
+  return compare_rows(&left, row);
+}
+
+/* Is `row` in the area, and behind where the last page ended? */
+static int is_inside(lua_State *L, const Row *row) {
+  if (lua_isstring(L, lua_upvalueindex(UP_AFTER)) && compare_upvalue(L, UP_AFTER, row) >= 0)
+    return 0;
+  if (lua_isboolean(L, lua_upvalueindex(UP_END))) {
+    size_t len;
+    const char *prefix = lua_tolstring(L, lua_upvalueindex(UP_START), &len);
+    return row->key_len >= len && memcmp(row->key, prefix, len) == 0;
+  }
+  if (compare_upvalue(L, UP_START, row) > 0) return 0;
+  return lua_isnil(L, lua_upvalueindex(UP_END)) || compare_upvalue(L, UP_END, row) > 0;
 }
 
 static int has_live_value(lua_State *L, const LxEntry *entry) {
@@ -40,15 +57,25 @@ static int has_live_value(lua_State *L, const LxEntry *entry) {
   return is_there;
 }
 
-/* Asks the host for the page after `after`; returns how many rows it gives. */
-static uint32_t ask_page(lua_State *L, LxReader *answer) {
+static void put_upvalue(lua_State *L, int index) {
   size_t len;
-  const char *text = lua_tolstring(L, lua_upvalueindex(UP_PREFIX), &len);
-  lx_begin_call(L, "scan", 4);
-  lx_put_string(L, &lx_message, text, len);
-  text = lua_tolstring(L, lua_upvalueindex(UP_AFTER), &len);
+  const char *text = lua_tolstring(L, lua_upvalueindex(index), &len);
   if (text == NULL) lx_put_nil(L, &lx_message);
   else lx_put_string(L, &lx_message, text, len);
+}
+
+/* Asks the host for the page after `after`; returns how many rows it gives. */
+static uint32_t ask_page(lua_State *L, LxReader *answer) {
+  if (lua_isboolean(L, lua_upvalueindex(UP_END))) {
+    lx_begin_call(L, "scan", 4);
+    put_upvalue(L, UP_START);
+  }
+  else {
+    lx_begin_call(L, "range", 5);
+    put_upvalue(L, UP_START);
+    put_upvalue(L, UP_END);
+  }
+  put_upvalue(L, UP_AFTER);
   lx_put_integer(L, &lx_message, LX_SCAN_ROWS_MAX);
   lx_state_put_writes(L, &lx_message);
   lx_make_call(L, answer);
@@ -73,16 +100,13 @@ static size_t take_rows(lua_State *L, LxReader *answer, uint32_t count, Row *row
 
 /* Takes our own entries after the last page's end and, if more pages follow, up to `last`. */
 static size_t take_entries(lua_State *L, const Row *last, Row *rows) {
-  size_t prefix_len, after_len, taken = 0;
-  const char *prefix = lua_tolstring(L, lua_upvalueindex(UP_PREFIX), &prefix_len);
-  const char *after = lua_tolstring(L, lua_upvalueindex(UP_AFTER), &after_len);
+  size_t taken = 0;
   uint32_t count;
   const LxEntry *entries = lx_state_entries(&count);
   for (uint32_t i = 0; i < count; i++) {
     const LxEntry *entry = &entries[i];
     Row row = {entry->key, NULL, entry->key_len, entry->base_len};
-    if (row.key_len < prefix_len || memcmp(row.key, prefix, prefix_len) != 0) continue;
-    if (after != NULL && !is_before(after, after_len, row.key, row.key_len)) continue;
+    if (!is_inside(L, &row)) continue;
     if (last != NULL && compare_rows(last, &row) < 0) continue;
     if (entry->flags & LX_LIVE) {
       if (!has_live_value(L, entry)) continue;
@@ -102,6 +126,10 @@ static void push_row_value(lua_State *L, const Row *row) {
   LxEntry *entry;
   if (row->base == NULL) {
     lua_pushboolean(L, 1);
+    return;
+  }
+  if (lx_is_big(row->base, row->base_len)) {
+    lx_push_reader(L, row->key, row->key_len, r);
     return;
   }
   lx_get_value(L, &r);
@@ -197,15 +225,18 @@ static int scan_next(lua_State *L) {
   }
 }
 
-/* Pushes an iterator over all keys that begin with `prefix` and, unless `after` is NULL, come
-** behind it: the first page begins there, so what lies before it costs nothing. */
-int lx_scan(lua_State *L, const char *prefix, size_t len, const char *after, size_t after_len) {
-  lx_state_add_scan(L, prefix, len);
-  lua_pushlstring(L, prefix, len);
+/* Pushes an iterator over the keys of `area`: the first page begins behind `after`, so what lies
+** before it costs nothing. Pages the host gives are in the read set as far as they were given. */
+int lx_scan(lua_State *L, const LxArea *area) {
+  if (lx_state_is_complete()) lx_state_add_scan(L, area);
+  lua_pushlstring(L, area->start, area->start_len);
+  if (area->is_prefix) lua_pushboolean(L, 0);
+  else if (area->end == NULL) lua_pushnil(L);
+  else lua_pushlstring(L, area->end, area->end_len);
   lua_newtable(L);
   lua_pushinteger(L, 1);
-  if (after == NULL) lua_pushnil(L);
-  else lua_pushlstring(L, after, after_len);
+  if (area->after == NULL) lua_pushnil(L);
+  else lua_pushlstring(L, area->after, area->after_len);
   lua_pushboolean(L, 1);
   lua_pushcclosure(L, scan_next, UP_COUNT);
   return 1;

@@ -144,7 +144,7 @@ int lx_push_extension(lua_State *L, uint8_t type, uint32_t content) {
 /* ---- methods ---- */
 
 /* Checks that a method was called as self:method(...). */
-static void check_self(lua_State *L) {
+void lx_check_self(lua_State *L) {
   int is_self;
   lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_SELF);
   is_self = lua_rawequal(L, -1, 1);
@@ -153,15 +153,27 @@ static void check_self(lua_State *L) {
   lx_check_callable(L);
 }
 
-static void put_text_argument(lua_State *L, int index) {
+/* Returns the text at `index`, an argument of a method. */
+const char *lx_check_text(lua_State *L, int index, size_t *len) {
+  const char *text = luaL_checklstring(L, index, len);
+  if (!lx_is_utf8(text, *len)) luaL_argerror(L, index, "valid UTF-8 text expected");
+  return text;
+}
+
+/* As lx_check_text; NULL when there is none. */
+static const char *find_text(lua_State *L, int index, size_t *len) {
+  *len = 0;
+  return lua_isnoneornil(L, index) ? NULL : lx_check_text(L, index, len);
+}
+
+void lx_put_text_argument(lua_State *L, int index) {
   size_t len;
-  const char *text = luaL_checklstring(L, index, &len);
-  if (!lx_is_utf8(text, len)) luaL_argerror(L, index, "valid UTF-8 text expected");
+  const char *text = lx_check_text(L, index, &len);
   lx_put_string(L, &lx_message, text, len);
 }
 
 /* Writes the arguments from `first` to the top as one list. */
-static void put_arguments(lua_State *L, int first) {
+void lx_put_arguments(lua_State *L, int first) {
   int last = lua_gettop(L);
   lx_put_array(L, &lx_message, last >= first ? (size_t)(last - first + 1) : 0);
   for (int i = first; i <= last; i++)
@@ -171,13 +183,13 @@ static void put_arguments(lua_State *L, int first) {
 /* self:call(entity, handler, ...): joins this run's transaction. */
 static int self_call(lua_State *L) {
   LxReader answer;
-  check_self(L);
+  lx_check_self(L);
   luaL_checkstring(L, 2);
   luaL_checkstring(L, 3);
   lx_begin_call(L, "call", 6);
-  put_text_argument(L, 2);
-  put_text_argument(L, 3);
-  put_arguments(L, 4);
+  lx_put_text_argument(L, 2);
+  lx_put_text_argument(L, 3);
+  lx_put_arguments(L, 4);
   lx_state_put_used(L, &lx_message);
   lx_state_put_writes(L, &lx_message);
   lx_make_call(L, &answer);
@@ -187,44 +199,43 @@ static int self_call(lua_State *L) {
   return 1;
 }
 
-/* Sends [0, name, first, handler, args]; the answer's value is the method's. */
-static int make_request(lua_State *L, const char *name, int first_is_number) {
+/* Pushes the first value of `answer`, nil when there is none. */
+void lx_push_answer(lua_State *L, LxReader *answer) {
+  if (answer->at == answer->end) lua_pushnil(L);
+  else lx_get_value(L, answer);
+}
+
+/* self:request(entity, handler, ...): a request of its own, committed before it answers. */
+static int self_request(lua_State *L) {
   LxReader answer;
-  check_self(L);
-  lx_begin_call(L, name, 3);
-  if (first_is_number) lx_put_integer(L, &lx_message, luaL_checkinteger(L, 2));
-  else put_text_argument(L, 2);
-  put_text_argument(L, 3);
-  put_arguments(L, 4);
+  lx_check_self(L);
+  lx_begin_call(L, "request", 3);
+  lx_put_text_argument(L, 2);
+  lx_put_text_argument(L, 3);
+  lx_put_arguments(L, 4);
   lx_make_call(L, &answer);
   lua_settop(L, 0);
-  if (answer.at == answer.end) lua_pushnil(L);
-  else lx_get_value(L, &answer);
+  lx_push_answer(L, &answer);
   return 1;
 }
 
-static int self_request(lua_State *L) {
-  return make_request(L, "request", 0);
-}
-
-static int self_send(lua_State *L) {
-  return make_request(L, "send", 0);
-}
-
-static int self_after(lua_State *L) {
-  return make_request(L, "after", 1);
-}
-
+/* self:scan([prefix [, after]]) */
 static int self_scan(lua_State *L) {
-  size_t len, after_len;
-  const char *prefix, *after;
-  check_self(L);
-  prefix = luaL_optlstring(L, 2, "", &len);
-  if (!lx_is_utf8(prefix, len)) luaL_argerror(L, 2, "valid UTF-8 text expected");
-  after = luaL_optlstring(L, 3, NULL, &after_len);
-  if (after != NULL && !lx_is_utf8(after, after_len))
-    luaL_argerror(L, 3, "valid UTF-8 text expected");
-  return lx_scan(L, prefix, len, after, after_len);
+  LxArea area = {"", NULL, NULL, 0, 0, 0, 1};
+  lx_check_self(L);
+  if (!lua_isnoneornil(L, 2)) area.start = lx_check_text(L, 2, &area.start_len);
+  area.after = find_text(L, 3, &area.after_len);
+  return lx_scan(L, &area);
+}
+
+/* self:range(from, to [, after]): `from` included, `to` not; nil: from the first, to the last. */
+static int self_range(lua_State *L) {
+  LxArea area = {"", NULL, NULL, 0, 0, 0, 0};
+  lx_check_self(L);
+  if (!lua_isnoneornil(L, 2)) area.start = lx_check_text(L, 2, &area.start_len);
+  area.end = find_text(L, 3, &area.end_len);
+  area.after = find_text(L, 4, &area.after_len);
+  return lx_scan(L, &area);
 }
 
 static int self_log(lua_State *L) {
@@ -232,7 +243,7 @@ static int self_log(lua_State *L) {
   size_t len;
   const char *text;
   int level;
-  check_self(L);
+  lx_check_self(L);
   lua_settop(L, 4);
   level = luaL_checkoption(L, 2, NULL, levels);
   text = luaL_tolstring(L, 3, &len);
@@ -243,7 +254,7 @@ static int self_log(lua_State *L) {
 
 /* self:now(): milliseconds since 1970 at the run's start. */
 static int self_now(lua_State *L) {
-  check_self(L);
+  lx_check_self(L);
   lua_pushinteger(L, lx_now_ms);
   return 1;
 }
@@ -256,7 +267,7 @@ static void push_usage(lua_State *L) {
 }
 
 static int self_usage(lua_State *L) {
-  check_self(L);
+  lx_check_self(L);
   push_usage(L);
   return 1;
 }
@@ -287,9 +298,8 @@ static int self_tostring(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"call", self_call}, {"request", self_request}, {"send", self_send}, {"after", self_after},
-    {"scan", self_scan}, {"log", self_log},         {"now", self_now},   {"usage", self_usage},
-    {NULL, NULL}};
+    {"call", self_call}, {"request", self_request}, {"scan", self_scan},   {"range", self_range},
+    {"log", self_log},   {"now", self_now},         {"usage", self_usage}, {NULL, NULL}};
 
 static const char *const set_by_runs[LX_FIELD_COUNT] = {"id", "caller", "request_id", "attempt"};
 static Table *fields;
@@ -316,8 +326,10 @@ void lx_open_self(lua_State *L) {
 
   lua_newtable(L);
   lua_createtable(L, 0, 4);
-  lua_createtable(L, 0, 16);
+  lua_createtable(L, 0, 32); /* room for all, so that field_slots stay where they are */
   luaL_setfuncs(L, methods, 0);
+  luaL_setfuncs(L, lx_later_methods, 0);
+  luaL_setfuncs(L, lx_big_methods, 0);
   lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
   lua_setfield(L, -2, "state");
   fields = hvalue(s2v(L->top.p - 1));

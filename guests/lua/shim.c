@@ -29,6 +29,7 @@ static int boot_body(lua_State *L) {
   lx_open_libraries(L);
   lx_open_values(L);
   lx_open_state(L);
+  lx_open_big(L);
   lx_open_self(L);
   lua_gc(L, LUA_GCRESTART);
   return 0;

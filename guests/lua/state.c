@@ -28,7 +28,7 @@ static struct {
 static LxEntry first_entries[16];
 static uint32_t first_slots[32];
 
-/* Keys read before the cache was dropped, encoded; and prefixes scanned. */
+/* Keys read before the cache was dropped, encoded; and areas used whole: prefixes, [from, to]. */
 static uint8_t first_reads[64], first_scans[64];
 static LxBuffer old_reads = {first_reads, 0, sizeof first_reads, 0};
 static LxBuffer scans = {first_scans, 0, sizeof first_scans, 0};
@@ -208,6 +208,8 @@ static int state_index(lua_State *L) {
   }
   entry->flags |= LX_KNOWN | LX_READ;
   lua_settop(L, 2);
+  if (entry->base != NULL && lx_is_big(entry->base, entry->base_len))
+    return luaL_error(L, "self.state[\"%s\"] is a big value; read it with self:reader", key);
   lx_state_make_live(L, entry);
   return 1;
 }
@@ -232,7 +234,7 @@ static int state_newindex(lua_State *L) {
 
 static int state_pairs(lua_State *L) {
   lx_check_callable(L);
-  return lx_scan(L, "", 0, NULL, 0);
+  return lx_scan(L, &(LxArea){"", NULL, NULL, 0, 0, 0, 1});
 }
 
 static int state_length(lua_State *L) {
@@ -318,16 +320,63 @@ void lx_state_put_writes(lua_State *L, LxBuffer *b) {
   lx_close(b, mark, count);
 }
 
-/* Remembers that the whole content under `prefix` was used. */
-void lx_state_add_scan(lua_State *L, const char *prefix, size_t len) {
-  LxReader r = {scans.bytes, scans.bytes + scans.len, 0};
-  for (uint32_t i = 0; i < scan_count; i++) {
-    size_t known_len;
-    const char *known = lx_get_string(L, &r, &known_len);
-    if (known_len <= len && memcmp(known, prefix, known_len) == 0) return;
+static int is_behind(const char *a, size_t a_len, const char *b, size_t b_len) {
+  int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
+  return order > 0 || (order == 0 && a_len > b_len);
+}
+
+/* Takes the next area of `scans`. */
+static void get_area(lua_State *L, LxReader *r, LxArea *area) {
+  *area = (LxArea){NULL, NULL, NULL, 0, 0, 0, 1};
+  if ((*r->at & 0xf0) == 0x90) {
+    area->is_prefix = 0;
+    lx_get_array(L, r);
   }
-  lx_put_string(L, &scans, prefix, len);
+  area->start = lx_get_string(L, r, &area->start_len);
+  if (!area->is_prefix && !lx_get_nil(r)) area->end = lx_get_string(L, r, &area->end_len);
+}
+
+/* Does `known` hold all that `area` does? */
+static int has_area(const LxArea *known, const LxArea *area) {
+  if (known->is_prefix && known->start_len == 0) return 1;
+  if (known->is_prefix)
+    return area->is_prefix && known->start_len <= area->start_len &&
+           memcmp(known->start, area->start, known->start_len) == 0;
+  if (area->is_prefix) return 0;
+  if (is_behind(known->start, known->start_len, area->start, area->start_len)) return 0;
+  if (known->end == NULL) return 1;
+  return area->end != NULL && !is_behind(area->end, area->end_len, known->end, known->end_len);
+}
+
+/* Remembers that the whole content of `area` was used. */
+void lx_state_add_scan(lua_State *L, const LxArea *area) {
+  LxReader r = {scans.bytes, scans.bytes + scans.len, 0};
+  LxArea known;
+  for (uint32_t i = 0; i < scan_count; i++) {
+    get_area(L, &r, &known);
+    if (has_area(&known, area)) return;
+  }
+  if (!area->is_prefix) lx_put_array(L, &scans, 2);
+  lx_put_string(L, &scans, area->start, area->start_len);
+  if (area->end != NULL) lx_put_string(L, &scans, area->end, area->end_len);
+  else if (!area->is_prefix) lx_put_nil(L, &scans);
   scan_count++;
+}
+
+/* What the host has put under `key` on the run's behalf; assigned values are forgotten. */
+void lx_state_replace(lua_State *L, const char *key, size_t len, LxReader value) {
+  size_t base_len = (size_t)(value.end - value.at);
+  const uint8_t *base = lx_copy(L, value.at, base_len);
+  LxEntry *entry = lx_state_find(key, len);
+  if (entry == NULL) entry = lx_state_add(L, key, len);
+  entry->base = base;
+  entry->base_len = (uint32_t)base_len;
+  entry->flags = (uint8_t)((entry->flags & LX_READ) | LX_KNOWN);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
+  lua_pushlstring(L, key, len);
+  lua_pushnil(L);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
 }
 
 /* Forgets every value: a cycle of calls has changed the state. Tables taken before are detached. */

@@ -70,6 +70,7 @@ void lx_put_bool(lua_State *L, LxBuffer *b, int value);
 void lx_put_integer(lua_State *L, LxBuffer *b, int64_t value);
 void lx_put_array(lua_State *L, LxBuffer *b, size_t count);
 void lx_put_string(lua_State *L, LxBuffer *b, const char *text, size_t len);
+void lx_put_bytes(lua_State *L, LxBuffer *b, const char *bytes, size_t len);
 void lx_put_text(lua_State *L, LxBuffer *b, const char *text, size_t len, size_t bytes_max);
 size_t lx_open_map(lua_State *L, LxBuffer *b);
 size_t lx_open_array(lua_State *L, LxBuffer *b);

@@ -127,6 +127,10 @@ const uint8_t *lx_skip(lua_State *L, LxReader *r) {
     int container;
     if (type == 0xc0 || type == 0xc2 || type == 0xc3) continue;
     if (type == 0xd6) take_bytes(L, r, 5);
+    else if (type == 0xc7) { /* an extension of up to 255 bytes behind its type */
+      len = (size_t)take_number(L, r, 1);
+      take_bytes(L, r, len + 1);
+    }
     else if (type == 0xcb || type == 0xca) take_bytes(L, r, type == 0xcb ? 8 : 4);
     else if (string_length(L, r, type, &len)) take_bytes(L, r, len);
     else if ((container = container_count(L, r, type, &count)) != 0)

@@ -116,7 +116,8 @@ static void put_str(lua_State *L, LxBuffer *b, const char *text, size_t len) {
   lx_buffer_put(L, b, text, len);
 }
 
-static void put_bin(lua_State *L, LxBuffer *b, const char *bytes, size_t len) {
+/* Writes bytes, whatever they spell. */
+void lx_put_bytes(lua_State *L, LxBuffer *b, const char *bytes, size_t len) {
   if (len <= 0xff) put_head(L, b, 0xc4, len, 1);
   else if (len <= 0xffff) put_head(L, b, 0xc5, len, 2);
   else put_head(L, b, 0xc6, len, 4);
@@ -126,7 +127,7 @@ static void put_bin(lua_State *L, LxBuffer *b, const char *bytes, size_t len) {
 /* Writes a Lua string: text when it is valid UTF-8, else bytes. */
 void lx_put_string(lua_State *L, LxBuffer *b, const char *text, size_t len) {
   if (lx_is_utf8(text, len)) put_str(L, b, text, len);
-  else put_bin(L, b, text, len);
+  else lx_put_bytes(L, b, text, len);
 }
 
 /* Writes text for people: always text, what is not valid UTF-8 replaced by U+FFFD, and cut (with
@@ -403,7 +404,7 @@ static void put_any(lua_State *L, int index) {
       if (has_bytes(L, index)) {
         size_t len = lua_rawlen(L, index);
         if (len > LX_VALUE_BYTES_MAX) lx_refuse_value(L, "a value has at most 16 MiB");
-        put_bin(L, b, lua_touserdata(L, index), len);
+        lx_put_bytes(L, b, lua_touserdata(L, index), len);
         return;
       }
       if (lx_put_userdata(L, b, index)) return;

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from lithox.dispatch.job import Frame, LogSink
-from lithox.dispatch.transaction import range_of_prefix
+from lithox.dispatch.transaction import range_behind, range_between, range_of_prefix
 from lithox.errors import (
     BadArguments,
     ContextInvalid,
@@ -38,6 +38,7 @@ _maybe_text: Final = msgspec.msgpack.Decoder(str | None)
 _maybe_fields: Final = msgspec.msgpack.Decoder(dict[str, Any] | None)
 _integer: Final = msgspec.msgpack.Decoder(int)
 _texts: Final = msgspec.msgpack.Decoder(list[str])
+_used: Final = msgspec.msgpack.Decoder(list[messages.Used])
 _writes: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
 Raws = list[msgspec.Raw]
@@ -47,7 +48,9 @@ Endpoint = Callable[[Frame, Raws], bytes | None]
 """Answers one system call; None when the frame must wait. Raises LithoxError to refuse."""
 
 
-def merge_state(frame: Frame, reads: list[str], scans: list[str], writes: dict[str, Any]) -> None:
+def merge_state(
+    frame: Frame, reads: list[str], scans: list[messages.Used], writes: dict[str, Any]
+) -> None:
     """Takes what a guest says it has read and written of its own state into the transaction.
 
     Raises:
@@ -61,8 +64,11 @@ def merge_state(frame: Frame, reads: list[str], scans: list[str], writes: dict[s
     entity = frame.entity
     for key in reads:
         transaction.reads.add((entity, key))
-    for prefix in scans:
-        transaction.add_range(range_of_prefix(entity, prefix))
+    for used in scans:
+        if isinstance(used, str):
+            transaction.add_range(range_of_prefix(entity, used))
+        else:
+            transaction.add_range(range_between(entity, *used))
     for key, raw in writes.items():
         check_state_key(key)
         value = bytes(raw)
@@ -104,12 +110,15 @@ class Endpoints:
         self._by_name: dict[str, Callable[[Frame, Raws], bytes | None]] = {
             messages.CALL_GET: self._get,
             messages.CALL_SCAN: self._scan,
+            messages.CALL_RANGE: self._range,
             messages.CALL_CALL: self._call,
             messages.CALL_LOG: self._write_log,
             messages.CALL_USAGE: self._usage,
             messages.CALL_REQUEST: self._not_available,
             messages.CALL_SEND: self._not_available,
             messages.CALL_SCHEDULE: self._not_available,
+            messages.CALL_CANCEL: self._not_available,
+            messages.CALL_TIMERS: self._not_available,
             **more,
         }
 
@@ -149,23 +158,29 @@ class Endpoints:
         return messages.encode_answer(msgspec.Raw(messages.NIL if value is None else value))
 
     def _scan(self, frame: Frame, call: Raws) -> bytes:
-        prefix, after = _maybe_text.decode(call[2]) or "", _maybe_text.decode(call[3])
-        limit = min(max(_integer.decode(call[4]), 1), SCAN_PAGE_MAX)
-        merge_state(frame, [], [], _writes.decode(call[5]))
+        area = range_of_prefix(frame.entity, _maybe_text.decode(call[2]) or "")
+        return self._page(frame, area, call[3:])
+
+    def _range(self, frame: Frame, call: Raws) -> bytes:
+        start, end = _maybe_text.decode(call[2]) or "", _maybe_text.decode(call[3])
+        return self._page(frame, range_between(frame.entity, start, end), call[4:])
+
+    @staticmethod
+    def _page(frame: Frame, area: Range, rest: Raws) -> bytes:
+        """Answers a page of `area`; `rest` is [after, limit, writes]."""
+        after = _maybe_text.decode(rest[0])
+        limit = min(max(_integer.decode(rest[1]), 1), SCAN_PAGE_MAX)
+        merge_state(frame, [], [], _writes.decode(rest[2]))
         transaction = frame.job.transaction
         assert transaction is not None
-        area = range_of_prefix(frame.entity, prefix)
         if after:
-            start = max(area.start, after + "\x00")
-            # Behind the range is nothing, and no range ends before it begins.
-            start = start if area.end is None else min(start, area.end)
-            area = Range(area.entity, start, area.end)
+            area = range_behind(area, after)
         found, more = transaction.scan(frame.entity, area, limit, bytes_max=SCAN_PAGE_BYTES_MAX)
         return messages.encode_answer([(key, msgspec.Raw(value)) for key, value in found], more)
 
     def _call(self, frame: Frame, call: Raws) -> bytes | None:
         entity, handler = _text.decode(call[2]), _text.decode(call[3])
-        merge_state(frame, _texts.decode(call[5]), _texts.decode(call[6]), _writes.decode(call[7]))
+        merge_state(frame, _texts.decode(call[5]), _used.decode(call[6]), _writes.decode(call[7]))
         self._start_call(frame, entity, handler, bytes(call[4]))
         return None
 

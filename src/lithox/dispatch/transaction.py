@@ -37,6 +37,18 @@ def range_of_prefix(entity: str, prefix: str) -> Range:
     return Range(entity, start, stem[:-1] + chr(_next_code_point(ord(stem[-1]))))
 
 
+def range_between(entity: str, start: str, end: str | None) -> Range:
+    """Returns the range of an entity's user keys with start <= key < end (None: to the last)."""
+    start = max(start, USER_KEYS_START)
+    return Range(entity, start, end if end is None else max(start, end))
+
+
+def range_behind(area: Range, after: str) -> Range:
+    """Returns the part of `area` behind the key `after`; behind its end is nothing."""
+    start = max(area.start, after + "\x00")
+    return Range(area.entity, start if area.end is None else min(start, area.end), area.end)
+
+
 def _next_code_point(code: int) -> int:
     return 0xE000 if code + 1 == 0xD800 else code + 1
 

@@ -9,9 +9,10 @@ Shapes, as arrays in field order:
     answer   [status, ...values]           status 0; else [status, code, message, fields]
 
 State values travel as they are stored (canonical MessagePack), undecoded by the node. A written
-value nil deletes the key. `reads` are the keys whose value or absence the guest used, `scans` the
-prefixes whose whole content it used. The guest is trusted with its own entity's read set only:
-lying about it harms nobody else.
+value nil deletes the key. `reads` are the keys whose value or absence the guest used, `scans` what
+it used whole: a prefix is text, a range `[from, to]` (`to` nil: to the last key). What the node
+itself showed in answers is in the read set anyway. The guest is trusted with its own entity's read
+set only: lying about it harms nobody else.
 
 Programs speak the same protocol with two more fields, because contexts may travel with values
 (docs/explanation/processes.md):
@@ -58,16 +59,23 @@ CALL_CANCEL: Final = "cancel"  # [0, "cancel", timer id] -> [0, was there]
 CALL_TIMERS: Final = "timers"  # [0, "timers", after | nil] -> [0, [{id, handler, ...}...], more]
 CALL_RANGE: Final = "range"
 # [0, "range", from, to | nil, after | nil, limit, writes] -> [0, [[key, value]...], more]
-CALL_BLOB_OPEN: Final = "blob_open"  # [0, "blob_open", key] -> [0, nil | {size, digest}]
-CALL_BLOB_READ: Final = "blob_read"  # [0, "blob_read", key, offset, size] -> [0, bytes]
-CALL_BLOB_WRITE: Final = "blob_write"  # [0, "blob_write", key, token, bytes] -> [0]
-CALL_BLOB_CLOSE: Final = "blob_close"  # [0, "blob_close", key, token] -> [0, digest]
+CALL_BLOB_OPEN: Final = "blob_open"  # [0, "blob_open", key, writes] -> [0, nil | big value]
+CALL_BLOB_READ: Final = "blob_read"
+# [0, "blob_read", key, digest, offset, size] -> [0, bytes]; fewer than asked only at the end.
+# Refused when the key holds another value than that of `digest` (64 hexadecimal digits).
+CALL_BLOB_WRITE: Final = "blob_write"
+# [0, "blob_write", key, token, bytes] -> [0]; the first one with a token (a number the guest
+# chooses) begins a value, which counts only once it is closed.
+CALL_BLOB_CLOSE: Final = "blob_close"  # [0, "blob_close", key, token] -> [0, digest, big value]
 
 NIL: Final = b"\xc0"
 
+Used = str | tuple[str, str | None]
+"""What was used whole: a prefix, or a range (from, to)."""
 
 EXT_BLOB: Final = 2
-"""MessagePack extension type of a big value in state: [blob id, size, chunks, SHA-256]."""
+"""MessagePack extension type of a big value in state: [blob id, size, chunks, SHA-256]; always in
+the form of up to 255 bytes (`0xc7`)."""
 EXT_CONTEXT: Final = 1
 """MessagePack extension type of a context inside values: an index, four bytes, big-endian."""
 
@@ -140,7 +148,7 @@ class OutcomeMessage(msgspec.Struct, array_like=True, gc=False):
     kind: int
     body: msgspec.Raw
     reads: list[str]
-    scans: list[str]
+    scans: list[Used]
     writes: dict[str, msgspec.Raw]
 
 

@@ -6,6 +6,7 @@ apart from the sandbox that holds it in earnest.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ class Outcome:
     value: Any = None
     error: messages.ErrorMessage | None = None
     reads: list[str]
-    scans: list[str]
+    scans: list[messages.Used]
     writes: dict[str, Any]
     writes_raw: dict[str, bytes]
 
@@ -64,7 +65,13 @@ class Host:
         if name == "get":
             return _encode([0, self.state.get(arguments[0])])
         if name == "scan":
-            return self._scan(*arguments)
+            prefix, *rest = arguments
+            return self._page(lambda key: key.startswith(prefix), *rest)
+        if name == "range":
+            start, end, *rest = arguments
+            return self._page(
+                lambda key: start.encode() <= key.encode() and (not end or key < end), *rest
+            )
         if name == "log":
             self.log.append((arguments[0], arguments[1], arguments[2]))
             return _encode([0])
@@ -72,10 +79,16 @@ class Host:
             return _encode([0, {"used": {"fuel": 4_000_000_000}, "allowed": {"fuel": 1 << 40}}])
         return messages.encode_refusal(21, "request.not_available", f"no {name} here", {})
 
-    def _scan(self, prefix: str, after: str | None, limit: int, writes: dict[str, Any]) -> bytes:
+    def _page(
+        self,
+        is_inside: Callable[[str], bool],
+        after: str | None,
+        limit: int,
+        writes: dict[str, Any],
+    ) -> bytes:
         merged = {**self.state, **writes}
         keys = sorted((k for k, v in merged.items() if v is not None), key=str.encode)
-        keys = [k for k in keys if k.startswith(prefix)]
+        keys = [k for k in keys if is_inside(k)]
         keys = [k for k in keys if after is None or k.encode() > after.encode()]
         page = keys[: min(limit, self.page_rows)]
         return _encode([0, [[k, merged[k]] for k in page], len(page) < len(keys)])
