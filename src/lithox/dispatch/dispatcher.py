@@ -19,6 +19,8 @@ from lithox.dispatch.endpoints import Endpoint
 from lithox.dispatch.inflight import InFlight, digest_of_asked, id_reused
 from lithox.dispatch.job import UNKNOWN, Clock, Frame, Job, LogSink, OnAnswer
 from lithox.dispatch.lanes import Lanes, LongSteps, LongThread, Schedule
+from lithox.dispatch.messages.bounds import DEFAULT_BOUNDS, MessageBounds
+from lithox.dispatch.messages.mail import Mail
 from lithox.dispatch.origin import Origin
 from lithox.dispatch.runs import Runs
 from lithox.dispatch.starting import find_record, may_call
@@ -82,6 +84,7 @@ class Dispatcher:
         native_entity: str,
         results_per_account_max: int = RESULTS_PER_ACCOUNT_MAX,
         long: LongSteps | None = None,
+        messages: MessageBounds = DEFAULT_BOUNDS,
     ) -> None:
         self._store = store
         self._kernel = kernel
@@ -93,7 +96,10 @@ class Dispatcher:
         self._waiting: list[tuple[int, int, Job]] = []
         self._waiting_seq = 0
         self._jobs: set[Job] = set()
-        self._more: dict[str, Endpoint] = {}
+        self.mail = Mail(
+            store=store, clock=clock, submit=self.submit, schedule=schedule, bounds=messages
+        )
+        self._more: dict[str, Endpoint] = {**self.mail.endpoints}
         self.natives: dict[str, Native] = {}
         self.catalog = catalog
         self.counters = Counters()
@@ -112,6 +118,7 @@ class Dispatcher:
             restart=self._restart,
             more=self._more,
         )
+        self.runs.on_committed.append(self.mail.delivery.notify_committed)
         self.lanes = Lanes(
             kernel=kernel,
             by_pid=self.runs.table.by_pid,

@@ -41,6 +41,7 @@ from lithox.node.config import NodeConfig, read_config
 from lithox.node.deploy import DeployReport, Prepared, prepare, read_templates
 from lithox.node.lock import DirectoryLock
 from lithox.node.logs import log_bug, log_guest
+from lithox.node.messages_side import MessagesSide
 from lithox.node.natives import read_pid
 from lithox.node.program_methods import ProgramMethods
 from lithox.node.program_side import ProgramSide
@@ -161,6 +162,8 @@ class Node(ProgramMethods, ServiceMethods, StoreMethods):
             opened.callback(self._timer.cancel)
             opened.callback(self.program_side.close)
             self._adopt_stored()
+            opened.callback(self.messages_side.stop)
+            self.messages_side.start()
             sweeper = loop.create_task(every(SWEEP_INTERVAL_S, self._sweep))
             opened.callback(sweeper.cancel)
             self._resources = opened.pop_all()
@@ -210,6 +213,7 @@ class Node(ProgramMethods, ServiceMethods, StoreMethods):
             is_cooperative=self.config.is_cooperative,
             keeps_services=self._keeps_services,
         )
+        self.messages_side = MessagesSide(loop=loop, clock=self._clock, dispatcher=self.dispatcher)
         self.code = self.program_side.code
         self.registry = self.program_side.registry
         self._services = self.program_side.services
@@ -241,6 +245,7 @@ class Node(ProgramMethods, ServiceMethods, StoreMethods):
         try:
             # While requests are still taken: a service that ends well may have something to store.
             await self.program_side.stop_services(int(CLOSE_GRACE_S * 1000))
+            self.messages_side.stop()
             self.dispatcher.is_closing = True
             await drain(self.dispatcher, CLOSE_GRACE_S)
         finally:

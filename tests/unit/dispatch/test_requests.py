@@ -67,7 +67,7 @@ def whoami(self: ScriptedSelf) -> Any:
 
 
 def unfinished(_self: ScriptedSelf) -> Any:
-    answer = yield ("ask", "send", "a", "b", [])
+    answer = yield ("ask", "nothing", "a", "b", [])
     return answer
 
 

@@ -1,0 +1,415 @@
+"""How messages take effect: each is a request of its own, whose commit takes its row away.
+
+Theory of operation. A commit that sent messages is told to `notify_committed` as soon as it is
+visible, and its messages are queued by pair. `pump` delivers what is next: it submits a request
+that reads the message's row of the outbox and deletes it in its own commit. So the effect and the
+end of the message are one commit: delivered twice, the second finds no row and does nothing, and
+whatever the process dies of, the row is there or the effect is.
+
+A message that fails rests, longer each time, and holds back only its pair; when it has failed as
+often as it may, it is moved among the dead and the pair goes on. Failures that are the node's own
+(it is overloaded, the disk is full, the run lost every race) do not count.
+
+A sender's commit may be withdrawn after its message was delivered: the receiver has read the row,
+so its commit is withdrawn as well, and the next try finds no row.
+
+Invariants: of one pair at most one message is under way; nothing is delivered before all that
+waited at the start is known, so no message overtakes one from before a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from lithox.dispatch.job import Clock, Job, OnAnswer
+from lithox.dispatch.messages.bounds import MessageBounds
+from lithox.dispatch.messages.records import (
+    DEAD,
+    OUTBOX,
+    TRIES,
+    DeadRecord,
+    MessageRecord,
+    TriesRecord,
+    decode_message,
+    decode_tries,
+    encode_dead,
+    encode_tries,
+)
+from lithox.dispatch.messages.waiting import Entry, Pair, Waiting
+from lithox.dispatch.transaction import Transaction
+from lithox.errors import LithoxError, StoreUnavailable
+from lithox.model.ids import AccountName, EntityPath, HandlerName, RequestId, identity_of_entity
+from lithox.model.request import Answer, Caller, Request
+from lithox.model.values import decode_value
+from lithox.store.contract import Cell, Commit, Range, Snapshot, Store
+
+PAGE_MAX: Final = 512
+"""Rows read at a time at the start, and by a sweep."""
+SUBMITS_MAX: Final = 32
+"""Messages handed over before the event loop gets a go; about a millisecond."""
+ADOPTED_AFTER_MS: Final = 60_000
+"""Age at which a message that another node has committed is taken over."""
+NODE_FAULTS: Final = frozenset(
+    ("request.overloaded", "store.unavailable", "store.results_full", "transaction.conflict")
+)
+"""Failures that say nothing about the message."""
+NS_PER_MS: Final = 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Counters:
+    """What has happened since the start."""
+
+    delivered: int = 0
+    failed: int = 0
+    died: int = 0
+
+
+class MessageOrigin:
+    """Makes a run the delivery of one message; see `dispatch.origin`."""
+
+    __slots__ = ("_has_tries", "_id", "records_result")
+
+    def __init__(self, message_id: str, *, has_tries: bool) -> None:
+        self.records_result = False
+        self._id = message_id
+        self._has_tries = has_tries
+
+    def is_due(self, transaction: Transaction) -> bool:
+        return transaction.find(OUTBOX, self._id) is not None
+
+    def complete(self, transaction: Transaction, body: bytes) -> None:
+        del body
+        transaction.put(OUTBOX, self._id, None)
+        if self._has_tries:
+            transaction.put(TRIES, self._id, None)
+
+
+class Delivery:
+    """Delivers the messages of one node. All methods are called on the node's thread."""
+
+    def __init__(  # noqa: PLR0913 - where its parts come together; all by keyword
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        submit: Callable[[Request, OnAnswer], None],
+        schedule: Callable[[Callable[[], None]], object],
+        waiting: Waiting,
+        bounds: MessageBounds,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._submit = submit
+        self._schedule = schedule
+        self._waiting = waiting
+        self._bounds = bounds
+        self._is_pump_planned = False
+        self._is_running = False
+        self._tries: dict[str, TriesRecord] = {}
+        self._found: list[tuple[int, int, str, MessageRecord, int]] = []
+        self._fresh: list[tuple[str, MessageRecord, int]] = []
+        self.counters = Counters()
+        self.dead_count = 0
+        self.on_deadline: Callable[[int], None] | None = None
+        """Asks for `notify_time` at a monotonic time."""
+        self.on_started: Callable[[], None] | None = None
+        """Called once all that waited at the start is known."""
+
+    # -- start and end ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Reads what waits, page by page between other work, then delivers it."""
+        self.dead_count = self._store.measure_entity(DEAD)[0]
+        snapshot = self._store.open_snapshot()
+        self._schedule(partial(self._load_page, snapshot, TRIES, ""))
+
+    def _load_page(self, snapshot: Snapshot, entity: EntityPath, start: str) -> None:
+        page = snapshot.scan(Range(entity, start, None), PAGE_MAX)
+        for key, item in page.items:
+            if entity == TRIES:
+                self._tries[key] = decode_tries(item.value)
+            else:
+                record = decode_message(item.value)
+                size = len(item.value) + len(key)
+                self._found.append((item.version, record.position, key, record, size))
+        if page.more:
+            start = page.items[-1][0] + "\x00"
+            self._schedule(partial(self._load_page, snapshot, entity, start))
+        elif entity == TRIES:
+            self._schedule(partial(self._load_page, snapshot, OUTBOX, ""))
+        else:
+            snapshot.release()
+            self._end_loading()
+
+    def _end_loading(self) -> None:
+        found, self._found = self._found, []
+        found.sort(key=lambda row: row[:2])
+        for _, _, message_id, record, size in found:
+            self._add(message_id, record, size, self._tries.get(message_id))
+        self._tries.clear()
+        # What was committed since the snapshot comes after all that it showed.
+        fresh, self._fresh = self._fresh, []
+        self._is_running = True
+        for message_id, record, size in fresh:
+            self._add(message_id, record, size, None)
+        self.wake()
+        if self.on_started is not None:
+            self.on_started()
+
+    def stop(self) -> None:
+        """Delivers nothing more; what is under way ends by itself. Idempotent."""
+        self._is_running = False
+
+    # -- coming -----------------------------------------------------------------------------
+
+    def notify_committed(self, job: Job, transaction: Transaction, version: int) -> None:
+        """Hears of a commit that is visible; see `Runs.on_committed`."""
+        del job, version
+        if transaction.sent:
+            writes = transaction.writes
+            self.take_rows({cell: writes.get(cell) for cell in transaction.sent})
+
+    def take_rows(self, writes: dict[Cell, bytes | None]) -> None:
+        """Queues the messages among the rows of a commit that is visible, in their order."""
+        is_added = False
+        for (entity, message_id), row in writes.items():
+            if entity != OUTBOX or row is None:
+                continue
+            record, size = decode_message(row), len(row) + len(message_id)
+            if self._is_running:
+                self._add(message_id, record, size, None)
+                is_added = True
+            else:
+                self._fresh.append((message_id, record, size))
+        if is_added:
+            self.wake()
+
+    def _add(
+        self, message_id: str, record: MessageRecord, size: int, tries: TriesRecord | None
+    ) -> None:
+        entry = Entry(
+            id=message_id, account=record.account, size_bytes=size, sent_ms=record.sent_ms
+        )
+        if tries is not None:
+            entry.tries, entry.next_ms = tries.tries, tries.next_ms
+        self._waiting.add(record.pair, entry)
+
+    # -- going ------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Delivers soon. Cheap when that is planned already."""
+        if self._is_running and not self._is_pump_planned:
+            self._is_pump_planned = True
+            self._schedule(self._pump)
+
+    def notify_time(self) -> None:
+        """To be called when a rest may be over."""
+        self._waiting.wake_rested(self._clock.monotonic_ns())
+        self.wake()
+        self._ask_for_time()
+
+    def _ask_for_time(self) -> None:
+        next_ns = self._waiting.next_wake_ns
+        if next_ns is not None and self.on_deadline is not None:
+            self.on_deadline(next_ns)
+
+    def _pump(self) -> None:
+        self._is_pump_planned = False
+        for _ in range(SUBMITS_MAX):
+            if not self._is_running:
+                return
+            pair = self._waiting.take_next()
+            if pair is None:
+                return
+            self._deliver(pair, pair.entries[0])
+        self.wake()
+
+    def _deliver(self, pair: Pair, entry: Entry) -> None:
+        rest_ms = entry.next_ms - self._clock.wall_ns() // NS_PER_MS
+        if rest_ms > 0:
+            # Known from before a restart; never longer than a rest can be, whatever the clock.
+            entry.next_ms = 0
+            self._waiting.end_delivery(entry)
+            self._rest(pair, min(rest_ms, self._bounds.pause_last_ms))
+            return
+        try:
+            request = self._request_of(entry)
+        except LithoxError as error:
+            self._fail(pair, entry, error)
+            return
+        if request is None:
+            self._succeed(pair, entry)
+        else:
+            self._submit(request, partial(self._take_answer, pair, entry))
+
+    def _request_of(self, entry: Entry) -> Request | None:
+        """Returns the request that delivers a message; None when its row is gone."""
+        snapshot = self._store.open_snapshot()
+        try:
+            item = snapshot.find(OUTBOX, entry.id)
+        finally:
+            snapshot.release()
+        if item is None:
+            return None
+        record = decode_message(item.value)
+        args: list[Any] = decode_value(bytes(record.args))
+        return Request(
+            entity=record.receiver,
+            handler=HandlerName(record.handler),
+            args=args,
+            caller=Caller(
+                identity=identity_of_entity(record.sender), account=AccountName(record.account)
+            ),
+            request_id=RequestId(entry.id),
+            origin=MessageOrigin(entry.id, has_tries=entry.tries > 0),
+            hops=record.hops,
+            owner=record.owner,
+        )
+
+    def _take_answer(self, pair: Pair, entry: Entry, answer: Answer) -> None:
+        if answer.error is None:
+            self._succeed(pair, entry)
+        else:
+            self._fail(pair, entry, answer.error)
+
+    def _succeed(self, pair: Pair, entry: Entry) -> None:
+        self.counters.delivered += 1
+        self._waiting.end_delivery(entry)
+        self._go_on(pair)
+
+    def _go_on(self, pair: Pair) -> None:
+        """The first message of a pair is done with: the next one, if there is one."""
+        self._waiting.drop_first(pair)
+        if pair.entries:
+            self._waiting.make_ready(pair)
+        self.wake()
+
+    # -- failing ----------------------------------------------------------------------------
+
+    def _fail(self, pair: Pair, entry: Entry, error: Exception) -> None:
+        """A try has failed: rest, or bury it. The pair stays DELIVERING until that is settled."""
+        self.counters.failed += 1
+        self._waiting.end_delivery(entry)
+        self.wake()
+        if getattr(error, "code", "internal") in NODE_FAULTS:
+            entry.stumbles += 1
+            self._rest(pair, self._bounds.pause_ms(entry.stumbles))
+            return
+        entry.stumbles = 0
+        entry.tries += 1
+        pause_ms = self._bounds.pause_ms(entry.tries)
+        if entry.tries >= self._bounds.tries_max:
+            if self.dead_count < self._bounds.dead_max:
+                self._bury(pair, entry, error)
+                return
+            # Nobody would ever hear of it: it is tried until there is room among the dead.
+            pause_ms = self._bounds.pause_last_ms
+        self._keep_tries(entry, pause_ms)
+        self._rest(pair, pause_ms)
+
+    def _rest(self, pair: Pair, pause_ms: int) -> None:
+        until_ns = self._clock.monotonic_ns() + pause_ms * NS_PER_MS
+        self._waiting.rest(pair, until_ns)
+        self._ask_for_time()
+
+    def _keep_tries(self, entry: Entry, pause_ms: int) -> None:
+        """Remembers failures across restarts; should that fail, only this process knows them."""
+        next_ms = self._clock.wall_ns() // NS_PER_MS + pause_ms
+        row = encode_tries(TriesRecord(tries=entry.tries, next_ms=next_ms))
+        self._change_waiting(entry, lambda _: {(TRIES, entry.id): row}, lambda _: None)
+
+    def _bury(self, pair: Pair, entry: Entry, error: Exception) -> None:
+        """Moves the first message of a pair among the dead, then lets the pair go on."""
+
+        def plan(row: bytes) -> dict[Cell, bytes | None]:
+            record = DeadRecord(
+                message=row,
+                tries=entry.tries,
+                code=str(getattr(error, "code", "internal")),
+                text=str(error)[:500],
+                died_ms=self._clock.wall_ns() // NS_PER_MS,
+            )
+            return {
+                (OUTBOX, entry.id): None,
+                (TRIES, entry.id): None,
+                (DEAD, entry.id): encode_dead(record),
+            }
+
+        def settle(failure: Exception | None) -> None:
+            if failure is None:
+                self.counters.died += 1
+                self._go_on(pair)
+                return
+            self.dead_count -= 1
+            self._rest(pair, self._bounds.pause_last_ms)
+
+        self.dead_count += 1
+        if not self._change_waiting(entry, plan, settle):
+            self.dead_count -= 1
+            self._rest(pair, self._bounds.pause_first_ms)
+
+    def _change_waiting(
+        self,
+        entry: Entry,
+        plan: Callable[[bytes], dict[Cell, bytes | None]],
+        settle: Callable[[Exception | None], None],
+    ) -> bool:
+        """Commits what `plan` makes of a message's row, if it is still there.
+
+        Returns:
+            False when nothing was committed; else `settle` is told how it ended.
+        """
+        snapshot = self._store.open_snapshot()
+        try:
+            item = snapshot.find(OUTBOX, entry.id)
+            if item is None:
+                return False
+            commit = Commit(snapshot.version, reads=[(OUTBOX, entry.id)], writes=plan(item.value))
+        except LithoxError:
+            return False
+        finally:
+            snapshot.release()
+        try:
+            return self._store.submit(commit, settle) is not None
+        except StoreUnavailable:
+            return False
+
+    # -- other nodes ------------------------------------------------------------------------
+
+    def adopt_old(self) -> None:
+        """Takes over what other nodes of the same database committed and have not delivered.
+
+        Both may deliver it then, and it takes effect once all the same.
+
+        Blocks: while the outbox is read.
+        """
+        if not self._is_running:
+            return
+        known = {entry.id for _, entry in self._waiting.entries()}
+        before_ms = self._clock.wall_ns() // NS_PER_MS - ADOPTED_AFTER_MS
+        snapshot = self._store.open_snapshot()
+        found: list[tuple[int, int, str, MessageRecord, int]] = []
+        tries: dict[str, TriesRecord] = {}
+        try:
+            start, more = "", True
+            while more:
+                page = snapshot.scan(Range(OUTBOX, start, None), PAGE_MAX)
+                for key, item in page.items:
+                    record = decode_message(item.value)
+                    if key not in known and record.sent_ms <= before_ms:
+                        size = len(item.value) + len(key)
+                        found.append((item.version, record.position, key, record, size))
+                        failed = snapshot.find(TRIES, key)
+                        if failed is not None:
+                            tries[key] = decode_tries(failed.value)
+                more = page.more
+                start = page.items[-1][0] + "\x00" if page.items else ""
+        finally:
+            snapshot.release()
+        for _, _, message_id, record, size in sorted(found, key=lambda row: row[:2]):
+            self._add(message_id, record, size, tries.get(message_id))
+        self.wake()
