@@ -8,7 +8,7 @@ on the node's own event loop. A client's leaving does not end a run: nothing her
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 from lithox.errors import BadArguments, NotFound, StoreUnavailable
@@ -32,23 +32,27 @@ from lithox.gateway.process_routes import PROCESS_ROUTES
 from lithox.gateway.routes import ROUTES, Asked, Route, Router
 from lithox.gateway.service_routes import SERVICE_ROUTES
 from lithox.gateway.settings import GatewaySettings
+from lithox.gateway.streams import (
+    ClientGone,
+    Receive,
+    Send,
+    StreamReply,
+    begin_stream,
+    end_stream,
+    read_chunks,
+    send_stream,
+)
 from lithox.model.ids import AccountName, Identity
 from lithox.model.request import Caller
 from lithox.node.clock import RealClock
 
 Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _UNKNOWN: Final = "unknown"
 _STOPPED: Final = (
     "the node stopped before it could answer; whether the run committed is not known here: "
     "ask again with the same request id"
 )
-
-
-class ClientGone(Exception):
-    """The client left before its body was whole; there is nobody to answer."""
 
 
 class Gateway:
@@ -118,6 +122,9 @@ class Gateway:
                 raise _no_route(scope, found)
             name = found[0].name
             reply = await self._respond(found, facts, scope, receive)
+            if isinstance(reply, StreamReply):
+                is_head = scope["method"] == "HEAD"
+                reply = await (end_stream(reply) if is_head else begin_stream(reply))
         except ClientGone:
             return
         except asyncio.CancelledError:
@@ -125,6 +132,10 @@ class Gateway:
             reply = reply_error(StoreUnavailable(_STOPPED, retry_after_ms=1000))
         except Exception as error:  # noqa: BLE001 - the border: every fault gets an answer
             reply = reply_error(error)
+        if isinstance(reply, StreamReply):
+            await send_stream(reply, headers, receive, send)
+            self.metrics.note(name, reply.status, self._now_ns() - started_ns)
+            return
         status, body, reply_headers = reply
         await send(
             {"type": "http.response.start", "status": status, "headers": reply_headers + headers}
@@ -134,7 +145,7 @@ class Gateway:
 
     async def _respond(
         self, found: tuple[Route, dict[str, bytes]], facts: Facts, scope: Scope, receive: Receive
-    ) -> Reply:
+    ) -> Reply | StreamReply:
         """Reads what the route takes and lets it work."""
         route, names = found
         asked = Asked(
@@ -150,6 +161,10 @@ class Gateway:
             check_body(facts, bound)
             raw = await _read_whole(receive, bound)
             asked.body = read_body(self._router.decoder(route), raw or b"{}")
+        elif route.takes is not None:
+            bound = self._settings.stream_bytes_max
+            check_body(facts, bound, media_type=route.takes)
+            asked.chunks = read_chunks(receive, bound)
         elif route.method in {"GET", "DELETE"} and has_body(facts):
             raise BadArguments(f"{route.method} {route.path} takes no body")
         return await route.respond(asked)

@@ -14,6 +14,7 @@ from typing import Final
 from lithox.errors import BadArguments, NotPermitted, TooLarge, Unauthenticated
 from lithox.gateway.settings import LOOPBACK_NAMES, GatewaySettings, is_loopback_host
 
+JSON: Final = "application/json"
 Facts = dict[bytes, bytes]
 """The headers the gateway reads, by lower-case name; each was sent once."""
 
@@ -133,11 +134,11 @@ def has_body(facts: Facts) -> bool:
     return b"transfer-encoding" in facts or facts.get(b"content-length", b"0") != b"0"
 
 
-def check_body(facts: Facts, body_bytes_max: int) -> None:
+def check_body(facts: Facts, body_bytes_max: int, *, media_type: str = JSON) -> None:
     """Checks what is announced of a body before any of it is read.
 
     Raises:
-        BadArguments: not `application/json` in UTF-8, or compressed.
+        BadArguments: not of `media_type` (JSON in UTF-8), or compressed.
         TooLarge: announced longer than `body_bytes_max`.
     """
     length = facts.get(b"content-length")
@@ -146,8 +147,8 @@ def check_body(facts: Facts, body_bytes_max: int) -> None:
             raise BadArguments("the Content-Length header is a decimal number of bytes")
         if int(length) > body_bytes_max:
             raise too_large(body_bytes_max)
-    if facts.get(b"content-type") != b"application/json" and has_body(facts):
-        _check_media_type(facts.get(b"content-type", b""))
+    if facts.get(b"content-type") != media_type.encode() and has_body(facts):
+        _check_media_type(facts.get(b"content-type", b""), media_type)
     if b"content-encoding" in facts and facts[b"content-encoding"].lower() != b"identity":
         raise BadArguments("bodies are not compressed; remove the Content-Encoding header")
 
@@ -157,11 +158,11 @@ def too_large(body_bytes_max: int) -> TooLarge:
     return TooLarge(f"a body has at most {body_bytes_max} bytes", allowed=body_bytes_max)
 
 
-def _check_media_type(raw: bytes) -> None:
+def _check_media_type(raw: bytes, wanted: str) -> None:
     media_type, _, parameters = raw.decode("latin-1").lower().partition(";")
-    if media_type.strip() != "application/json":
+    if media_type.strip() != wanted:
         raise BadArguments(
-            f"bodies are application/json; found Content-Type {raw[:80].decode('latin-1')!r}"
+            f"bodies are {wanted}; found Content-Type {raw[:80].decode('latin-1')!r}"
         )
     name, _, value = parameters.strip().partition("=")
     if name == "charset" and value.strip('"') not in {"utf-8", "utf8"}:

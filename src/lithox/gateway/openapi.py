@@ -155,6 +155,11 @@ def _operation(route: Route, path: str) -> dict[str, Any]:
             "required": not is_optional,
             "content": {_JSON: {"schema": schema}},
         }
+    if route.takes is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {route.takes: {"schema": {"type": "string", "format": "binary"}}},
+        }
     if route.is_public:
         operation["security"] = []
     return operation
@@ -175,6 +180,8 @@ def _responses(route: Route) -> dict[str, Any]:
     if route.answer is not None:
         schema: dict[str, Any] = {"$ref": f"#/components/schemas/{route.answer.__name__}"}
         done["content"] = {_JSON: {"schema": schema}}
+    elif route.gives is not None:
+        done["content"] = {route.gives: {"schema": {"type": "string", "format": "binary"}}}
     elif route.name == "metrics":
         done["content"] = {CONTENT_TYPE: {"schema": {"type": "string"}}}
     elif route.status == 200:

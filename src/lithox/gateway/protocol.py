@@ -6,6 +6,7 @@ answer, and on the number of connections. Its refusals have the shape of every o
 
 Invariants, for a connection that is not closing:
 - between the first byte of a request and its last, `_timer` is armed unless both came in one read;
+  a streamed body that comes on gets it armed anew;
 - with nothing being received and nothing being answered, uvicorn's keep-alive timer or `_timer` is
   armed. So no silence is for ever.
 On the hot path (a request whole in one read) no timer is made here.
@@ -25,6 +26,10 @@ from lithox.gateway.settings import GatewaySettings
 from lithox.model.quantities import format_duration
 
 _RETRY_AFTER_MS: Final = 1000
+STREAMED: Final = frozenset({b"application/jsonl", b"application/octet-stream"})
+"""Media types of bodies that are read as they come and may take longer than any other."""
+STREAM_STEP_BYTES: Final = 64 << 10
+"""Such a body has to bring so many bytes in each time that others have in all: 2 KiB/s."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -41,6 +46,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._read_bytes = 0
         self._header_bytes = 0
         """Bytes read since the read in which the request began."""
+        self._is_streaming = False
+        self._stream_bytes = 0
         self._refusal: LithoxError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -70,6 +77,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse(self._headers_too_large())
             elif self._timer is None:
                 self._arm()
+            elif self._is_streaming:
+                self._note_progress(len(data))
         elif self.cycle is None or self.cycle.response_complete:
             # Bytes that begin no request (empty lines) must not keep a connection for ever.
             if self._timer is None:
@@ -83,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._is_in_headers = False
+        self._is_in_headers = self._is_streaming = False
         settings = self.settings
         may_be_long = self._header_bytes or self._read_bytes > settings.header_bytes_max
         if len(self.headers) > settings.header_count_max or (
@@ -92,6 +101,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refusal = self._headers_too_large()
             raise self._refusal
         super().on_headers_complete()
+        self._stream_bytes = 0
+        self._is_streaming = any(
+            name == b"content-type" and value.partition(b";")[0] in STREAMED
+            for name, value in self.headers
+        )
 
     def on_message_complete(self) -> None:
         self._is_receiving = False
@@ -134,6 +148,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _arm(self) -> None:
         self._timer = self.loop.call_later(self.settings.receive_ns / 1e9, self._on_silence)
+
+    def _note_progress(self, size: int) -> None:
+        """Gives a long body that comes on, and is still wanted, new time."""
+        self._stream_bytes += size
+        is_wanted = self.cycle is not None and not self.cycle.response_complete
+        if self._stream_bytes >= STREAM_STEP_BYTES and is_wanted:
+            self._stream_bytes = 0
+            self._disarm()
+            self._arm()
 
     def _disarm(self) -> None:
         if self._timer is not None:

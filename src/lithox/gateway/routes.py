@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from msgspec import Struct
@@ -23,6 +23,7 @@ from lithox.gateway.answers import Reply, reply_answer, reply_done, reply_json
 from lithox.gateway.guards import Facts
 from lithox.gateway.paths import read_amount, read_call_target, read_entity, unquote_strict
 from lithox.gateway.ports import GatewayNode
+from lithox.gateway.streams import StreamReply
 from lithox.model.ids import check_request_id, check_state_key
 from lithox.model.request import Caller, Request
 from lithox.model.values import from_json, to_json
@@ -33,6 +34,12 @@ PAGE_LIMIT_MAX: Final = 500
 """Below the node's own bound of 1,000: an answer is made whole on the node's thread."""
 PID_MAX: Final = (1 << 63) - 1
 PAGE_QUERY: Final = ("prefix", "after", "limit")
+
+
+async def _no_chunks() -> AsyncGenerator[bytes]:
+    """The body of a request that has none."""
+    return
+    yield b""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +53,8 @@ class Asked:
     query: dict[str, str]
     facts: Facts
     body: Any = None
+    chunks: AsyncIterator[bytes] = field(default_factory=_no_chunks)
+    """The body of a route that takes a stream."""
 
     @property
     def entity(self) -> str:
@@ -75,6 +84,8 @@ class Route:
         query: names of query parameters.
         is_public: needs no token.
         is_large: its body has the deploy's bound.
+        takes: media type of a body that is read as it comes, in place of `body`.
+        gives: media type of an answer that is made while it leaves, in place of `answer`.
         status: of the successful answer.
     """
 
@@ -82,13 +93,15 @@ class Route:
     method: str
     path: str
     summary: str
-    respond: Callable[[Asked], Awaitable[Reply]]
+    respond: Callable[[Asked], Awaitable[Reply | StreamReply]]
     body: type[Struct] | None = None
     answer: type[Struct] | None = None
     query: tuple[str, ...] = ()
     is_public: bool = False
     is_large: bool = False
     status: int = 200
+    takes: str | None = None
+    gives: str | None = None
 
 
 async def call(asked: Asked) -> Reply:
@@ -319,6 +332,7 @@ _NAME_PATTERNS: Final = {
     "pid": r"[^/]+",
     "id": r"[^/]+",
     "kind": r"[^/]+",
+    "pattern": r"[^:]+",
     "name": r"[^/]+",
 }
 

@@ -31,6 +31,7 @@ class GatewaySettings:
             these hosts may call, too.
         body_bytes_max: largest request body; more is 413 before it is read.
         deploy_bytes_max: the same for a deploy, which carries whole files in base64.
+        stream_bytes_max: the same for bodies that are read as they come.
         header_bytes_max: request line and all headers together.
         header_count_max: number of headers.
         receive_ns: from the first byte of a request to its last; slower clients are cut off.
@@ -44,6 +45,7 @@ class GatewaySettings:
     hosts: frozenset[str] = field(default_factory=frozenset[str])
     body_bytes_max: int = 1 << 20
     deploy_bytes_max: int = 24 << 20
+    stream_bytes_max: int = 4 << 30
     header_bytes_max: int = 16 << 10
     header_count_max: int = 64
     receive_ns: int = 30 * SECOND_NS
