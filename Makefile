@@ -11,8 +11,8 @@ fix: ## format, and mend what the linter can mend
 	@$(PYTHON) tools/task.py fix
 test: ## the whole test suite
 	@$(PYTHON) tools/task.py test
-sim: ## one simulation, or the one of SEED=n again
-	@$(PYTHON) tools/task.py sim $(if $(SEED),--seed $(SEED))
+sim: ## simulations of 20 seeds; SEED=n repeats one, RUNS=1000 makes more, NIGHTLY=1 very many
+	@$(PYTHON) tools/task.py sim $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(NIGHTLY),--nightly)
 conformance: ## what every store, guest engine and runtime must do alike
 	@$(PYTHON) tools/task.py conformance
 e2e: ## real processes, kill -9 at named crash points

@@ -45,7 +45,7 @@ def test_a_seed_gives_one_trace_under_every_hash_seed() -> None:
     digests = set()
     for hash_seed in ("1", "2"):
         done = subprocess.run(
-            [sys.executable, "-m", "lithox.testing.simulate", "--seed", "17"],
+            [sys.executable, "-m", "lithox.testing.simulate", "--seed", "17", "--kind", "kernel"],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             text=True,

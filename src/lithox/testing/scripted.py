@@ -13,7 +13,7 @@ passes through.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -22,7 +22,6 @@ from lithox.model.limits import Limits
 from lithox.model.values import decode_value, encode_value
 from lithox.sandbox import messages
 from lithox.sandbox.contract import Program, Source, Step, StepKind
-from lithox.testing.clock import FakeClock
 from lithox.testing.script import ACTION_FUEL, Action, Module, Refused, ScriptedSelf, ScriptError
 
 LANGUAGE: Final = "scripted"
@@ -34,6 +33,12 @@ FUEL_FOREVER: Final = 1 << 62
 _run_decoder: Final = msgspec.msgpack.Decoder(messages.RunMessage)
 _answer_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _encoder: Final = msgspec.msgpack.Encoder()
+
+
+class Burning(Protocol):
+    """A clock whose time guests use up; `FakeClock` is one."""
+
+    def burn(self, duration_ns: int) -> None: ...
 
 
 class ScriptedEngine:
@@ -48,7 +53,7 @@ class ScriptedEngine:
     language = LANGUAGE
 
     def __init__(
-        self, *, clock: FakeClock | None = None, fuel_per_us: int = 4_000, guests_max: int = 100_000
+        self, *, clock: Burning | None = None, fuel_per_us: int = 4_000, guests_max: int = 100_000
     ) -> None:
         self.guests_live = 0
         self.guests_started = 0

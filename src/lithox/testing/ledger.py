@@ -1,0 +1,325 @@
+"""The laws of a whole node, kept by somebody who sees what callers see and what the disk has.
+
+Every commit that reaches the disk is replayed, in version order, by the serial model: it must have
+written exactly what its request writes when it runs alone on the state before. Every answer is
+compared when it leaves: a commit's answer with its replay; an answer of a run that wrote nothing,
+an error included, with a replay on some state between the newest one that anybody had been told of
+when it was asked and what is on the disk when it leaves. From that follow the laws:
+
+- serial equivalence in version order, with real time respected (strict serializability);
+- no answer rests on anything that is not on the disk, and what was acknowledged is never lost;
+- a request with an id takes effect at most once, any other at most once for each time it was asked;
+- an attempt that failed, lost, was killed or was refused leaves nothing.
+
+At rest what is on the disk must be the replayed state, cell by cell, and its results those of the
+replayed requests with an id.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from lithox.dispatch.job import Job
+from lithox.dispatch.transaction import Transaction
+from lithox.errors import LithoxError
+from lithox.model.ids import SYSTEM_ENTITY_PREFIX, SYSTEM_KEY_PREFIX
+from lithox.model.request import Answer, Request
+from lithox.model.values import decode_value
+from lithox.store.engine import Part
+from lithox.testing.serial import Outcome, SerialModel, plain
+from lithox.testing.simulated_disk import SimulatedDisk
+from lithox.testing.world import InvariantBroken
+
+ENTITIES_MAX: Final = 10_000
+"""Entities of one simulation; it has a handful."""
+UNKNOWN_CODES: Final = frozenset({"store.unavailable"})
+"""Errors after which the request may have happened all the same."""
+ENDED_CODES: Final = frozenset(
+    {
+        "request.cancelled",
+        "request.deadline_passed",
+        "request.overloaded",
+        "store.results_full",
+        "transaction.conflict",
+        "guest.out_of_fuel",
+        "guest.out_of_wall",
+        "guest.out_of_calls",
+        "guest.out_of_output",
+        "guest.out_of_state",
+    }
+)
+"""Errors that say how a run was ended; what it would have said depends on more than state."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Wish:
+    """What a caller wants done, however often it asks for it.
+
+    Attributes:
+        number: of all wishes of the simulation.
+        calls: (entity, handler, args) of what is to be done, one unless they commit together.
+        request_id: the id it is asked under, or None.
+        version: the commit on the disk that did it, 0 as long as there is none.
+    """
+
+    number: int
+    identity: str
+    calls: list[tuple[str, str, list[Any]]]
+    is_list: bool = False
+    request_id: str | None = None
+    version: int = 0
+    outcome: Outcome | None = None
+
+    def __str__(self) -> str:
+        name = "" if self.request_id is None else f" under id {self.request_id}"
+        return f"wish {self.number} ({self.calls[0][0]}:{self.calls[0][1]}{name})"
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """One time a wish was asked for.
+
+    Attributes:
+        known_version: the newest version anybody had been told of by then.
+        error: the code of its error once that has left, "" before and after a success.
+        is_over: its answer has left, or nobody is there to give one any more.
+    """
+
+    wish: Wish
+    known_version: int
+    is_over: bool = False
+    error: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Committed:
+    """A commit as it became visible."""
+
+    asked: Asked | None
+    what: str
+    cells: dict[tuple[str, str], Any]
+
+
+@dataclass(slots=True)
+class _History:
+    """The states an entity had on the disk."""
+
+    versions: list[int] = field(default_factory=lambda: [0])
+    states: list[dict[str, Any]] = field(default_factory=lambda: [{}])
+
+    def index_at(self, version: int) -> int:
+        return bisect_right(self.versions, version) - 1
+
+
+class Ledger:
+    """Books of one simulation; see the module's header.
+
+    Args:
+        model: what each request does alone.
+    """
+
+    def __init__(self, model: SerialModel) -> None:
+        self.model = model
+        self.wishes: list[Wish] = []
+        self.synced_version = 0
+        self.known_version = 0
+        """The newest version that anybody was told of."""
+        self._asked: dict[int, tuple[Request, Asked]] = {}
+        self._committed: dict[int, Committed] = {}
+        self._entities: dict[str, _History] = {}
+
+    # What is noted.
+
+    def note_asked(self, wish: Wish, request: Request) -> Asked:
+        """Notes that `request` goes out for `wish`."""
+        asked = Asked(wish=wish, known_version=self.known_version)
+        # The request is kept, so that no other is ever found at its address.
+        self._asked[id(request)] = (request, asked)
+        return asked
+
+    def note_committed(self, job: Job, transaction: Transaction, version: int) -> None:
+        """Notes a commit that has become visible; fits `Runs.on_committed`."""
+        found = self._asked.get(id(job.request))
+        self._committed[version] = Committed(
+            asked=None if found is None else found[1],
+            what=f"{job.request.entity}:{job.request.handler}",
+            cells={cell: _decode(cell, value) for cell, value in transaction.writes.items()},
+        )
+
+    def note_synced(self, part: Part) -> None:
+        """Replays a part that has reached the disk; fits `SimulatedDisk.on_synced`."""
+        if part.version <= self.synced_version:
+            raise InvariantBroken(f"version {part.version} was written after a later one")
+        self.synced_version = part.version
+        committed = self._committed.pop(part.version, None)
+        if committed is None or committed.asked is None:
+            self._keep(part.version, {c: _decode(c, v) for c, v in part.writes.items()})
+            return
+        self._replay(part.version, committed, committed.asked)
+
+    def note_gone(self, asked: Asked) -> None:
+        """Notes that the node that had the request is gone: nobody knows what came of it."""
+        asked.is_over = True
+
+    def note_restarted(self) -> None:
+        """Notes that a node has started over what its predecessor left on the disk."""
+        self._committed.clear()
+
+    def note_answered(self, asked: Asked, answer: Answer) -> None:
+        """Checks an answer that leaves."""
+        wish = asked.wish
+        if asked.is_over:
+            raise InvariantBroken(f"{wish} was answered twice")
+        asked.is_over = True
+        if answer.error is not None:
+            self._check_error(asked, answer.error)
+        elif wish.version:
+            assert wish.outcome is not None
+            self._check_value(wish, answer.value, wish.outcome)
+            self._tell(wish.version)
+        elif wish.request_id is not None or self._has_open_commit(asked):
+            raise InvariantBroken(f"{wish} was acknowledged, but is not on the disk")
+        else:
+            self._check_pure(asked, plain(answer.value), "")
+
+    # What is checked.
+
+    def _replay(self, version: int, committed: Committed, asked: Asked) -> None:
+        wish = asked.wish
+        if asked.error and asked.error not in UNKNOWN_CODES:
+            raise InvariantBroken(f"{wish} ended as {asked.error}, yet version {version} has it")
+        if wish.version:
+            raise InvariantBroken(f"{wish} was done twice: versions {wish.version} and {version}")
+        if version <= asked.known_version:
+            raise InvariantBroken(f"{wish} became version {version}, older than what was known")
+        outcome = self._run(wish, version - 1)
+        if outcome.error:
+            raise InvariantBroken(f"{wish} became version {version}; alone it is {outcome.error}")
+        found = {cell: value for cell, value in committed.cells.items() if _is_users(cell)}
+        if found != outcome.writes:
+            raise InvariantBroken(
+                f"{wish} as version {version} wrote {_differences(found, outcome.writes)}"
+            )
+        wish.version, wish.outcome = version, outcome
+        self._keep(version, outcome.writes)
+
+    def _check_error(self, asked: Asked, error: Exception) -> None:
+        wish = asked.wish
+        if not isinstance(error, LithoxError):
+            raise InvariantBroken(f"{wish} met a bug: {error}")
+        asked.error = error.code
+        if error.code in UNKNOWN_CODES:
+            return
+        if self._has_open_commit(asked):
+            raise InvariantBroken(f"{wish} ended as {error.code} after it had committed")
+        if error.code not in ENDED_CODES:
+            self._check_pure(asked, None, error.code)
+
+    def _has_open_commit(self, asked: Asked) -> bool:
+        return any(committed.asked is asked for committed in self._committed.values())
+
+    def _check_value(self, wish: Wish, value: Any, outcome: Outcome) -> None:
+        if plain(value) != outcome.value:
+            raise InvariantBroken(f"{wish} answered {value!r}; alone it is {outcome.value!r}")
+
+    def _check_pure(self, asked: Asked, value: Any, error: str) -> None:
+        """Checks an answer without a commit: it must fit some state of its time.
+
+        The caller has learnt the oldest state that it fits, and no more.
+        """
+        oldest: int | None = None
+        said: list[str] = []
+        version = self.synced_version
+        while True:
+            outcome = self._run(asked.wish, version)
+            since = self._unchanged_since(outcome.touched, version)
+            if not outcome.writes and (outcome.value, outcome.error) == (value, error):
+                oldest = max(since, asked.known_version)
+            said.append(f"{version}: {outcome.error or outcome.value!r} {list(outcome.writes)}")
+            if since <= asked.known_version:
+                break
+            version = since - 1
+        if oldest is None:
+            raise InvariantBroken(
+                f"{asked.wish} answered {error or value!r}, which fits no state on the disk since "
+                f"it was asked: {'; '.join(said[:4])}"
+            )
+        self._tell(oldest)
+
+    def _unchanged_since(self, entities: set[str], version: int) -> int:
+        """Returns the version that changed any of these last, up to `version`; 0 for none."""
+        found = (self._entities.get(entity) for entity in sorted(entities))
+        return max((h.versions[h.index_at(version)] for h in found if h is not None), default=0)
+
+    def _run(self, wish: Wish, version: int) -> Outcome:
+        """Returns what `wish` does alone on the state that `version` left."""
+
+        def state(entity: str) -> Mapping[str, Any]:
+            history = self._entities.get(entity)
+            return {} if history is None else history.states[history.index_at(version)]
+
+        return self.model.run_all(state, wish.calls, is_list=wish.is_list)
+
+    def _keep(self, version: int, writes: Mapping[tuple[str, str], Any]) -> None:
+        changed: dict[str, dict[str, Any]] = {}
+        for cell, value in writes.items():
+            entity, key = cell
+            if not _is_users(cell):
+                continue
+            history = self._entities.setdefault(entity, _History())
+            state = changed.setdefault(entity, dict(history.states[-1]))
+            if value is None:
+                state.pop(key, None)
+            else:
+                state[key] = value
+        for entity, state in changed.items():
+            self._entities[entity].versions.append(version)
+            self._entities[entity].states.append(state)
+
+    def _tell(self, version: int) -> None:
+        self.known_version = max(self.known_version, version)
+
+    def state_of(self, entity: str) -> dict[str, Any]:
+        """Returns the newest replayed state of an entity."""
+        history = self._entities.get(entity)
+        return {} if history is None else history.states[-1]
+
+    def check_disk(self, disk: SimulatedDisk) -> None:
+        """Compares what is on the disk with what was replayed."""
+        for entity in sorted({*self._entities, *disk.list_entities("", "", ENTITIES_MAX)}):
+            cells = {(entity, key): value for key, value in disk.read_entity(entity).items()}
+            found = {cell[1]: _decode(cell, v) for cell, v in cells.items() if _is_users(cell)}
+            if found != self.state_of(entity):
+                raise InvariantBroken(
+                    f"{entity} on the disk has {_differences(found, self.state_of(entity))}"
+                )
+        wanted = sorted(
+            (wish.identity, wish.calls[0][0], wish.request_id)
+            for wish in self.wishes
+            if wish.request_id is not None and wish.version
+        )
+        if disk.list_results() != wanted:
+            raise InvariantBroken(f"the disk has results {disk.list_results()}, done were {wanted}")
+
+
+def _is_users(cell: tuple[str, str]) -> bool:
+    return not cell[0].startswith(SYSTEM_ENTITY_PREFIX) and not cell[1].startswith(
+        SYSTEM_KEY_PREFIX
+    )
+
+
+def _decode(cell: tuple[str, str], value: bytes | None) -> Any:
+    return decode_value(value) if value is not None and _is_users(cell) else value
+
+
+def _differences(found: Mapping[Any, Any], wanted: Mapping[Any, Any]) -> str:
+    """Returns the first few keys in which two mappings differ, with both values."""
+    keys = sorted({*found, *wanted}, key=repr)
+    wrong = [key for key in keys if found.get(key, "-") != wanted.get(key, "-")]
+    return ", ".join(
+        f"{key!r}: {found.get(key, 'nothing')!r}, alone it is {wanted.get(key, 'nothing')!r}"
+        for key in wrong[:3]
+    )

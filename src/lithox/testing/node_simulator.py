@@ -1,0 +1,233 @@
+"""A whole node, its disk and its callers from one number.
+
+`NodeSimulator(seed).run()` draws callers and what they want, a disk and how it fails, bounds and
+quanta, crashes, power cuts and kills (each seed turns on some of them only), lets time pass until
+every caller has what it wants and everything has come to rest, and holds the node to the laws of
+`ledger`, at every commit, every answer, every restart and at the end.
+
+Invariants: equal seeds give equal trace digests on every machine and under every hash seed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lithox.kernel import Policy
+from lithox.model.limits import Limits
+from lithox.testing.callers import CallerHabits, Killer, SimulatedCaller
+from lithox.testing.ledger import Ledger
+from lithox.testing.scripted import ScriptedEngine
+from lithox.testing.serial import SerialModel
+from lithox.testing.simulated_disk import DiskHabits, SimulatedDisk
+from lithox.testing.simulator import SimulationFailed, SimulationReport
+from lithox.testing.whole_node import (
+    HISTORY_CELLS_MAX,
+    NETWORK_DELAY_NS,
+    NodeHabits,
+    WholeNode,
+    deploy,
+    find_module,
+)
+from lithox.testing.workloads import ACCOUNTS, MODULES, OPENING_BALANCE, WORKLOADS, Workload
+from lithox.testing.world import InvariantBroken, World
+
+EVENTS_MAX: Final = 300_000
+"""Events after which a simulation that has not come to rest is a failure."""
+WISHES: Final = 120
+"""Wishes of all callers together."""
+DOWN_NS: Final = 300_000
+"""Mean time between a crash and the restart."""
+QUANTA_FUEL: Final = (2_000, 6_000, 12_000)
+
+
+class NodeSimulator:
+    """One simulation, drawn from `seed`.
+
+    Args:
+        seed: 0 or more.
+        wishes: of all callers together.
+        workloads: those to draw from.
+        disk_class: another disk, for tests.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        wishes: int = WISHES,
+        workloads: tuple[Workload, ...] = WORKLOADS,
+        disk_class: type[SimulatedDisk] = SimulatedDisk,
+    ) -> None:
+        self.world = World(seed)
+        self.node: WholeNode | None = None
+        draw = self.world.random
+        self.ledger = Ledger(SerialModel(lambda entity: find_module(MODULES, entity)))
+        self.disk = disk_class(self.world, self._draw_disk())
+        self.disk.install(deploy(ScriptedEngine(), MODULES)[1])
+        self.disk.on_synced.append(self.ledger.note_synced)
+        self._habits = self._draw_node()
+        self._lives = 0
+        self._crash_ns = draw.choice((0, 1_000_000, 3_000_000))
+        used = tuple(draw.sample(workloads, draw.randrange(1, len(workloads) + 1)))
+        count = draw.randrange(1, 11)
+        self._callers = [
+            SimulatedCaller(self, self._draw_caller(index, wishes // count, used))
+            for index in range(count)
+        ]
+        if draw.randrange(2):
+            Killer(self, draw.randrange(50_000, 500_000), self._is_busy)
+        self._start()
+        self._plan_crash()
+
+    # The stage.
+
+    def _is_busy(self) -> bool:
+        return not all(caller.is_done for caller in self._callers)
+
+    def _start(self) -> None:
+        """Starts a node over what is on the disk."""
+        self._lives += 1
+        self.world.note("start", self._lives)
+        self.ledger.check_disk(self.disk)
+        self.ledger.note_restarted()
+        node = self.node = WholeNode(self.world, self.disk, MODULES, self._habits)
+        node.dispatcher.runs.on_committed.append(self.ledger.note_committed)
+        self.world.checkers = [node]
+
+    def _plan_crash(self) -> None:
+        if self._crash_ns:
+            pause_ns = self.world.random.randrange(1, 2 * self._crash_ns)
+            self.world.clock.call_after(pause_ns, self._crash)
+
+    def _crash(self) -> None:
+        node = self.node
+        if node is None or not self._is_busy():
+            return
+        if self.world.has_luck(4):
+            self.world.note("close")
+            node.dispatcher.is_closing = True
+            node.dispatcher.on_idle = lambda: self._close_soon(node)
+            if not node.dispatcher.open_count:
+                self._close_soon(node)
+            return
+        self.world.note("crash")
+        self._end(node, is_cut=True)
+
+    def _close_soon(self, node: WholeNode) -> None:
+        node.channels.post("close", lambda: self._close(node), NETWORK_DELAY_NS)
+
+    def _close(self, node: WholeNode) -> None:
+        """Ends a node that has answered everybody."""
+        node.close()
+        node.check_closed()
+        self._end(node, is_cut=False)
+
+    def _end(self, node: WholeNode, *, is_cut: bool) -> None:
+        node.crash()
+        self._count(node)
+        self.node = None
+        self.world.checkers = []
+        if is_cut:
+            self.disk.cut_power()
+        for caller in self._callers:
+            caller.on_crash()
+        self.world.clock.call_after(self.world.random.randrange(1, 2 * DOWN_NS), self._restart)
+
+    def _count(self, node: WholeNode) -> None:
+        self.world.counts["conflict"] += node.dispatcher.counters.conflicts
+        self.world.counts["withdrawn"] += node.store.statistics()["withdrawals"]
+
+    def _restart(self) -> None:
+        self._start()
+        self._plan_crash()
+
+    # The whole.
+
+    def run(self) -> SimulationReport:
+        """Returns what happened once everything has come to rest.
+
+        Raises:
+            SimulationFailed: a law was broken.
+
+        Blocks: as long as the simulation takes, about a tenth of a second.
+        """
+        world = self.world
+        try:
+            world.run(EVENTS_MAX)
+            self._check_at_rest()
+        except Exception as error:
+            raise SimulationFailed(
+                world.seed, f"{type(error).__name__}: {error}", world.trace_tail()
+            ) from error
+        return SimulationReport(
+            seed=world.seed,
+            events=world.events,
+            simulated_ns=world.clock.monotonic_ns(),
+            counts=dict(sorted(world.counts.items())),
+            longest_wait_ns={},
+            widest_drift_fuel={},
+            trace_digest=world.trace_digest(),
+        )
+
+    def _check_at_rest(self) -> None:
+        if self._is_busy():
+            raise InvariantBroken("a caller waits for an answer, and nothing happens any more")
+        assert self.node is not None, "the last thing that happens to a node is a start"
+        self.node.check_at_rest()
+        self._count(self.node)
+        self.ledger.check_disk(self.disk)
+        accounts = [self.ledger.state_of(f"bank/{index}") for index in range(ACCOUNTS)]
+        total = sum(account.get("balance", OPENING_BALANCE) for account in accounts)
+        if total != ACCOUNTS * OPENING_BALANCE:
+            raise InvariantBroken(f"the bank holds {total}, of {ACCOUNTS * OPENING_BALANCE}")
+        self.world.note("rest", self.ledger.synced_version)
+
+    # What is drawn.
+
+    def _draw_rate(self, one_in: int) -> int:
+        """Returns 0 (this fault sleeps in this seed) or a rate around one in `one_in`."""
+        draw = self.world.random
+        return draw.randrange(2) * draw.randrange(max(1, one_in // 2), 2 * one_in)
+
+    def _draw_disk(self) -> DiskHabits:
+        draw = self.world.random
+        return DiskHabits(
+            sync_ns=draw.choice((2_000, 20_000, 100_000)),
+            slow_one_in=self._draw_rate(20),
+            fail_one_in=self._draw_rate(20),
+            probe_ns=draw.choice((10_000, 200_000)),
+            batch_parts_max=draw.choice((1, 3, 64)),
+        )
+
+    def _draw_node(self) -> NodeHabits:
+        draw = self.world.random
+        return NodeHabits(
+            policy=Policy(
+                quanta_fuel=QUANTA_FUEL[: draw.randrange(2, len(QUANTA_FUEL) + 1)],
+                slice_fuel_min=200,
+                fuel_per_us=1_000,
+                processes_max=draw.choice((6, 100, 1_000)),
+                processes_per_account_max=draw.choice((3, 100)),
+                children_reserve=draw.choice((2, 50)),
+                starvation_ns=draw.randrange(20_000, 300_000),
+            ),
+            cache_bytes_max=draw.choice((0, 600, 1 << 20)),
+            history_cells_max=draw.choice((4, 40, HISTORY_CELLS_MAX, HISTORY_CELLS_MAX)),
+            pending_commits_max=draw.choice((2, 10_000, 10_000)),
+            results_per_account_max=draw.choice((20, 1_000_000, 1_000_000)),
+            node_limits=Limits(fuel=200_000),
+        )
+
+    def _draw_caller(
+        self, index: int, wishes: int, workloads: tuple[Workload, ...]
+    ) -> CallerHabits:
+        draw = self.world.random
+        return CallerHabits(
+            identity=f"caller-{index}",
+            pause_ns=draw.choice((1_000, 20_000, 100_000)),
+            wishes=wishes,
+            workloads=tuple(draw.sample(workloads, draw.randrange(1, len(workloads) + 1))),
+            id_one_in=draw.choice((0, 1, 2)),
+            twice_one_in=draw.choice((0, 3)),
+            deadline_ns=draw.choice((0, 0, 200_000)),
+        )
