@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Final
 
+from lithox.dispatch.atomic import encode_calls
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.endpoints import Endpoint
-from lithox.dispatch.inflight import InFlight, digest_of_asked, id_reused
-from lithox.dispatch.job import UNKNOWN, Clock, Frame, Job, LogSink, OnAnswer
+from lithox.dispatch.inflight import InFlight, digest_of_job, id_reused
+from lithox.dispatch.job import UNKNOWN, Clock, Frame, GroupCall, Job, LogSink, OnAnswer
 from lithox.dispatch.lanes import Lanes, LongSteps, LongThread, Schedule
 from lithox.dispatch.messages.bounds import DEFAULT_BOUNDS, MessageBounds
 from lithox.dispatch.messages.mail import Mail
-from lithox.dispatch.origin import Origin
-from lithox.dispatch.runs import Runs
-from lithox.dispatch.starting import find_record, may_call
+from lithox.dispatch.runs import RESULT_KEPT_NS, Runs
+from lithox.dispatch.starting import find_record, limits_of, may_call
 from lithox.errors import (
     DeadlinePassed,
     InternalError,
@@ -36,6 +36,7 @@ from lithox.errors import (
 from lithox.kernel.kernel import Kernel
 from lithox.kernel.process import ProcessView
 from lithox.model.ids import Pid, is_system_entity
+from lithox.model.limits import Limits
 from lithox.model.request import Answer, Request
 from lithox.model.values import decode_value, encode_value
 from lithox.security.access import Actor, actor_of
@@ -83,6 +84,7 @@ class Dispatcher:
         on_bug: Callable[[Exception], None],
         native_entity: str,
         results_per_account_max: int = RESULTS_PER_ACCOUNT_MAX,
+        result_kept_ns: int = RESULT_KEPT_NS,
         long: LongSteps | None = None,
         messages: MessageBounds = DEFAULT_BOUNDS,
     ) -> None:
@@ -116,6 +118,9 @@ class Dispatcher:
             log=log,
             on_bug=self._internal,
             restart=self._restart,
+            submit_child=self._submit_child,
+            native_entity=native_entity,
+            result_kept_ns=result_kept_ns,
             more=self._more,
         )
         self.runs.on_committed.append(self.mail.delivery.notify_committed)
@@ -139,6 +144,24 @@ class Dispatcher:
             on_answer=on_answer,
             now_ns=self._clock.monotonic_ns(),
         )
+        self._take(job)
+
+    def _submit_child(
+        self, request: Request, on_answer: OnAnswer, parent: Frame, bound: Limits
+    ) -> None:
+        """Takes the request of a handler; like `submit`, but also while the node is closing."""
+        self.counters.requests += 1
+        job = Job(
+            request=request,
+            actor=_actor_of(request),
+            on_answer=on_answer,
+            now_ns=self._clock.monotonic_ns(),
+        )
+        job.parent, job.bound = parent, bound
+        self._take(job)
+
+    def _take(self, job: Job) -> None:
+        request = job.request
         self._jobs.add(job)
         try:
             if request.entity == self._native_entity:
@@ -153,38 +176,37 @@ class Dispatcher:
 
     def _admit(self, job: Job) -> None:
         request = job.request
-        if self.is_closing:
+        if self.is_closing and job.parent is None:
             raise StoreUnavailable("this node is closing", retry_after_ms=1000)
-        if is_system_entity(request.entity):
-            raise NotPermitted(f"{request.entity} belongs to the node")
-        job.args = encode_value(request.args)
-        # What was resolved before serves for admission: a run that finds the entity's record
-        # changed decides anew when it begins. Only a refusal must not rest on a stale one.
-        resolution = self.catalog.find_resolution(request.entity)
-        if resolution is None or not self._may_call(job, resolution):
-            resolution = self._resolve(request.entity)
-        if not self._may_call(job, resolution):
-            raise NotPermitted(f"{job.actor.identity} may not call {request.entity}")
+        first: Resolution | None = None
+        if request.calls:
+            job.args = encode_calls(job)
+            self.runs.groups.resolve(job, self._resolve)
+        else:
+            if is_system_entity(request.entity):
+                raise NotPermitted(f"{request.entity} belongs to the node")
+            job.args = encode_value(request.args)
+            # What was resolved before serves for admission: a run that finds the entity's record
+            # changed decides anew when it begins. Only a refusal must not rest on a stale one.
+            first = self.catalog.find_resolution(request.entity)
+            if first is None or not self._may_call(job, first):
+                first = self._resolve(request.entity)
+            if not self._may_call(job, first):
+                raise NotPermitted(f"{job.actor.identity} may not call {request.entity}")
         if request.deadline_ns is not None and request.deadline_ns <= job.started_ns:
             raise DeadlinePassed("the caller's deadline has passed before the request was taken")
-        if self._is_recorded(request) and not self._enter(job):
+        if job.is_recorded and not self._enter(job):
             return
-        self._start(job, resolution)
+        self._start(job, first)
 
     @staticmethod
     def _may_call(job: Job, resolution: Resolution) -> bool:
         return may_call(job.actor, resolution)
 
-    @staticmethod
-    def _is_recorded(request: Request) -> bool:
-        """Returns whether its id makes it idempotent by a record; some have a row instead."""
-        origin: Origin | None = request.origin
-        return request.request_id is not None and (origin is None or origin.records_result)
-
     def _restart(self, job: Job) -> None:
         """Begins a job anew that another node has beaten."""
         try:
-            self._start(job, self._resolve(job.request.entity))
+            self._start(job)
         except LithoxError as error:
             self._answer(job, None, error)
         except Exception as bug:  # noqa: BLE001 - the border, as in `submit`
@@ -197,19 +219,38 @@ class Dispatcher:
         finally:
             snapshot.release()
 
-    def _start(self, job: Job, resolution: Resolution) -> None:
+    def _start(self, job: Job, resolution: Resolution | None = None) -> None:
+        """Admits the run of a request that has none yet.
+
+        Args:
+            resolution: what its entity was when last resolved; resolved anew if None.
+        """
         request = job.request
+        if request.calls:
+            job.calls = self.runs.groups.resolve(job, self._resolve)
+            self.runs.admit(job, job.calls[0])
+            self.lanes.wake()
+            return
+        resolution = resolution or self._resolve(request.entity)
         try:
             resolved = self.catalog.handler(resolution, request.handler)
-            limits = self.catalog.limits_of(resolved, request.limits)
+            limits = limits_of(self.catalog, job, resolved)
         except LithoxError:
             fresh = self._resolve(request.entity)
             if fresh is resolution:
                 raise
             resolution = fresh
             resolved = self.catalog.handler(resolution, request.handler)
-            limits = self.catalog.limits_of(resolved, request.limits)
-        self.runs.admit(job, resolution, resolved, limits)
+            limits = limits_of(self.catalog, job, resolved)
+        first = GroupCall(
+            entity=request.entity,
+            handler=request.handler,
+            args=job.args,
+            resolution=resolution,
+            resolved=resolved,
+            limits=limits,
+        )
+        self.runs.admit(job, first)
         self.lanes.wake()
 
     def _run_native(self, request: Request) -> bytes:
@@ -224,16 +265,18 @@ class Dispatcher:
         """Returns whether a request with an id is to run; else it is answered or waits."""
         request = job.request
         assert request.request_id is not None
-        job.asked_digest = digest_of_asked(request.handler, job.args)
+        job.asked_digest = digest_of_job(job)
         if not self._in_flight.enter(job):
             self._watch(job)
             return False
         job.holds_id = True
-        found = self._store.find_result(request.caller.identity, request.entity, request.request_id)
+        found = self._store.find_result(request.caller.identity, job.place, request.request_id)
         if found is not None and found.expires_ns > self._clock.wall_ns():
             if found.asked_digest != job.asked_digest:
                 raise id_reused(job)
-            if not self._may_call(job, self._resolve(request.entity)):
+            if request.calls:
+                self.runs.groups.resolve(job, self._resolve)
+            elif not self._may_call(job, self._resolve(request.entity)):
                 raise NotPermitted(f"{job.actor.identity} may not call {request.entity}")
             self._answer(job, found.answer, None, is_recorded=True)
             return False
@@ -273,9 +316,9 @@ class Dispatcher:
         while following is not None:
             try:
                 following.holds_id = True
-                if self.is_closing:
+                if self.is_closing and following.parent is None:
                     raise StoreUnavailable("this node is closing", retry_after_ms=1000)
-                self._start(following, self._resolve(following.request.entity))
+                self._start(following)
                 return
             except LithoxError as refusal:
                 following = self._answer_one(following, None, refusal)

@@ -33,7 +33,9 @@ class FrameTable:
         Raises:
             Overloaded: the node or the account has as many processes as it may.
         """
-        job, parent = frame.job, frame.parent
+        job = frame.job
+        # Whoever waits for this: the caller it joins, or the frame whose request it is.
+        parent = frame.parent or job.parent
         pid = self.kernel.notify_spawned(
             Spawn(
                 account=job.account,
@@ -97,6 +99,6 @@ class FrameTable:
         if job.transaction is not None:
             job.transaction.release()
             job.transaction = None
-        job.position = 0
+        job.forget_attempt()
         frame.output_bytes = 0
         frame.fuel_charged = 0

@@ -17,7 +17,7 @@ from lithox.errors import IdReused, Overloaded
 
 WAITERS_MAX: Final = 1_000
 Key = tuple[str, str, str]
-"""(identity, entity, request id)."""
+"""(identity, entity or other place of the record, request id)."""
 
 
 def digest_of_asked(handler: str, args: bytes) -> bytes:
@@ -25,11 +25,22 @@ def digest_of_asked(handler: str, args: bytes) -> bytes:
     return hashlib.sha256(handler.encode() + b"\0" + args).digest()
 
 
+def digest_of_job(job: Job) -> bytes:
+    """Returns the digest of what a job asks for.
+
+    Where its answer is not recorded under the entity it asks, that belongs to what was asked.
+    """
+    request = job.request
+    if request.calls or job.place == request.entity:
+        return digest_of_asked(request.handler, job.args)
+    return digest_of_asked(f"{request.entity}:{request.handler}", job.args)
+
+
 def key_of(job: Job) -> Key:
     """Returns the job's place; it must have a request id."""
     request = job.request
     assert request.request_id is not None
-    return (request.caller.identity, request.entity, request.request_id)
+    return (request.caller.identity, job.place, request.request_id)
 
 
 @dataclass(slots=True)

@@ -1,14 +1,18 @@
-"""The records of a request on its way: a job, its transaction, its frames. No behaviour."""
+"""The records of a request on its way: a job, its transaction, its frames. Next to no behaviour."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from lithox.dispatch.catalog import Resolution, ResolvedHandler
 from lithox.dispatch.driven import Driver
+from lithox.dispatch.origin import Origin
 from lithox.dispatch.transaction import Transaction
 from lithox.dispatch.turns import Turn
+from lithox.errors import Diverged
 from lithox.model.ids import EntityPath, HandlerName, Pid
 from lithox.model.limits import Limits
 from lithox.model.request import Answer, Request, Usage
@@ -17,6 +21,16 @@ from lithox.security.access import Actor
 
 UNKNOWN: Final = object()
 OnAnswer = Callable[[Answer], None]
+REQUESTS_PLACE: Final = "~lithox/requests"
+"""Where answers to handlers' own requests are recorded, instead of under the entity that was asked:
+so that a run that asks another entity the second time is found out even after a crash."""
+ATOMIC_PLACE: Final = "~lithox/atomic"
+"""Where answers to groups of calls are recorded: no single entity was asked."""
+
+
+def derive_id(prefix: str, *parts: str) -> str:
+    """Returns `prefix` and 40 hexadecimal digits of the SHA-256 of `parts`; none holds a NUL."""
+    return prefix + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
 
 class Clock(Protocol):
@@ -35,6 +49,8 @@ class Frame:
     __slots__ = (
         "actor",
         "args",
+        "call_index",
+        "child",
         "driver",
         "entity",
         "fuel_charged",
@@ -88,6 +104,10 @@ class Frame:
         """True while a slice of it is on the second thread: its guest must not be touched."""
         self.is_over = False
         self.is_preloaded = False
+        self.call_index = 0
+        """Which of the calls of a group it runs; 0 for every other request."""
+        self.child: object | None = None
+        """What stands for the request of its own that it waits for."""
         self.savepoint = 0
         self.spawned_ns = 0
         self.state_bytes_before = 0
@@ -105,22 +125,40 @@ class Frame:
         return depth
 
 
+@dataclass(slots=True, kw_only=True)
+class GroupCall:
+    """One call of a group, resolved at admission; unfrozen for speed, nobody changes one."""
+
+    entity: EntityPath
+    handler: HandlerName
+    args: bytes
+    resolution: Resolution
+    resolved: ResolvedHandler
+    limits: Limits
+
+
 class Job:
     """One request until its answer has left."""
 
     __slots__ = (
+        "_run_id",
         "account",
         "actor",
         "args",
+        "asked",
         "asked_digest",
+        "bound",
+        "calls",
+        "committed",
         "conflicts",
+        "diverged",
         "frames",
         "holds_id",
         "is_over",
         "on_answer",
+        "parent",
         "position",
         "request",
-        "run_id",
         "seed",
         "started_ns",
         "touched",
@@ -128,6 +166,7 @@ class Job:
         "turn",
         "usage",
         "value",
+        "values",
     )
 
     def __init__(self, *, request: Request, actor: Actor, on_answer: OnAnswer, now_ns: int) -> None:
@@ -139,9 +178,7 @@ class Job:
         self.args = b""
         self.asked_digest = b""
         self.seed = 0
-        self.run_id: str = request.request_id or ""
-        """Names the run towards what it sends and requests: its request id, else drawn at
-        admission; the same in every attempt."""
+        self._run_id = ""
         self.position = 0
         """How many ids this attempt has derived from `run_id`."""
         self.usage = Usage()
@@ -155,6 +192,71 @@ class Job:
         self.holds_id = False
         """True while it is the one running request of its id."""
         self.is_over = False
+        self.parent: Frame | None = None
+        """The frame that waits for it, when a handler made this request."""
+        self.bound: Limits | None = None
+        """What is left of the parent's limits: it may use no more."""
+        self.committed: dict[int, bytes] = {}
+        """Requests of its own that are committed, in whichever attempt: position -> what was
+        asked, as a digest. They cannot be taken back."""
+        self.asked: set[int] = set()
+        """Positions of those that this attempt has asked for."""
+        self.diverged: Diverged | None = None
+        """Set when this attempt asked for something else than an earlier one had committed."""
+        self.calls: list[GroupCall] = []
+        """The calls of a group; empty for a request of one handler."""
+        self.values: list[bytes] = []
+        """What the calls of a group have returned in this attempt, encoded."""
+
+    @property
+    def run_id(self) -> str:
+        """Names the run towards what it sends and requests; the same in every attempt, and after
+        a crash if the request has an id. Two callers may choose one id, so theirs are told apart.
+        """
+        if not self._run_id:
+            request = self.request
+            if request.request_id is None:
+                self._run_id = f"r.{self.seed:016x}.{self.started_ns:x}"
+            else:
+                self._run_id = derive_id(
+                    "i.", request.caller.identity, self.place, request.request_id
+                )
+        return self._run_id
+
+    @property
+    def place(self) -> str:
+        """Under which entity its answer is recorded."""
+        if self.parent is not None:
+            return REQUESTS_PLACE
+        return self.request.entity
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its id makes it idempotent by a record; some have a row instead."""
+        origin: Origin | None = self.request.origin
+        return self.request.request_id is not None and (origin is None or origin.records_result)
+
+    @property
+    def depth(self) -> int:
+        """How many requests wait for it, each for the next; 0 for one from outside."""
+        depth, parent = 0, self.parent
+        while parent is not None:
+            depth, parent = depth + 1, parent.job.parent
+        return depth
+
+    def forget_attempt(self) -> None:
+        """Takes back what one attempt has noted, but for what cannot be taken back."""
+        self.position = 0
+        self.asked.clear()
+        self.diverged = None
+        self.values.clear()
+        self.value = UNKNOWN
+
+
+Settle = Callable[[Job, "bytes | None", "Exception | None"], None]
+"""(job, encoded value, error): told once, when the answer may leave."""
+OnCommitted = Callable[[Job, Transaction, int], None]
+"""(job, its transaction, version)."""
 
 
 LogSink = Callable[[Frame, str, str, dict[str, Any]], None]

@@ -53,15 +53,9 @@ class JoinedCalls:
                 limit="depth",
                 allowed=CALL_DEPTH_MAX,
             )
-        if len(transaction.participants | {entity}) > PARTICIPANTS_MAX:
-            raise GuestError(
-                f"at most {PARTICIPANTS_MAX} entities take part in one transaction",
-                code="guest.out_of_participants",
-                limit="participants",
-                allowed=PARTICIPANTS_MAX,
-            )
+        check_participants(transaction, entity)
         self.starter.keep_record(caller)
-        resolution = self._resolve_callee(transaction, entity)
+        resolution = self.resolve_callee(transaction, entity)
         actor = Actor(
             identity=identity_of_entity(caller.entity),
             owner=caller.resolution.owner_for(caller.actor),
@@ -79,21 +73,23 @@ class JoinedCalls:
             actor=actor,
             resolution=resolution,
             resolved=resolved,
-            limits=smallest(resolved.limits, self._left_of(caller, now_ns)),
+            limits=smallest(resolved.limits, self.left_of(caller, now_ns)),
         )
         frame.state_bytes_before = transaction.writes_bytes
         frame.savepoint = transaction.savepoint()
         frame.driver = caller.driver
         self.table.spawn(frame, now_ns)
 
-    def _resolve_callee(self, transaction: Transaction, entity: EntityPath) -> Resolution:
+    def resolve_callee(self, transaction: Transaction, entity: EntityPath) -> Resolution:
+        """Returns what `entity` is to this transaction, its own writes included."""
         own = transaction.writes.get((entity, ENTITY_KEY))
         if own is not None:
             return self.catalog.resolve(entity, Item(own, -1))
         transaction.reads.add((entity, ENTITY_KEY))
         return self.catalog.resolve(entity, find_record(transaction.snapshot, entity))
 
-    def _left_of(self, frame: Frame, now_ns: int) -> Limits:
+    @staticmethod
+    def left_of(frame: Frame, now_ns: int) -> Limits:
         """Returns what is left of a caller's limits."""
         guest, limits, transaction = frame.guest, frame.limits, frame.job.transaction
         assert guest is not None
@@ -124,3 +120,14 @@ class JoinedCalls:
         caller.output_bytes += frame.output_bytes
         caller.guest.answer(answer)
         self.table.kernel.notify_woken(caller.pid, self.clock.monotonic_ns())
+
+
+def check_participants(transaction: Transaction, entity: EntityPath) -> None:
+    """Raises GuestError when `entity` would be one too many in the transaction."""
+    if len(transaction.participants | {entity}) > PARTICIPANTS_MAX:
+        raise GuestError(
+            f"at most {PARTICIPANTS_MAX} entities take part in one transaction",
+            code="guest.out_of_participants",
+            limit="participants",
+            allowed=PARTICIPANTS_MAX,
+        )

@@ -11,12 +11,14 @@ from typing import Final
 
 import msgspec
 
-from lithox.dispatch.catalog import Catalog, Resolution
-from lithox.dispatch.job import Clock, Frame
+from lithox.dispatch.catalog import Catalog, Resolution, ResolvedHandler
+from lithox.dispatch.job import Clock, Frame, Job
 from lithox.dispatch.records import ENTITY_KEY, EntityRecord, encode_record
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import NotFound, NotPermitted
+from lithox.kernel.limits import smallest
 from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath, identity_of_entity
+from lithox.model.limits import Limits
 from lithox.sandbox import messages
 from lithox.security.access import RIGHT_CALL, Actor, is_allowed
 from lithox.store.contract import Item, Snapshot
@@ -46,7 +48,7 @@ class Starter:
         entity = frame.entity
         loaded = transaction.snapshot.load(entity, PRELOAD_BYTES_MAX)
         transaction.reads.add((entity, ENTITY_KEY))
-        if frame.parent is None:
+        if frame.parent is None and not frame.call_index:
             item = (
                 loaded.items.get(ENTITY_KEY)
                 if loaded.is_complete
@@ -98,7 +100,7 @@ class Starter:
         frame.resolution = self.catalog.resolve(frame.entity, item)
         check_access(frame.actor, frame.resolution)
         frame.resolved = self.catalog.handler(frame.resolution, frame.handler)
-        frame.limits = self.catalog.limits_of(frame.resolved, frame.job.request.limits)
+        frame.limits = limits_of(self.catalog, frame.job, frame.resolved)
 
     def keep_record(self, frame: Frame) -> None:
         """Makes the entity exist if this run is the first to have written something."""
@@ -117,6 +119,12 @@ class Starter:
             pin=template.module if template.pin else None,
         )
         transaction.put(frame.entity, ENTITY_KEY, encode_record(record))
+
+
+def limits_of(catalog: Catalog, job: Job, resolved: ResolvedHandler) -> Limits:
+    """Returns what a run of the job's own may use; raises LimitTooHigh if it asks for more."""
+    limits = catalog.limits_of(resolved, job.request.limits)
+    return limits if job.bound is None else smallest(limits, job.bound)
 
 
 def find_record(snapshot: Snapshot, entity: str) -> Item | None:

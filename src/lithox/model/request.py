@@ -25,6 +25,15 @@ class Caller:
 
 
 @dataclass(slots=True, kw_only=True)
+class Call:
+    """One call of a group that commits together. Unfrozen for speed; nobody changes one."""
+
+    entity: EntityPath
+    handler: HandlerName
+    args: list[Any]
+
+
+@dataclass(slots=True, kw_only=True)
 class Request:
     """Run `handler` of `entity` with `args`. Unfrozen for speed; nobody changes one.
 
@@ -36,6 +45,8 @@ class Request:
         origin: the `dispatch.origin.Origin` it came from, or None for a caller who waits.
         hops: how many messages and requests led from one to the next up to this one.
         owner: who owns what it makes, when that is not the caller: an entity's owner.
+        calls: instead of one handler, these in order, all in one commit (`dispatch.atomic`);
+            `entity` and `handler` then say where the answer is recorded and nothing else.
     """
 
     entity: EntityPath
@@ -48,6 +59,7 @@ class Request:
     origin: Any = None
     hops: int = 0
     owner: str | None = None
+    calls: tuple[Call, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)

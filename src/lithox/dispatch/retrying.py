@@ -1,0 +1,94 @@
+"""A run lost against another: again at once, after its turn, or no more.
+
+The kernel decides (`kernel.retry`); this carries it out. Invariants: the runs of one request are
+bounded; a run that has made a request of its own, which cannot be taken back, runs again only
+while it holds its turn; whoever waits for its turn holds no transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lithox.dispatch.frames import FrameTable
+from lithox.dispatch.job import Clock, Frame, Job, Settle
+from lithox.dispatch.transaction import Transaction
+from lithox.dispatch.turns import Turn
+from lithox.errors import Conflict, Overloaded
+from lithox.kernel.kernel import Kernel
+from lithox.kernel.process import SliceEnd
+from lithox.kernel.retry import Retry, decide_retry
+
+
+@dataclass(slots=True, kw_only=True)
+class Retries:
+    """Runs that must be made again. Every method is called on the node's thread.
+
+    Attributes:
+        rewind: puts the root frame back to where its request begins.
+    """
+
+    kernel: Kernel
+    table: FrameTable
+    clock: Clock
+    settle: Settle
+    rewind: Callable[[Frame], None]
+
+    def run_again(self, frame: Frame, transaction: Transaction) -> SliceEnd:
+        """The run of root `frame` lost against another commit; returns what to tell the kernel."""
+        job = frame.job
+        job.conflicts += 1
+        job.touched |= transaction.participants
+        holds_turn = job.turn is not None and job.touched <= set(job.turn.entities)
+        choice = decide_retry(
+            conflicts=job.conflicts, holds_turn=holds_turn, has_requested=bool(job.committed)
+        )
+        self.table.drop_attempt(frame)
+        self.rewind(frame)
+        if choice is Retry.GIVE_UP:
+            self.table.close_job(job)
+            self.settle(
+                job,
+                None,
+                Conflict(
+                    f"lost {job.conflicts} times against other runs on the same keys",
+                    retry_after_ms=50,
+                    attempts=job.usage.attempts,
+                ),
+            )
+            return SliceEnd.FINISHED
+        if choice is Retry.AGAIN and self.table.turns.is_free_for(job.touched, job.turn):
+            return SliceEnd.RERUN
+        return self.take_turn(frame, job.touched)
+
+    def take_turn(self, frame: Frame, entities: set[str]) -> SliceEnd:
+        """Asks for the turns of `entities` and of the frame's own before it begins."""
+        job = frame.job
+        if job.turn is not None:
+            self.table.turns.give_back(job.turn)
+        is_waiting = False
+
+        def go_on() -> None:
+            if is_waiting:
+                self.kernel.notify_woken(frame.pid, self.clock.monotonic_ns())
+
+        job.turn = Turn(entities | {frame.entity}, go_on)
+        if not self.table.turns.ask(job.turn):
+            job.turn = None
+            self.table.close_job(job)
+            error = Overloaded("too many runs wait for this entity", retry_after_ms=100)
+            self.settle(job, None, error)
+            return SliceEnd.FINISHED
+        if job.turn.is_granted:
+            return SliceEnd.RERUN
+        is_waiting = True
+        return SliceEnd.ASKED
+
+    def begin_anew(self, job: Job, failure: Conflict, restart: Callable[[Job], None]) -> None:
+        """Another node has committed first, after this one had let go of the run."""
+        job.conflicts += 1
+        if decide_retry(conflicts=job.conflicts, holds_turn=True) is Retry.GIVE_UP:
+            self.settle(job, None, failure)
+            return
+        job.forget_attempt()
+        restart(job)
