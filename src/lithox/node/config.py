@@ -12,7 +12,7 @@ from lithox.errors import BadArguments, ConfigError
 from lithox.kernel.limits import smallest
 from lithox.kernel.policy import DEFAULT_POLICY, Policy
 from lithox.model.ids import AccountName, check_entity_path, check_identity
-from lithox.model.limits import HANDLER_DEFAULT_LIMITS, NODE_DEFAULT_LIMITS, Limits
+from lithox.model.limits import HANDLER_DEFAULT_LIMITS, NODE_DEFAULT_LIMITS, UNBOUNDED, Limits
 from lithox.model.quantities import parse_size_bytes
 from lithox.modules.manifest import parse_limits
 from lithox.security.identities import KnownIdentity
@@ -27,8 +27,9 @@ class NodeConfig:
 
     Attributes:
         node_entity: path under which the node answers as an entity.
-        limits: the node's policy; nothing on it gets more.
+        limits: the most a request may use; nothing that handles one gets more.
         handler_limits: what a handler gets when nobody says anything.
+        program_limits: the most a program may use that init starts, with all it starts itself.
         identities: callers and the digests of their tokens.
         allowed_hosts: Host headers accepted besides loopback names.
         body_bytes_max: HTTP bodies above it are answered 413.
@@ -41,6 +42,7 @@ class NodeConfig:
     node_entity: str = "~node"
     limits: Limits = NODE_DEFAULT_LIMITS
     handler_limits: Limits = HANDLER_DEFAULT_LIMITS
+    program_limits: Limits = UNBOUNDED
     identities: tuple[KnownIdentity, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     body_bytes_max: int = 1 << 20
@@ -54,6 +56,7 @@ _KNOWN: Final = {
     "node_entity",
     "limits",
     "handler_limits",
+    "program_limits",
     "identity",
     "allowed_hosts",
     "body_max",
@@ -95,6 +98,8 @@ def _build(data: dict[str, Any], where: str) -> NodeConfig:
     if "handler_limits" in data:
         said = parse_limits(data["handler_limits"], f"{where}: handler_limits")
         changes["handler_limits"] = _over(said, HANDLER_DEFAULT_LIMITS)
+    if "program_limits" in data:
+        changes["program_limits"] = _program_limits(data["program_limits"], where)
     if "identity" in data:
         changes["identities"] = _identities(data["identity"], where)
     if "allowed_hosts" in data:
@@ -109,6 +114,13 @@ def _build(data: dict[str, Any], where: str) -> NodeConfig:
     if "cooperative" in data:
         changes["is_cooperative"] = _boolean(data["cooperative"], f"{where}: cooperative")
     return NodeConfig(**changes)
+
+
+def _program_limits(value: Any, where: str) -> Limits:
+    said = parse_limits(value, f"{where}: program_limits")
+    if said.state_bytes is not None:
+        raise ConfigError(f"{where}: program_limits: state is for handlers; programs have none")
+    return said
 
 
 def _boolean(value: Any, where: str) -> bool:

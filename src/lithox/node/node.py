@@ -210,6 +210,7 @@ class Node(ProgramMethods, ServiceMethods, StoreMethods):
             seeds=SeedSource(),
             on_bug=log_bug,
             info=self.info,
+            limits=self.config.program_limits,
             is_cooperative=self.config.is_cooperative,
             keeps_services=self._keeps_services,
         )

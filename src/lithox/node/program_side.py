@@ -18,6 +18,7 @@ from lithox.dispatch.programs.programs import Programs
 from lithox.errors import BadArguments, LithoxError
 from lithox.kernel.kernel import Kernel
 from lithox.model.ids import Pid
+from lithox.model.limits import UNBOUNDED, Limits
 from lithox.node.code_stores import CodeStores
 from lithox.node.device import Device
 from lithox.node.init_process import InitProcess
@@ -39,6 +40,7 @@ class ProgramSide:
 
     Attributes:
         data: the node's data directory, for the logs of services.
+        limits: the most a program may use that init starts.
         terminals: kind -> how `output.open` gets a terminal of that kind by name.
     """
 
@@ -51,6 +53,7 @@ class ProgramSide:
     seeds: Callable[[], int]
     on_bug: Callable[[Exception], object]
     info: Callable[[], dict[str, Any]]
+    limits: Limits = UNBOUNDED
     is_cooperative: bool = False
     keeps_services: bool = True
     programs: Programs = field(init=False)
@@ -73,6 +76,7 @@ class ProgramSide:
             seeds=self.seeds,
             wake=dispatcher.lanes.wake,
             on_bug=self.on_bug,
+            limits=self.limits,
             is_cooperative=self.is_cooperative,
         )
         self.code = CodeStores(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from lithox import Node, NodeConfig
 from lithox.errors import LithoxError, NotPermitted
 from lithox.model.ids import AccountName, Identity
 from lithox.model.limits import Limits
@@ -227,3 +229,73 @@ async def test_only_an_administrator_runs_programs(bench: Bench) -> None:
         await bench.node.run_program(code="return 1", name="x", caller=stranger)
     with pytest.raises(LithoxError):
         await bench.node.read_output(1, caller=stranger)
+
+
+KILLS = """
+local function ended(...)
+  local pid = assert(os.run_code("os.pull()"))
+  assert(os.kill(pid, ...))
+  local event
+  repeat event = os.pull() until event.type == "exit" and event.pid == pid
+  return event.code, event.message
+end
+local code, plain = ended()
+local _, told = ended("it was late")
+local _, long = ended(("x"):rep(100000))
+return os.pid, code, plain, told, long
+"""
+
+
+@in_both_modes
+async def test_who_waits_for_the_end_sees_who_ended_it_and_why(bench: Bench) -> None:
+    """The reason of os.kill stands in the exit event's message, up to 200 characters of it."""
+    pid, code, plain, told, long = (await bench.run(KILLS)).values
+    assert code == "request.cancelled"
+    assert plain == f"process {pid} ended it"
+    assert told == f"process {pid} ended it: it was late"
+    assert long == f"process {pid} ended it: {'x' * 200}"
+
+
+TWICE = """
+local pid = assert(os.run_code("os.pull()"))
+assert(os.kill(pid, "first"))
+os.kill(pid, "second")
+local event = os.pull()
+return event.message:match("[^ ]+$")
+"""
+
+
+@in_both_modes
+async def test_the_first_kills_reason_stands(bench: Bench) -> None:
+    """A second kill, before or after the end, changes nothing of what is told."""
+    assert (await bench.run(TWICE)).values == ["first"]
+
+
+@in_both_modes
+async def test_an_operators_kill_is_told_as_one(bench: Bench) -> None:
+    """What ends without a reason of a program's has the message of its code."""
+    pid = await bench.node.run_program(code="os.pull()", name="waits")
+    bench.node.program_side.kill(pid)
+    assert (await bench.follow(pid)).exit["message"] == "an operator ended the run"
+
+
+def test_no_program_gets_more_than_the_node_allows(tmp_path: Path) -> None:
+    """program_limits bound each program that init starts with all it starts; init has no bound."""
+    asyncio.run(_play_with_limits(tmp_path))
+
+
+async def _play_with_limits(tmp_path: Path) -> None:
+    config = NodeConfig(program_limits=Limits(fuel=5_000_000, memory_bytes=2 << 20))
+    async with Node(tmp_path / "data", config=config) as node:
+        bench = Bench(node)
+        loop = await bench.run(ENDLESS["pcall"], limits=Limits(fuel=1 << 40))
+        assert loop.exit["code"] == "guest.out_of_fuel"
+        asked = "local used = os.usage() return used.allowed.fuel, used.allowed.memory"
+        assert (await bench.run(asked)).values == [5_000_000, 2 << 20]
+        lower = await bench.run(asked, limits=Limits(fuel=4_000_000))
+        assert lower.values == [4_000_000, 2 << 20]
+        programs = node.program_side.programs
+        (pid,) = (row["pid"] for row in programs.describe_all() if row["name"] == "init")
+        init = programs.find(pid)
+        assert init is not None
+        assert init.total == Limits()

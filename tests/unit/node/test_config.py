@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lithox.errors import ConfigError
+from lithox.model.limits import Limits
 from lithox.node.config import read_config
 
 GOOD = """
@@ -22,6 +23,9 @@ wall = "10s"
 
 [handler_limits]
 memory = "4MiB"
+
+[program_limits]
+memory = "32MiB"
 
 [scheduler]
 quanta_fuel = [500_000, 5_000_000]
@@ -45,6 +49,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert (config.limits.fuel, config.limits.wall_ns) == (1_000_000_000, 10_000_000_000)
     assert config.limits.memory_bytes == 64 << 20
     assert config.handler_limits.memory_bytes == 4 << 20
+    assert config.program_limits == Limits(memory_bytes=32 << 20)
     assert config.policy.quanta_fuel == (500_000, 5_000_000)
     [identity] = config.identities
     assert (identity.name, identity.account, identity.is_admin) == ("alice", "acme", True)
@@ -57,6 +62,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("limits = {speed = 1}", "unknown key 'speed'"),
         ("limits = {fuel = 0}", "more than 0"),
         ("limits = {wall = 5}", "quantity with its unit"),
+        ("program_limits = {state = 5}", "state is for handlers"),
         ("body_max = -1", "above 0"),
         ("[[identity]]\nname = 'x'", "has name, token_sha256"),
         ("[[identity]]\nname = 'x'\ntoken_sha256 = 'short'", "64 hexadecimal digits"),

@@ -139,6 +139,7 @@ class ProgramProcess:
         "is_out",
         "is_over",
         "is_waiting",
+        "kill_message",
         "limits",
         "memory_due",
         "memory_given",
@@ -200,6 +201,8 @@ class ProgramProcess:
         self.seed = 0
         self.started_ms = 0
         self.exit_asked: Exit | None = None
+        self.kill_message: str | None = None
+        """What its first kill has to say; None while nobody has killed it."""
         self.cancel_wait: Cancel = cancel_nothing
         """Takes back its waiting at a terminal."""
 

@@ -61,7 +61,7 @@ from lithox.errors import (
 from lithox.kernel.contexts import NativeContext
 from lithox.kernel.kernel import Kernel
 from lithox.kernel.limits import smallest
-from lithox.kernel.process import Mode, SliceEnd, Spawn
+from lithox.kernel.process import CODE_CANCELLED, Mode, SliceEnd, Spawn
 from lithox.model.ids import Pid
 from lithox.model.limits import MIB, UNBOUNDED, Limits
 from lithox.sandbox import messages
@@ -76,6 +76,8 @@ of its text, so that a short one cannot hold the node. Source: the package's run
 34 M fuel; plain statements and tables 390 to 460 a byte."""
 DIGESTS_MAX: Final = 1_000
 DIGEST_TEXT_BYTES_MAX: Final = 16 << 10
+REASON_CHARACTERS_MAX: Final = 200
+"""Of what `os.kill` says; the page of the native API tells it."""
 LOG_LEVELS: Final = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -120,7 +122,8 @@ class Programs:
     Attributes:
         engines: language name -> engine; program guests among them.
         wake: asks for a turn of the lanes.
-        limits: the node's policy for programs; nothing gets more.
+        limits: the most a program may use that the first process starts, all that this one starts
+            in turn included; the first process itself is not bound.
         is_cooperative: every program runs in cooperative mode.
     """
 
@@ -157,9 +160,9 @@ class Programs:
         program = self.load(order)
         parent = order.parent
         mode = MODE_COOPERATIVE if self.is_cooperative else order.mode
-        total = smallest(self.limits, order.limits)
+        total = order.limits
         if parent is not None:
-            total = grant_to_child(self.kernel, parent, total)
+            total = grant_to_child(self.kernel, parent, smallest(self.limits, total))
         frame = ProgramProcess(order, program, total, meter_limits(total), self)
         frame.mode = mode
         frame.seed = self.seeds()
@@ -371,6 +374,8 @@ class Programs:
     def end_from_outside(self, frame: ProgramProcess, code: str) -> None:
         """The kernel has ended the process: a kill, a limit on time, its parent's end."""
         message = SUMMARIES.get(code, code)
+        if code == CODE_CANCELLED and frame.kill_message is not None:
+            message = frame.kill_message
         self._release(frame, Exit(status=meaning_of(code).guest_status, code=code, message=message))
 
     @property
@@ -441,15 +446,31 @@ class Programs:
         raise NotFound(f"process {pid} is no descendant of this one")
 
     def kill_child(self, frame: ProgramProcess, pid: int, reason: str | None) -> None:
-        """Ends a descendant of `frame`; raises NotFound when it is none."""
-        del reason
+        """Ends a descendant of `frame`, which was asked for that.
+
+        Args:
+            reason: what those who wait for its end are told, after who ended it; a guest's word,
+                of which `REASON_CHARACTERS_MAX` characters are kept.
+
+        Raises:
+            NotFound: it is no descendant.
+        """
         found = self.get_descendant(frame, pid)
         if found is frame:
             raise NotFound("a process ends itself with os.exit")
-        self.kill(found.pid, "request.cancelled")
+        if found.kill_message is None:
+            why = f": {reason[:REASON_CHARACTERS_MAX]}" if reason else ""
+            found.kill_message = f"process {frame.pid} ended it{why}"
+        self.kill(found.pid, CODE_CANCELLED)
 
     def kill(self, pid: int, code: str) -> bool:
-        """Ends a process and its descendants; False when there is no such process."""
+        """Ends a process and its descendants; False when there is no such process.
+
+        When it is told of several kills, the first one's code and reason stand.
+        """
+        frame = self.find(pid)
+        if frame is not None and frame.kill_message is None:
+            frame.kill_message = SUMMARIES.get(code, code)
         done = self.kernel.notify_killed(Pid(pid), code, self.clock.monotonic_ns())
         self.wake()
         return done

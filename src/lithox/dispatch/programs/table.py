@@ -43,7 +43,7 @@ pull     | timeout                         | event           | yes | Takes the n
 sleep    | ms                              |                 | yes | Waits; events are kept meanwhile.
 run      | text, name, options, args       | pid             | no  | Starts a process.
 exit     | status, values                  | never returns   | no  | Ends this process.
-kill     | pid, reason                     | true            | no  | Ends a descendant.
+kill     | pid, reason                     | true            | no  | Ends a descendant; its exit event tells the reason.
 info     | pid                             | info            | no  | Tells about this process or a descendant.
 usage    |                                 | usage           | no  | Tells what was used and what is allowed.
 time     |                                 | ms              | no  | Tells the milliseconds since 1970.

@@ -187,7 +187,7 @@ end
 --- Ends a process that this one has started, or one of its descendants.
 -- @function os.kill(pid[, reason]) -> true
 -- @arg pid number: a descendant
--- @arg reason text: for the exit event and the log
+-- @arg reason text: stands in the message of its exit event; its first 200 characters count
 -- @errors request.not_found request.not_permitted
 -- @waits no
 function os.kill(pid, reason)
