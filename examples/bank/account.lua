@@ -6,34 +6,32 @@ local function refuse(code, message)
   error({ code = code, message = message })
 end
 
-local function check_amount(amount)
-  if math.type(amount) ~= "integer" or amount <= 0 then
+-- Every change of the balance is a line of the statement, written in the same transaction: the two
+-- cannot disagree. The request's id says which request made the line.
+local function book(self, amount, with)
+  if math.type(amount) ~= "integer" or amount == 0 then
     refuse("bad_amount", "an amount is a whole number above 0")
   end
+  if self.state.is_closed then refuse("closed", self.id .. " is closed") end
+  local number, balance = (self.state.lines or 0) + 1, (self.state.balance or 0) + amount
+  if balance < 0 then refuse("insufficient", self.id .. " would have " .. balance) end
+  self.state.lines, self.state.balance = number, balance
+  self.state[string.format("line/%09d", number)] =
+    { amount = amount, balance = balance, with = with, request = self.request_id }
+  return balance
 end
 
-function account.balance(self)
-  return self.state.balance or 0
-end
+function account.balance(self) return self.state.balance or 0 end
 
 function account.deposit(self, amount)
-  check_amount(amount)
-  if self.state.is_closed then refuse("closed", self.id .. " is closed") end
-  self.state.balance = (self.state.balance or 0) + amount
-  return self.state.balance
+  return book(self, math.max(amount, 0), self.caller)
 end
 
--- Both accounts change together or neither does: the call joins this transaction, and if the
--- deposit raises an error, so does this handler.
+-- Both accounts change or neither: the call joins this transaction, its error ends this run too.
 function account.transfer(self, to, amount)
-  check_amount(amount)
-  local balance = self.state.balance or 0
-  if balance < amount then
-    refuse("insufficient", self.id .. " has " .. balance .. ", not " .. amount)
-  end
-  self.state.balance = balance - amount
+  local balance = book(self, -math.max(amount, 0), to)
   self:call(to, "deposit", amount)
-  return self.state.balance
+  return balance
 end
 
 -- Pays each of a list of accounts. A call that fails leaves nothing of its own, and whoever made it
@@ -41,14 +39,22 @@ end
 function account.pay_all(self, payees, amount)
   local unpaid = lithox.list {}
   for _, payee in ipairs(payees) do
-    local is_paid = pcall(self.call, self, self.id, "transfer", payee, amount)
-    if not is_paid then unpaid[#unpaid + 1] = payee end
+    if not pcall(self.call, self, self.id, "transfer", payee, amount) then
+      unpaid[#unpaid + 1] = payee
+    end
   end
   return unpaid
 end
 
-function account.close(self)
-  self.state.is_closed = true
+-- The lines behind number `after`, oldest first, at most a hundred of them.
+function account.statement(self, after)
+  local lines = lithox.list {}
+  for _, line in self:scan("line/", string.format("line/%09d", after or 0)) do
+    if #lines < 100 then lines[#lines + 1] = line else break end
+  end
+  return lines
 end
+
+function account.close(self) self.state.is_closed = true end
 
 return account
