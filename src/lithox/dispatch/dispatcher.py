@@ -151,10 +151,15 @@ class Dispatcher:
     ) -> None:
         """Takes the request of a handler; like `submit`, but also while the node is closing."""
         self.counters.requests += 1
+
+        def wake_parent(answer: Answer) -> None:
+            on_answer(answer)
+            self.lanes.wake()
+
         job = Job(
             request=request,
             actor=_actor_of(request),
-            on_answer=on_answer,
+            on_answer=wake_parent,
             now_ns=self._clock.monotonic_ns(),
         )
         job.parent, job.bound = parent, bound
