@@ -5,6 +5,7 @@ from __future__ import annotations
 from places import ROOT
 
 from lithox.model import ids, limits, quantities, values
+from lithox.model.big_values import BIG_VALUE_BYTES_MAX as _BIG_MAX
 
 PAGE = ROOT / "docs" / "reference" / "limits.md"
 
@@ -75,6 +76,7 @@ _ROWS = (
     ),
     ("calls", "`calls`", "calls", "system calls"),
     ("state", '`state`: bytes or `"2MiB"`', "state_bytes", "keys and values one run writes"),
+    ("big", '`big`: bytes or `"32MiB"`', "big_bytes", "bytes of big values one run writes"),
 )
 
 
@@ -103,6 +105,7 @@ def page() -> str:
             ("bytes of a state key", f"{ids.STATE_KEY_BYTES_MAX}"),
             ("containers inside containers in a value", f"{values.VALUE_DEPTH_MAX}"),
             ("bytes of one value, encoded", quantities.format_size(values.VALUE_BYTES_MAX)),
+            ("bytes of one big value, unless configured", quantities.format_size(_BIG_MAX)),
             ("calls inside calls between entities", f"{limits.CALL_DEPTH_MAX}"),
             ("entities in one transaction", f"{limits.PARTICIPANTS_MAX}"),
             (

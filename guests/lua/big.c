@@ -101,8 +101,11 @@ static size_t read_piece(lua_State *L, Big *big, luaL_Buffer *b, size_t size) {
 static int reader_read(lua_State *L) {
   Big *big = luaL_checkudata(L, 1, reader_name);
   lua_Integer wanted = luaL_optinteger(L, 2, LX_PIECE_BYTES);
+  const LxEntry *entry = lx_state_find(big->key, big->key_len);
   luaL_Buffer b;
   lx_check_callable(L);
+  if (entry != NULL && (entry->flags & LX_LIVE)) /* assigned since; the host may not know yet */
+    luaL_error(L, "the value under '%s' was replaced or deleted; open it again", big->key);
   luaL_argcheck(L, wanted >= 0, 2, "a number of bytes, 0 or more, expected");
   if (big->position >= big->size) {
     lua_pushnil(L);

@@ -35,6 +35,7 @@ TABLE: Final[dict[str, Meaning]] = {
     "request.overloaded": Meaning(429, 19, 4, "caller"),
     "request.cancelled": Meaning(409, 20, 4, "operator"),
     "request.not_available": Meaning(501, 21, 2, "caller"),
+    "request.precondition_failed": Meaning(412, 22, 4, "caller"),
     "guest.raised": Meaning(422, 30, 1, "guest"),
     "guest.trapped": Meaning(422, 31, 1, "guest"),
     "guest.compile_failed": Meaning(422, 32, 1, "guest"),
@@ -47,6 +48,7 @@ TABLE: Final[dict[str, Meaning]] = {
     "guest.out_of_depth": Meaning(422, 39, 1, "guest"),
     "guest.out_of_participants": Meaning(422, 40, 1, "guest"),
     "guest.out_of_state": Meaning(422, 41, 1, "guest"),
+    "guest.out_of_big": Meaning(422, 44, 1, "guest"),
     "process.parent_ended": Meaning(409, 42, 4, "node"),
     "process.exited": Meaning(422, 43, 1, "guest"),
     "context.not_in_transaction": Meaning(409, 50, 1, "guest"),
@@ -88,6 +90,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "request.overloaded": "a bound on what runs or waits is reached; try again later",
     "request.cancelled": "an operator ended the run",
     "request.not_available": "this node does not have that part",
+    "request.precondition_failed": "what is there is not what the caller said it would be",
     "guest.raised": "the handler raised an error",
     "guest.trapped": "the guest's machine stopped: stack overflow, unreachable code, bad access",
     "guest.compile_failed": "the source cannot be loaded; file and line are in the fields",
@@ -100,6 +103,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "guest.out_of_depth": "calls between entities nest too deep",
     "guest.out_of_participants": "one transaction touches too many entities",
     "guest.out_of_state": "the run wrote more state than its limit",
+    "guest.out_of_big": "the run wrote more bytes of big values than its limit",
     "process.parent_ended": "the process that had started this one has ended",
     "process.exited": "the program ended with a status other than 0",
     "context.not_in_transaction": "this may not be done inside a transaction",
@@ -250,6 +254,12 @@ class Cancelled(RequestError):
 
 class NotAvailable(RequestError):
     default_code = "request.not_available"
+
+
+class PreconditionFailed(RequestError):
+    """What is there is not what the caller said it would be; nothing was changed."""
+
+    default_code = "request.precondition_failed"
 
 
 class GuestError(LithoxError):

@@ -185,7 +185,7 @@ def encode_order(said: dict[str, Any], *, args: list[Any], limits: Limits | None
     body = {name: value for name, value in said.items() if value is not None}
     body["args"] = to_json(args)
     if limits is not None:
-        if limits.state_bytes is not None:
+        if limits.state_bytes is not None or limits.big_bytes is not None:
             raise BadArguments("a program has no limit on state: it has none of its own")
         body["limits"] = encode_limits(limits)
     return _encoder.encode(body)
@@ -201,6 +201,7 @@ def encode_limits(limits: Limits) -> dict[str, int]:
         "output": limits.output_bytes,
         "calls": limits.calls,
         "state": limits.state_bytes,
+        "big": limits.big_bytes,
     }
     return {name: amount for name, amount in said.items() if amount is not None}
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from lithox.dispatch.big_values import BigCalls, may_hold_big, put_value
 from lithox.dispatch.job import Frame, LogSink
 from lithox.dispatch.transaction import range_behind, range_between, range_of_prefix
 from lithox.errors import (
@@ -69,16 +70,20 @@ def merge_state(
             transaction.add_range(range_of_prefix(entity, used))
         else:
             transaction.add_range(range_between(entity, *used))
+    may_replace_big = bool(writes) and may_hold_big(frame, transaction)
     for key, raw in writes.items():
         check_state_key(key)
-        value = bytes(raw)
+        value: bytes | None = bytes(raw)
         if value == messages.NIL:
-            transaction.put(entity, key, None)
-            continue
-        if len(value) > VALUE_BYTES_MAX:
+            value = None
+        elif len(value) > VALUE_BYTES_MAX:
             raise BadArguments(f"a value has at most {VALUE_BYTES_MAX} bytes")
-        _check_plain(value)
-        transaction.put(entity, key, value)
+        else:
+            _check_plain(value)
+        if may_replace_big:
+            put_value(transaction.put, entity, key, transaction.find(entity, key), value)
+        else:
+            transaction.put(entity, key, value)
     allowed = frame.limits.state_bytes
     used = transaction.writes_bytes - frame.state_bytes_before
     if writes and allowed is not None and used > allowed:
@@ -107,6 +112,7 @@ class Endpoints:
     ) -> None:
         self._start_call = start_call
         self._log = log
+        self.big = BigCalls(merge=lambda frame, writes: merge_state(frame, [], [], writes))
         self._by_name: dict[str, Callable[[Frame, Raws], bytes | None]] = {
             messages.CALL_GET: self._get,
             messages.CALL_SCAN: self._scan,
@@ -119,6 +125,7 @@ class Endpoints:
             messages.CALL_SCHEDULE: self._not_available,
             messages.CALL_CANCEL: self._not_available,
             messages.CALL_TIMERS: self._not_available,
+            **self.big.by_name(),
             **more,
         }
 
@@ -212,6 +219,7 @@ class Endpoints:
                     "wall_ms": None if limits.wall_ns is None else limits.wall_ns // 1_000_000,
                     "calls": limits.calls,
                     "state": limits.state_bytes,
+                    "big": limits.big_bytes,
                 },
             }
         )

@@ -52,6 +52,8 @@ class EntityRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     handlers: dict[str, HandlerOverride] = {}
     pin: str | None = None
     """Module digest that replaces the template's newest one."""
+    has_big: bool = False
+    """Whether a key of it may hold a big value; never unset while the entity lives."""
 
 
 class TemplateRecord(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
+from lithox.dispatch.big_values import big_entity
 from lithox.dispatch.catalog import Catalog, Resolution, ResolvedHandler
 from lithox.dispatch.job import Clock, Frame, Job
-from lithox.dispatch.records import ENTITY_KEY, EntityRecord, encode_record
+from lithox.dispatch.records import ENTITY_KEY, EntityRecord, decode_entity, encode_record
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import NotFound, NotPermitted
 from lithox.kernel.limits import smallest
@@ -103,12 +104,24 @@ class Starter:
         frame.limits = limits_of(self.catalog, frame.job, frame.resolved)
 
     def keep_record(self, frame: Frame) -> None:
-        """Makes the entity exist if this run is the first to have written something."""
+        """Makes the entity exist if this run is the first to have written something.
+
+        Its record says from the first big value on that it may have some.
+        """
         transaction = frame.job.transaction
         assert transaction is not None
         resolution, cell = frame.resolution, (frame.entity, ENTITY_KEY)
-        if resolution.record is not None or cell in transaction.writes:
-            return
+        if resolution.record is None and cell not in transaction.writes:
+            self._make_record(frame, transaction)
+        if transaction.has_big and _has_chunks(transaction, frame.entity):
+            own = transaction.writes.get(cell)
+            record = resolution.record if own is None else decode_entity(own)
+            if record is not None and not record.has_big:
+                marked = msgspec.structs.replace(record, has_big=True)
+                transaction.put(frame.entity, ENTITY_KEY, encode_record(marked))
+
+    def _make_record(self, frame: Frame, transaction: Transaction) -> None:
+        resolution = frame.resolution
         template = resolution.template
         if template is None or not any(key[0] == frame.entity for key in transaction.writes):
             return
@@ -119,6 +132,12 @@ class Starter:
             pin=template.module if template.pin else None,
         )
         transaction.put(frame.entity, ENTITY_KEY, encode_record(record))
+
+
+def _has_chunks(transaction: Transaction, entity: str) -> bool:
+    """Returns whether chunks of the entity's big values are written, and not rolled back."""
+    place = big_entity(entity)
+    return any(cell[0] == place and value is not None for cell, value in transaction.writes.items())
 
 
 def limits_of(catalog: Catalog, job: Job, resolved: ResolvedHandler) -> Limits:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from lithox.dispatch.big_values import BIG_ENTITY_PREFIX, BigWork
 from lithox.dispatch.records import USER_KEYS_START
 from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath
 from lithox.store.contract import Cell, Commit, Range, ResultRecord, Snapshot
@@ -69,9 +70,12 @@ class Transaction:
     """One attempt at one request. Not shared between threads."""
 
     __slots__ = (
+        "_big_work",
+        "_newest_range",
         "_newest_savepoint",
         "_undo",
         "_undo_index",
+        "has_big",
         "participants",
         "ranges",
         "reads",
@@ -88,6 +92,11 @@ class Transaction:
         self.writes: dict[Cell, bytes | None] = {}
         self.participants: set[str] = set()
         self.writes_bytes = 0
+        """Keys and values in `writes`, but for chunks of big values, which have their own limit."""
+        self.has_big = False
+        """Whether a big value was written, even if that has been rolled back since."""
+        self._big_work: BigWork | None = None
+        self._newest_range: Range | None = None
         self.sent: list[Cell] = []
         """Rows of the outbox it has written; those rolled back are no longer in `writes`."""
         self._undo: list[tuple[Cell, bytes | object | None]] = []
@@ -103,6 +112,25 @@ class Transaction:
         item = self.snapshot.find(entity, key)
         return None if item is None else item.value
 
+    def peek(self, entity: str, key: str) -> bytes | None:
+        """Returns the value the run sees, without a trace in the read set.
+
+        For cells that change only together with another one that is in it.
+        """
+        cell = (entity, key)
+        if cell in self.writes:
+            return self.writes[cell]
+        item = self.snapshot.find(entity, key)
+        return None if item is None else item.value
+
+    @property
+    def big_work(self) -> BigWork:
+        """What the attempt does with big values."""
+        work = self._big_work
+        if work is None:
+            work = self._big_work = BigWork()
+        return work
+
     def put(self, entity: EntityPath, key: str, value: bytes | None) -> None:
         """Writes `value` (None deletes) in the run's own view.
 
@@ -115,14 +143,31 @@ class Transaction:
         if self._undo_index.get(cell, -1) < self._newest_savepoint:
             self._undo_index[cell] = len(self._undo)
             self._undo.append((cell, before))
+        self.writes[cell] = value
+        if entity.startswith(BIG_ENTITY_PREFIX):
+            return
         if isinstance(before, bytes):
             self.writes_bytes -= len(before) + len(key)
         if value is not None:
             self.writes_bytes += len(value) + len(key)
-        self.writes[cell] = value
 
     def add_range(self, area: Range) -> None:
-        """Puts a range into the read set; beyond the bound, the whole entities instead."""
+        """Puts a range into the read set; beyond the bound, the whole entities instead.
+
+        One that goes on where the newest one ended makes that longer, so that a walk page by page
+        is one range however many pages it has.
+        """
+        newest = self._newest_range
+        if (
+            newest is not None
+            and newest.end is not None
+            and newest.entity == area.entity
+            and newest.start <= area.start <= newest.end
+        ):
+            self.ranges.pop(newest, None)
+            end = None if area.end is None else max(area.end, newest.end)
+            area = Range(area.entity, newest.start, end)
+        self._newest_range = area
         self.ranges[area] = None
         if len(self.ranges) > RANGES_MAX:
             entities = {one.entity for one in self.ranges}
@@ -139,10 +184,11 @@ class Transaction:
             cell, before = self._undo.pop()
             self._undo_index.pop(cell, None)
             now = self.writes[cell]
-            if now is not None:
-                self.writes_bytes -= len(now) + len(cell[1])
-            if isinstance(before, bytes):
-                self.writes_bytes += len(before) + len(cell[1])
+            if not cell[0].startswith(BIG_ENTITY_PREFIX):
+                if now is not None:
+                    self.writes_bytes -= len(now) + len(cell[1])
+                if isinstance(before, bytes):
+                    self.writes_bytes += len(before) + len(cell[1])
             if before is _MISSING:
                 del self.writes[cell]
             else:
@@ -175,7 +221,8 @@ class Transaction:
             if key >= area.start and (area.end is None or key < area.end)
         }
         # Deleted keys hide stored ones, so up to that many more stored items may be needed.
-        page = self.snapshot.scan(area, limit + len(own), bytes_max)
+        hidden = sum(value is None for value in own.values())
+        page = self.snapshot.scan(area, limit + hidden, bytes_max)
         merged: dict[str, bytes | None] = {key: item.value for key, item in page.items}
         if page.more and page.items:
             last = page.items[-1][0]

@@ -30,6 +30,7 @@ class LimitsBody(Struct, forbid_unknown_fields=True, kw_only=True):
     output: Amount | None = None
     calls: Amount | None = None
     state: Amount | None = None
+    big: Amount | None = None
 
     def to_limits(self) -> Limits:
         """Returns the same as the model's record."""
@@ -40,6 +41,7 @@ class LimitsBody(Struct, forbid_unknown_fields=True, kw_only=True):
             output_bytes=self.output,
             calls=self.calls,
             state_bytes=self.state,
+            big_bytes=self.big,
         )
 
 

@@ -4,7 +4,7 @@ Invariants: None means "not said" and never wins over a number; `smallest` commu
 never raises a limit; a grant and the remainder it was reserved from never exceed what was there,
 and after the return the remainder is what was there less what was used.
 
-Three kinds of limit. *Spent* ones (fuel, output, calls, state) are used up for good. *Held* ones
+Three kinds of limit. *Spent* ones (fuel, output, calls, state, big values) are used up for good. *Held* ones
 (memory) are occupied while the guest lives and come back whole. *Shared* ones (wall time) pass for
 parent and child at once, so they bound the child but are not taken from the parent.
 """
@@ -17,7 +17,7 @@ from lithox.errors import LimitTooHigh
 from lithox.model.limits import LIMIT_FIELDS, UNBOUNDED, Limits
 from lithox.model.request import Usage
 
-SPENT_FIELDS: Final = ("fuel", "output_bytes", "calls", "state_bytes")
+SPENT_FIELDS: Final = ("fuel", "output_bytes", "calls", "state_bytes", "big_bytes")
 HELD_FIELDS: Final = ("memory_bytes",)
 SHARED_FIELDS: Final = ("wall_ns",)
 
@@ -40,6 +40,7 @@ def smallest(*limits: Limits) -> Limits:
             output_bytes=_least(found.output_bytes, other.output_bytes),
             calls=_least(found.calls, other.calls),
             state_bytes=_least(found.state_bytes, other.state_bytes),
+            big_bytes=_least(found.big_bytes, other.big_bytes),
         )
     return found
 

@@ -20,6 +20,7 @@ class Limits:
         output_bytes: encoded size of result, error, log lines and state writes together.
         calls: system calls.
         state_bytes: encoded size of the keys and values one run may write.
+        big_bytes: bytes of big values one run may write, those of writers it never closes too.
     """
 
     fuel: int | None = None
@@ -28,12 +29,15 @@ class Limits:
     output_bytes: int | None = None
     calls: int | None = None
     state_bytes: int | None = None
+    big_bytes: int | None = None
 
 
 UNBOUNDED: Final = Limits()
 """Says nothing. One object, so that "nothing is limited here" is told by identity."""
 
-LIMIT_FIELDS: Final = ("fuel", "memory_bytes", "wall_ns", "output_bytes", "calls", "state_bytes")
+LIMIT_FIELDS: Final = (
+    *("fuel", "memory_bytes", "wall_ns", "output_bytes", "calls", "state_bytes", "big_bytes"),
+)
 
 NODE_DEFAULT_LIMITS: Final = Limits(
     fuel=2_000_000_000,
@@ -42,6 +46,7 @@ NODE_DEFAULT_LIMITS: Final = Limits(
     output_bytes=8 * MIB,
     calls=1_000_000,
     state_bytes=8 * MIB,
+    big_bytes=32 * MIB,
 )
 """Policy of a node whose configuration says nothing. No request may ask for more."""
 
@@ -52,6 +57,7 @@ HANDLER_DEFAULT_LIMITS: Final = Limits(
     output_bytes=2 * MIB,
     calls=100_000,
     state_bytes=2 * MIB,
+    big_bytes=32 * MIB,
 )
 """Limits of a handler whose template says nothing (about 50 ms of processor time)."""
 

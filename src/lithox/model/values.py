@@ -4,6 +4,8 @@ A value is None, bool, int (64-bit signed), float (finite), str (valid Unicode),
 values or a map with text keys. Inside the node and in the store it is MessagePack in canonical
 form (shortest integers and lengths, float64, map keys sorted by UTF-8 bytes); outside it is JSON,
 where bytes are `{"$bytes": base64}` and a map whose first key starts with `$` is `{"$map": {...}}`.
+In state there may also be big values; outside they are `{"$big": {"size", "digest"}}`, which is
+told and never taken.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from lithox.errors import BadArguments, TooLarge
+from lithox.model.big_values import BigValue, decode_manifest, is_big
 
 VALUE_DEPTH_MAX: Final = 64
 """Containers inside containers; the guests' encoders hold the same bound."""
@@ -133,12 +136,25 @@ def decode_value(data: bytes) -> Value:
     return value
 
 
+def decode_state(data: bytes) -> Value | BigValue:
+    """Returns the value stored under a state key; of a big one, what is told of it.
+
+    Raises:
+        BadArguments, TooLarge: as `decode_value`.
+        StoreCorrupt: a big value's record that cannot be read.
+    """
+    return decode_manifest(data).told if is_big(data) else decode_value(data)
+
+
 def to_json(value: Value) -> Any:
     """Returns `value`, which has passed `check_value`, with bytes and `$` maps escaped.
 
-    `b"x"` -> `{"$bytes": "eA=="}`; `{"$a": 1}` -> `{"$map": {"$a": 1}}`; all else as it is.
+    `b"x"` -> `{"$bytes": "eA=="}`; `{"$a": 1}` -> `{"$map": {"$a": 1}}`; a `BigValue` ->
+    `{"$big": {"size": 1, "digest": "..."}}`; all else as it is.
     """
     kind = _kind_of(value)
+    if kind is BigValue:
+        return {"$big": {"size": value.size, "digest": value.digest}}
     if kind is bytes:
         return {"$bytes": base64.b64encode(value).decode("ascii")}
     if kind is list or kind is tuple:
@@ -153,6 +169,8 @@ def to_json(value: Value) -> Any:
 
 def from_json(data: Any, *, depth: int = 0) -> Value:
     """Returns the value that decoded JSON stands for, checked.
+
+    A `$big` in it becomes a `BigValue`, which no value to be written may hold.
 
     Raises:
         BadArguments: an unknown `$` escape, bad base64, out of range, or nested too deep.
@@ -184,12 +202,21 @@ def _from_escape(first: str, data: dict[str, Any], depth: int) -> Value:
             return base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError):
             raise BadArguments('"$bytes" holds base64; found something else') from None
+    if first == "$big" and len(data) == 1 and isinstance(body, dict):
+        return _read_big(cast("dict[str, Any]", body))
     if first == "$map" and len(data) == 1 and isinstance(body, dict):
         return _from_map(cast("dict[str, Any]", body), depth)
     raise BadArguments(
         f'a map whose first key starts with "$" is {{"$bytes": base64}} or {{"$map": {{...}}}}; '
         f"found {first[:80]!r}"
     )
+
+
+def _read_big(body: dict[str, Any]) -> BigValue:
+    size, digest = body.get("size"), body.get("digest")
+    if len(body) != 2 or type(size) is not int or type(digest) is not str:
+        raise BadArguments('"$big" holds size and digest; found something else')
+    return BigValue(size=size, digest=digest)
 
 
 def encode_json(value: Value) -> bytes:

@@ -84,6 +84,7 @@ _LIMIT_KEYS: Final = {
     "output": "output_bytes",
     "calls": "calls",
     "state": "state_bytes",
+    "big": "big_bytes",
 }
 
 
@@ -114,7 +115,7 @@ def _parse_amount(key: str, value: Any) -> int:
         if not 0 <= value < 1 << 62:
             raise BadArguments(f"is 0 to 2^62; found {value}")
         return value * 1_000_000 if key == "wall_ms" else value
-    if isinstance(value, str) and key in ("memory", "output", "state"):
+    if isinstance(value, str) and key in ("memory", "output", "state", "big"):
         return parse_size_bytes(value)
     if isinstance(value, str) and key == "wall":
         return parse_duration_ns(value)
@@ -130,5 +131,6 @@ def format_limits(limits: Limits) -> dict[str, int]:
         "output": limits.output_bytes,
         "calls": limits.calls,
         "state": limits.state_bytes,
+        "big": limits.big_bytes,
     }
     return {key: amount for key, amount in named.items() if amount is not None}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from lithox.dispatch.transaction import RANGES_MAX, Transaction, range_of_prefix
+from lithox.dispatch.transaction import RANGES_MAX, Transaction, range_behind, range_of_prefix
 from lithox.model.ids import EntityPath
 from lithox.store.contract import Commit, Range
 from lithox.store.memory import MemoryStore
 
-E1 = EntityPath("e/1")
+E1, E2 = EntityPath("e/1"), EntityPath("e/2")
 
 
 def store_with(items: dict[str, bytes]) -> MemoryStore:
@@ -93,8 +93,26 @@ def test_many_ranges_become_the_whole_entity() -> None:
     """A read set of ranges is bounded; beyond the bound the whole entity counts as read."""
     run = open_on({})
     for number in range(RANGES_MAX + 1):
-        run.add_range(Range(E1, f"a{number}", f"b{number}"))
+        run.add_range(Range(E1, f"a{number:04}", f"a{number:04}x"))
     assert list(run.ranges) == [Range(E1, "\x01", None)]
+
+
+def test_a_walk_page_by_page_is_one_range() -> None:
+    """A range that goes on where the last one ended makes it longer; another entity's does not."""
+    run = open_on({f"k{n:03}": b"x" for n in range(20)})
+    area = range_of_prefix(E1, "k")
+    for _ in range(3):
+        found, more = run.scan(E1, area, 5)
+        assert (len(found), more) == (5, True)
+        area = range_behind(area, found[-1][0])
+    assert list(run.ranges) == [Range(E1, "k", "k014\x00")]
+    run.add_range(Range(E2, "k014", "k016"))
+    run.add_range(Range(E1, "k014", None))
+    assert list(run.ranges) == [
+        Range(E1, "k", "k014\x00"),
+        Range(E2, "k014", "k016"),
+        Range(E1, "k014", None),
+    ]
 
 
 def test_rewriting_a_key_keeps_one_older_value() -> None:
