@@ -87,12 +87,6 @@ class Interactions(Calling):
             )
         return count
 
-    def close_native(self, native: NativeContext) -> None:
-        """The node ends a context of its own: every number that leads to it says so."""
-        native.is_closed = True
-        native.foreign_count = 0
-        self._end_listeners_in(native.listeners)
-
     def leave(self, pid: int) -> None:
         """All that follows from the end of a process; the kernel calls it when it is gone.
 

@@ -346,18 +346,6 @@ class Kernel:
         """Returns all processes by PID. Its cost grows with their number."""
         return [_view(process) for process in self._table.values()]
 
-    def is_descendant(self, pid: Pid, ancestor: Pid) -> bool:
-        """Says whether `pid` was started by `ancestor` or by a descendant of it; both alive.
-
-        Its cost grows with how deep the one stands below the other.
-        """
-        process = self._table.get(pid)
-        while process is not None and process.parent is not None:
-            if process.parent == ancestor:
-                return True
-            process = self._table.get(process.parent)
-        return False
-
     def statistics(self) -> dict[str, int]:
         """Returns counts for the metrics page."""
         return {

@@ -49,14 +49,6 @@ class Sharing(Parties):
         self._check_numbers(party)
         return self._give_native(party, grant)
 
-    def make_closed(self, pid: int) -> int:
-        """Gives `pid` a number that says `context.closed`; for a start whose context is gone."""
-        party = self._party(pid)
-        self._check_numbers(party)
-        context = Context(None, 0)
-        context.is_closed = True
-        return self._give(party, context).number
-
     def find_grant(self, pid: int, number: int) -> Any:
         """Returns the grant behind a native context; None when a process owns the context.
 
@@ -65,15 +57,6 @@ class Sharing(Parties):
         """
         context = self._use(self._party(pid), number).context
         return context.grant if type(context) is NativeContext else None
-
-    def find_native(self, pid: int, number: int) -> NativeContext | None:
-        """Returns the native context behind a number; None when a process owns the context.
-
-        Raises:
-            ContextInvalid, ContextClosed: the number leads nowhere.
-        """
-        context = self._use(self._party(pid), number).context
-        return context if type(context) is NativeContext else None
 
     def owns(self, pid: int, number: int) -> bool:
         """Says whether `number` leads to a living context that `pid` owns."""

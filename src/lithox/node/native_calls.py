@@ -49,7 +49,6 @@ class NodeCalls:
         info: what this node is.
         open_terminal: (kind, name) -> where a process given it writes.
         serve: (pid, context number) of the process that takes the node's own calls.
-        wake: asks for a turn of the lanes.
     """
 
     programs: Programs

@@ -332,11 +332,6 @@ class Node(ProgramMethods, ServiceMethods, StoreMethods):
             self._strangers.note(self._clock.wall_ns(), error)
             raise
 
-    @property
-    def has_identities(self) -> bool:
-        """True when tokens are configured."""
-        return not self._identities.is_empty
-
     # -- code -------------------------------------------------------------------------------
 
     async def deploy(

@@ -56,11 +56,6 @@ class Entry:
         assert found is not None, self.signature
         return found[0]
 
-    @property
-    def is_function(self) -> bool:
-        """False for a field."""
-        return "(" in self.signature
-
 
 @cache
 def read_entries() -> tuple[Entry, ...]:

@@ -171,18 +171,6 @@ def runtime_of(said: Any) -> RuntimeSpec:
     return make_runtime(name, check_code_text(parts[1]))
 
 
-def parse_program_name(text: str) -> tuple[str | None, str]:
-    """Returns tuple of (runtime or None, program) for `cc#name` or `name`.
-
-    Raises:
-        BadArguments: one of the two is not a name.
-    """
-    runtime, mark, program = text.rpartition("#")
-    if not mark:
-        return None, check_code_name(text, "program")
-    return check_code_name(runtime, "runtime"), check_code_name(program, "program")
-
-
 def native_parts() -> tuple[tuple[str, str], ...]:
     """Returns (file name, text) of the native runtime's files, in their order; for its page."""
     return tuple(

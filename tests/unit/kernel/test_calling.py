@@ -387,7 +387,7 @@ def test_a_million_contexts_meet_a_bound() -> None:
     with pytest.raises(TooManyContexts):
         talk.it.grant(first, made[0], second)
     talk.close(first, made[0])
-    talk.it.make_closed(second)
+    talk.it.make_native(second, "g")
 
 
 def test_a_full_mailbox_refuses_whoever_acts() -> None:

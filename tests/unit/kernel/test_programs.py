@@ -79,9 +79,6 @@ def test_families_may_be_deeper_than_pythons_stack() -> None:
     pid = first = start(kernel)
     for _ in range(5_000):
         pid = start(kernel, pid)
-    assert kernel.is_descendant(pid, first)
-    assert not kernel.is_descendant(first, pid)
-    assert not kernel.is_descendant(first, first)
     kernel.notify_killed(first, "request.cancelled", 0)
     effects = kernel.take_effects()
     assert [effect.pid for effect in effects if isinstance(effect, Ended)] == [*range(5_001, 0, -1)]

@@ -131,22 +131,9 @@ def test_runtime_text_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "parsed"),
-    [
-        ("hello", (None, "hello")),
-        ("cc#hello", ("cc", "hello")),
-        ("compat-5.1#a.b_c-D9", ("compat-5.1", "a.b_c-D9")),
-    ],
-)
-def test_program_name_may_carry_a_runtime(text: str, parsed: tuple[str | None, str]) -> None:
-    """What stands before `#` is the runtime."""
-    assert registry.parse_program_name(text) == parsed
-
-
-@pytest.mark.parametrize(
     "text", ["", "#", "a#", "#a", "a#b#c", ".a", "a/b", "a b", "ä", "a" * 129, "a\n", "cc#.x"]
 )
 def test_odd_names_are_refused(text: str) -> None:
     """Names are short and plain, so that none is a path or an option."""
     with pytest.raises(BadArguments):
-        registry.parse_program_name(text)
+        registry.runtime_of(text)

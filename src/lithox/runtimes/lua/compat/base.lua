@@ -13,7 +13,6 @@ local internal = {}
 rawset(_G, "COMPAT_INTERNAL", internal)
 
 internal.version = tonumber((_VERSION:match("%d+%.%d+")))
-internal.has_integers = math.type ~= nil
 internal.unpack = unpack or table.unpack
 internal.load_text = loadstring or load
 
