@@ -82,8 +82,11 @@ class Served:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, f"the node did not start: {self.log.read_text()}"
-        self.url = json.loads(line)["url"]
+        said = json.loads(line) if line else {}
+        if "url" not in said:
+            self.close()
+            raise AssertionError(f"the node did not start: {said} {self.log.read_text()}")
+        self.url = said["url"]
         self.address = urlsplit(self.url).netloc
 
     def connect(self) -> http.client.HTTPConnection:
