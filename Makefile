@@ -17,6 +17,8 @@ conformance: ## what every store, guest engine and runtime must do alike
 	@$(PYTHON) tools/task.py conformance
 e2e: ## real processes, kill -9 at named crash points
 	@$(PYTHON) tools/task.py e2e
+torment: ## nodes ended badly under load, 100 rounds (or ROUNDS=n), all (or NODE=...) from SEED=n
+	@$(PYTHON) tools/task.py torment $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(NODE),--node $(NODE))
 docs: ## write the generated pages again
 	@$(PYTHON) tools/task.py docs
 bench: ## measure, each figure beside its yardstick
@@ -28,4 +30,4 @@ all: ## check, test and bench
 clean: ## remove everything that set-up and tests have made
 	@$(PYTHON) tools/task.py clean
 
-.PHONY: help demo check fix test sim conformance e2e docs bench lock all clean
+.PHONY: help demo check fix test sim conformance e2e torment docs bench lock all clean

@@ -32,6 +32,10 @@ def _commands(target: str, extra: list[str]) -> list[list[str]]:
         "sim": [[python, "-m", "lithox.testing.simulate", *extra]],
         "conformance": [[*PYTEST, "tests/conformance", *extra]],
         "e2e": [[python, str(tools / "system_packages.py")], [*PYTEST, "tests/e2e", *extra]],
+        "torment": [
+            [python, str(tools / "system_packages.py")],
+            [python, str(tools / "torment.py"), *extra],
+        ],
         "docs": [[python, str(tools / "generate.py")]],
         "bench": [[python, str(tools / "bench.py"), *extra]],
         "lock": [[python, str(tools / "lock.py")], [python, str(tools / "notice.py")]],

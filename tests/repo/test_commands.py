@@ -28,6 +28,7 @@ PROMISED = {
     "sim",
     "conformance",
     "e2e",
+    "torment",
     "docs",
     "bench",
     "lock",

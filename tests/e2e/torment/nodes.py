@@ -26,7 +26,13 @@ class EmbeddedNode:
         random: decides what the end is like.
     """
 
-    name = "sqlite"
+    key = "sqlite"
+    name = "SQLite"
+
+    @classmethod
+    def find_lack(cls) -> str | None:
+        """Returns what this machine lacks for it; None: nothing."""
+        return None
 
     def __init__(self, data: Path, random: Random) -> None:
         self.data = data
@@ -77,7 +83,8 @@ class EmbeddedNode:
 class PowerCutNode(EmbeddedNode):
     """A node on SQLite over a disk that forgets what was not synced; its end is a power cut."""
 
-    name = "sqlite on a disk that loses power"
+    key = "power"
+    name = "SQLite on a disk that loses power"
     synchronous = "FULL"
 
     @property
@@ -109,5 +116,10 @@ class PowerCutNode(EmbeddedNode):
 class UnsyncedNode(PowerCutNode):
     """The same with a planted fault: the disk is not waited for."""
 
-    name = "sqlite without syncs"
+    key = "unsynced"
+    name = "SQLite without syncs"
     synchronous = "OFF"
+
+
+NODES: dict[str, type[EmbeddedNode]] = {kind.key: kind for kind in (EmbeddedNode, PowerCutNode)}
+"""Every kind of node that must survive."""
