@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from lithox.client.moving import MovingMethods
 from lithox.client.processes import ProcessMethods, encode_limits
 from lithox.client.services import ServiceMethods
 from lithox.client.stores import StoreMethods
@@ -35,7 +36,7 @@ SOURCE_SECTIONS: Final = ("template", "program", "library", "runtime")
 _encoder: Final = msgspec.json.Encoder()
 
 
-class Client(ProcessMethods, ServiceMethods, StoreMethods):
+class Client(MovingMethods, ProcessMethods, ServiceMethods, StoreMethods):
     """A node over HTTP, used as an async context manager.
 
         async with lithox.Client("http://127.0.0.1:7070") as client:

@@ -7,6 +7,8 @@ time), aiohttp 3.14 takes 0.10 ms (docs/decisions/0004-http-server.md).
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterable, Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -27,6 +29,10 @@ CONNECTIONS_MAX: Final = 64
 CONNECT_SECONDS_MAX: Final = 10.0
 ANSWER_SECONDS_DEFAULT: Final = 120.0
 """Longer than any run may last under the default policy of a node."""
+STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(
+    total=None, sock_connect=CONNECT_SECONDS_MAX, sock_read=600.0
+)
+"""Of bodies of any length: only silence ends them. An import is silent while it is committed."""
 _RETRY_AFTER_MS: Final = 1000
 _JSON_HEADERS: Final = {"Content-Type": "application/json"}
 
@@ -79,6 +85,37 @@ class Wire:
     ) -> None:
         await self.close()
 
+    async def receive(self, path: str) -> AsyncGenerator[bytes]:
+        """Gives the body of a long answer as it comes; however long that takes in all.
+
+        Raises:
+            LithoxError: what the node says in place of it.
+            PeerUnreachable: no connection, or it ended before the body did.
+        """
+        with self._translated():
+            async with self._request("GET", path, timeout=STREAM_TIMEOUT) as answer:
+                if answer.status >= 300:
+                    raise self.error_of(answer.status, parse_json(await answer.read()))
+                async for chunk in answer.content.iter_any():
+                    yield chunk
+
+    async def send(self, path: str, chunks: AsyncIterable[bytes], media_type: str) -> Any:
+        """Sends a long body as it is made; returns the parsed JSON of the answer.
+
+        Raises:
+            LithoxError: what the node says in place of it, or `chunks` raises.
+            PeerUnreachable: no connection, or it ended before the answer came.
+        """
+        headers = {"Content-Type": media_type}
+        with self._translated():
+            async with self._request(
+                "POST", path, data=chunks, headers=headers, timeout=STREAM_TIMEOUT
+            ) as answer:
+                raw = await answer.read()
+                if answer.status >= 300:
+                    raise self.error_of(answer.status, parse_json(raw))
+                return parse_json(raw)
+
     async def exchange(
         self,
         method: str,
@@ -101,8 +138,14 @@ class Wire:
         headers = dict(_JSON_HEADERS) if body is not None else {}
         if request_id is not None:
             headers["Idempotency-Key"] = request_id
-        try:
+        with self._translated():
             return await self._exchange(method, path, body, headers)
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        """Turns what aiohttp raises inside into errors of ours."""
+        try:
+            yield
         except TimeoutError:
             raise self._unreachable("it did not answer in time") from None
         except aiohttp.ClientConnectorError as error:
@@ -115,13 +158,7 @@ class Wire:
     async def _exchange(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[int, Any]:
-        session = self._session
-        if session is None:
-            raise BadArguments("the client is not open: use it with 'async with'")
-        target = URL(self.url + path, encoded=True)
-        async with session.request(
-            method, target, data=body, headers=headers, allow_redirects=False
-        ) as answer:
+        async with self._request(method, path, data=body, headers=headers) as answer:
             raw = await answer.read()
             if not raw:
                 return answer.status, None
@@ -129,6 +166,13 @@ class Wire:
                 return answer.status, parse_json(raw)
             except LithoxError:
                 raise self._not_a_node(answer.status) from None
+
+    def _request(self, method: str, path: str, **options: Any) -> Any:
+        """Returns aiohttp's context of one request; its types are looser than ours."""
+        if self._session is None:
+            raise BadArguments("the client is not open: use it with 'async with'")
+        target = URL(self.url + path, encoded=True)
+        return self._session.request(method, target, allow_redirects=False, **options)
 
     def _unreachable(self, reason: str) -> PeerUnreachable:
         return PeerUnreachable(

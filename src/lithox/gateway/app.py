@@ -20,11 +20,13 @@ from lithox.gateway.guards import (
     Guards,
     check_body,
     has_body,
+    media_type_of,
     read_facts,
     read_token,
     too_large,
 )
 from lithox.gateway.metrics import CONTENT_TYPE, Metrics
+from lithox.gateway.moving_routes import MOVING_ROUTES
 from lithox.gateway.openapi import describe
 from lithox.gateway.paths import read_query
 from lithox.gateway.ports import GatewayNode
@@ -78,7 +80,14 @@ class Gateway:
         self.metrics = Metrics(node.statistics)
         self._openapi: Reply | None = None
         self._router = Router(
-            (*ROUTES, *PROCESS_ROUTES, *CODE_ROUTES, *SERVICE_ROUTES, *self._own_routes())
+            (
+                *ROUTES,
+                *PROCESS_ROUTES,
+                *CODE_ROUTES,
+                *SERVICE_ROUTES,
+                *MOVING_ROUTES,
+                *self._own_routes(),
+            )
         )
 
     def _own_routes(self) -> tuple[Route, ...]:
@@ -155,13 +164,17 @@ class Gateway:
             query=read_query(scope["query_string"], route.query) if scope["query_string"] else {},
             facts=facts,
         )
-        if route.body is not None:
+        is_stream = route.takes is not None and (
+            route.body is None or media_type_of(facts) == route.takes
+        )
+        if route.body is not None and not is_stream:
             settings = self._settings
             bound = settings.deploy_bytes_max if route.is_large else settings.body_bytes_max
             check_body(facts, bound)
             raw = await _read_whole(receive, bound)
             asked.body = read_body(self._router.decoder(route), raw or b"{}")
-        elif route.takes is not None:
+        elif is_stream:
+            assert route.takes is not None
             bound = self._settings.stream_bytes_max
             check_body(facts, bound, media_type=route.takes)
             asked.chunks = read_chunks(receive, bound)

@@ -18,6 +18,7 @@ from lithox.gateway.metrics import CONTENT_TYPE
 from lithox.gateway.process_routes import WAIT_MS_MAX
 from lithox.gateway.routes import CALL, PAGE_LIMIT_MAX, Route
 from lithox.modules.code import KINDS
+from lithox.node.moving_entities import MODES
 
 OPENAPI_VERSION: Final = "3.1.0"
 API_VERSION: Final = "1"
@@ -61,7 +62,17 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "description": "Forget the versions before, too",
         "schema": {"type": "boolean", "default": False},
     },
+    "pattern": {
+        "description": "Entity path, or a pattern: '*' for one segment, '**' for the rest",
+        "schema": {"type": "string", "pattern": r"^[A-Za-z0-9_.~@*/-]+$"},
+    },
+    "mode": {
+        "description": "What to do with an entity that is there already",
+        "schema": {"type": "string", "enum": list(MODES), "default": MODES[0]},
+    },
     "prefix": {"description": "Only what begins with this", "schema": {"type": "string"}},
+    "from": {"description": "Only keys from this one on", "schema": {"type": "string"}},
+    "to": {"description": "Only keys before this one", "schema": {"type": "string"}},
     "after": {"description": "Only what follows this, in order", "schema": {"type": "string"}},
     "limit": {
         "description": "Most items in one answer",
@@ -89,6 +100,7 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     },
 }
 """By name, or by operation and name where a route means something of its own."""
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -156,10 +168,8 @@ def _operation(route: Route, path: str) -> dict[str, Any]:
             "content": {_JSON: {"schema": schema}},
         }
     if route.takes is not None:
-        operation["requestBody"] = {
-            "required": True,
-            "content": {route.takes: {"schema": {"type": "string", "format": "binary"}}},
-        }
+        taken: dict[str, Any] = operation.setdefault("requestBody", {"required": True, "content": {}})
+        taken["content"][route.takes] = _BINARY
     if route.is_public:
         operation["security"] = []
     return operation
@@ -180,8 +190,10 @@ def _responses(route: Route) -> dict[str, Any]:
     if route.answer is not None:
         schema: dict[str, Any] = {"$ref": f"#/components/schemas/{route.answer.__name__}"}
         done["content"] = {_JSON: {"schema": schema}}
-    elif route.gives is not None:
-        done["content"] = {route.gives: {"schema": {"type": "string", "format": "binary"}}}
+    if route.gives is not None:
+        done.setdefault("content", {})[route.gives] = _BINARY
+    elif route.answer is not None:
+        pass
     elif route.name == "metrics":
         done["content"] = {CONTENT_TYPE: {"schema": {"type": "string"}}}
     elif route.status == 200:

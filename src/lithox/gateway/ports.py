@@ -7,11 +7,14 @@ error; every other method raises a `LithoxError` where it says no.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any, Protocol
 
+from lithox.model.big_values import BigValue
 from lithox.model.limits import Limits
 from lithox.model.request import Answer, Caller, Request
 from lithox.modules.bundle import Bundle
+from lithox.node.big_values import OpenValue, Source
 
 
 class Deployed(Protocol):
@@ -46,8 +49,23 @@ class GatewayNode(Protocol):
     async def admin_delete_state(self, entity: str, key: str, caller: Caller) -> None: ...
 
     def admin_list_state(
-        self, entity: str, prefix: str, after: str, limit: int, caller: Caller
+        self, entity: str, prefix: str, after: str, limit: int, caller: Caller, **within: Any
     ) -> dict[str, Any]: ...
+
+    @property
+    def big_value_bytes_max(self) -> int: ...
+
+    def open_value(self, entity: str, key: str, *, caller: Caller | None = None) -> OpenValue: ...
+
+    async def write_value(
+        self,
+        entity: str,
+        key: str,
+        source: Source,
+        *,
+        expected: str | None = None,
+        caller: Caller | None = None,
+    ) -> BigValue: ...
 
     def admin_get_handlers(self, entity: str, caller: Caller) -> dict[str, Any]: ...
 
@@ -140,6 +158,16 @@ class GatewayNode(Protocol):
         after: int | None = None,
         wait_ms: int = 0,
         caller: Caller | None = None,
+    ) -> dict[str, Any]: ...
+
+    def backup(self, *, caller: Caller | None = None) -> AsyncIterator[bytes]: ...
+
+    def entity_export(
+        self, pattern: str, *, caller: Caller | None = None
+    ) -> AsyncIterator[bytes]: ...
+
+    async def entity_import(
+        self, chunks: AsyncIterable[bytes], *, mode: str = ..., caller: Caller | None = None
     ) -> dict[str, Any]: ...
 
     def processes(self, caller: Caller) -> list[dict[str, Any]]: ...

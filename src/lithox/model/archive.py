@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -56,11 +57,12 @@ class ArchiveWriter:
         """Adds a header line, given without its line end, to the digest of all."""
         self._all.update(line + b"\n")
 
-    def add(self, kind: str, lines: bytes, count: int) -> None:
-        """Notes `count` whole row lines of one kind, in the order in which they leave."""
+    def add(self, lines: bytes, counts: Mapping[str, int]) -> None:
+        """Notes whole row lines, in the order in which they leave; `counts` is by kind."""
         self._all.update(lines)
         self._rows.update(lines)
-        self._counts[kind] += count
+        for kind, count in counts.items():
+            self._counts[kind] += count
 
     @property
     def counts(self) -> dict[str, int]:
@@ -81,6 +83,32 @@ class ArchiveWriter:
             "sha256": self._all.hexdigest(),
         }
         return _encoder.encode(trailer) + b"\n"
+
+
+def write_lines(rows: Iterable[tuple[str, bytes]], writer: ArchiveWriter) -> Iterator[bytes]:
+    """Gives rows as chunks of whole lines, noted in `writer`; without header and trailer.
+
+    Args:
+        rows: (kind, line without its end) of each.
+    """
+    lines: list[bytes] = []
+    counts: Counter[str] = Counter()
+    size = 0
+    for kind, line in rows:
+        lines.append(line)
+        counts[kind] += 1
+        size += len(line)
+        if size >= CHUNK_BYTES:
+            yield _joined(lines, counts, writer)
+            lines, counts, size = [], Counter[str](), 0
+    if lines:
+        yield _joined(lines, counts, writer)
+
+
+def _joined(lines: list[bytes], counts: Mapping[str, int], writer: ArchiveWriter) -> bytes:
+    data = b"\n".join(lines) + b"\n"
+    writer.add(data, counts)
+    return data
 
 
 class ArchiveReader:
@@ -184,22 +212,16 @@ class ArchiveReader:
         return lines
 
     def _count(self, lines: list[bytes]) -> None:
-        """Counts rows by kind and adds them to the digests, run by run of one kind."""
-        begin = 0
-        kind = ""
-        for index, line in enumerate(lines):
+        """Counts rows by kind and adds them to the digests."""
+        if not lines:
+            return
+        counts: Counter[str] = Counter()
+        for line in lines:
             end = line.find(b'"', len(_ROW_START))
             if not line.startswith(_ROW_START) or end < 0:
                 raise refusal(f'a row begins with {{"k":"...; found {line[:40]!r}')
-            found = line[len(_ROW_START) : end].decode("ascii", "replace")
-            if found != kind:
-                self._add(kind, lines[begin:index])
-                begin, kind = index, found
-        self._add(kind, lines[begin:])
-
-    def _add(self, kind: str, lines: list[bytes]) -> None:
-        if lines:
-            self._writer.add(kind, b"\n".join(lines) + b"\n", len(lines))
+            counts[line[len(_ROW_START) : end].decode("ascii", "replace")] += 1
+        self._writer.add(b"\n".join(lines) + b"\n", counts)
 
     def _check_end(self, line: bytes) -> None:
         if line + b"\n" != self._writer.end():

@@ -41,6 +41,9 @@ from lithox.node.config import NodeConfig, read_config
 from lithox.node.deploy import DeployReport, Prepared, prepare, read_templates
 from lithox.node.lock import DirectoryLock
 from lithox.node.logs import log_bug, log_guest
+from lithox.node.moving import Moves
+from lithox.node.moving_entities import EntityMoves
+from lithox.node.moving_methods import MovingMethods
 from lithox.node.messages_side import MessagesSide
 from lithox.node.natives import read_pid
 from lithox.node.program_methods import ProgramMethods
@@ -74,7 +77,7 @@ DEPLOY_ATTEMPTS_MAX: Final = 5
 _log: Final = logging.getLogger("lithox.node")
 
 
-class Node(ProgramMethods, ServiceMethods, StoreMethods):
+class Node(MovingMethods, ProgramMethods, ServiceMethods, StoreMethods):
     """One lithox node, embedded in this process.
 
     Use it as an async context manager:
@@ -161,6 +164,7 @@ class Node(ProgramMethods, ServiceMethods, StoreMethods):
             opened.callback(self.dispatcher.stop)
             opened.callback(self._timer.cancel)
             opened.callback(self.program_side.close)
+            opened.callback(self._moves.close)
             self._adopt_stored()
             opened.callback(self.messages_side.stop)
             self.messages_side.start()
@@ -218,6 +222,10 @@ class Node(ProgramMethods, ServiceMethods, StoreMethods):
         self.code = self.program_side.code
         self.registry = self.program_side.registry
         self._services = self.program_side.services
+        self._moves = Moves(store=self._store, dispatcher=self.dispatcher, clock=self._clock)
+        self._entity_moves = EntityMoves(
+            store=self._store, catalog=catalog, moves=self._moves, folder=self.data
+        )
         self._stores = StoreAdmin(self.code, self._engines, self.dispatcher.record_act)
         self._timer = DeadlineTimer(loop, self._clock, self.dispatcher.notify_time)
         self.dispatcher.lanes.on_deadline = self._timer.arm

@@ -12,7 +12,13 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from lithox.model.archive import CHUNK_BYTES, KIND_STORE, ArchiveReader, ArchiveWriter, refusal
+from lithox.model.archive import (
+    KIND_STORE,
+    ArchiveReader,
+    ArchiveWriter,
+    refusal,
+    write_lines,
+)
 from lithox.store.contract import AuditRecord, ResultRecord
 from lithox.store.dump import CellRow, DumpRow, check_order
 
@@ -104,25 +110,7 @@ def decode_row(line: bytes) -> DumpRow:
 
 def write_rows(rows: Iterable[DumpRow], writer: ArchiveWriter) -> Iterator[bytes]:
     """Gives `rows` as chunks of whole lines, noted in `writer`; without header and trailer."""
-    lines: list[bytes] = []
-    size = 0
-    kind = ""
-    for row in rows:
-        found, line = encode_row(row)
-        if lines and (found != kind or size >= CHUNK_BYTES):
-            yield _chunk(kind, lines, writer)
-            lines, size = [], 0
-        kind = found
-        lines.append(line)
-        size += len(line)
-    if lines:
-        yield _chunk(kind, lines, writer)
-
-
-def _chunk(kind: str, lines: list[bytes], writer: ArchiveWriter) -> bytes:
-    data = b"\n".join(lines) + b"\n"
-    writer.add(kind, data, len(lines))
-    return data
+    return write_lines(map(encode_row, rows), writer)
 
 
 def read_rows(chunks: Iterable[bytes], reader: ArchiveReader | None = None) -> Iterator[DumpRow]:

@@ -19,8 +19,7 @@ def sample() -> bytes:
     """Returns a small archive of two kinds of rows."""
     writer = ArchiveWriter()
     parts = [writer.begin(KIND_STORE, store="s"), ROWS, AUDIT]
-    writer.add("cell", ROWS, 2)
-    writer.add("audit", AUDIT, 1)
+    writer.add(ROWS + AUDIT, {"cell": 2, "audit": 1})
     return b"".join(parts) + writer.end()
 
 
