@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from lithox.dispatch.atomic import Groups
+from lithox.dispatch.committing import Commits
 from lithox.dispatch.inflight import InFlight
-from lithox.dispatch.runs import Runs
+from lithox.dispatch.job import Job
+from lithox.dispatch.messages.delivery import Delivery, MessageOrigin
+from lithox.dispatch.messages.waiting import Waiting
 from lithox.dispatch.transaction import Transaction
 from lithox.dispatch.turns import Turns
 from lithox.store.cells import VisibleCells
@@ -126,7 +130,7 @@ def keep_failed_calls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def forget_results(monkeypatch: pytest.MonkeyPatch) -> None:
     """Does not record the result of a request with an id."""
-    monkeypatch.setattr(Runs, "_result_of", lambda self, job, body: None)
+    monkeypatch.setattr(Commits, "_result_of", lambda self, job, body: None)
 
 
 def run_twins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,9 +155,84 @@ def keep_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Turns, "give_back", lambda self, turn: None)
 
 
+def keep_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves a message in the outbox when it takes effect."""
+    monkeypatch.setattr(MessageOrigin, "complete", lambda self, transaction, body: None)
+
+
+def deliver_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hands each message over twice."""
+    deliver = Delivery._deliver
+
+    def doubly(self: Delivery, pair: Any, entry: Any) -> None:
+        request = None if entry.next_ms else self._request_of(entry)
+        if request is not None:
+            self._submit(request, lambda answer: None)
+        deliver(self, pair, entry)
+
+    monkeypatch.setattr(Delivery, "_deliver", doubly)
+
+
+def deliver_twice_heedlessly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hands each message over twice, and does not look whether it has taken effect."""
+    deliver_twice(monkeypatch)
+    monkeypatch.setattr(MessageOrigin, "is_due", lambda self, transaction: True)
+
+
+def forget_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Does not read what waits in the outbox at a start."""
+    monkeypatch.setattr(Delivery, "start", lambda self: setattr(self, "_is_running", True))
+
+
+def drop_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goes on to the next message of a pair when one has failed."""
+    monkeypatch.setattr(Delivery, "_rest", lambda self, pair, pause_ms: self._go_on(pair))
+
+
+def deliver_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts each message before those that wait for the same receiver."""
+    add = Waiting.add
+
+    def before(self: Waiting, key: Any, entry: Any) -> Any:
+        pair = add(self, key, entry)
+        if pair.state.name == "READY":
+            pair.entries.rotate(1)
+        return pair
+
+    monkeypatch.setattr(Waiting, "add", before)
+
+
+def forget_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Does not record the answer of a request that a handler makes."""
+    is_recorded = Job.is_recorded.fget
+    assert is_recorded is not None
+    monkeypatch.setattr(
+        Job, "is_recorded", property(lambda self: self.parent is None and is_recorded(self))
+    )
+
+
+def end_groups_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits a group after its first call."""
+    monkeypatch.setattr(Groups, "has_next", lambda self, frame: False)
+
+
+def test_a_message_handed_over_twice_takes_effect_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Handing a message over twice is harmless, whatever else happens."""
+    deliver_twice(monkeypatch)
+    counts = [NodeSimulator(seed, wishes=WISHES).run().counts for seed in range(12)]
+    assert sum(count.get("delivered", 0) for count in counts) > 100
+
+
 @pytest.mark.parametrize(
     ("breaks", "seen"),
     [
+        (keep_rows, "outbox has"),
+        (deliver_twice_heedlessly, "but it did not wait"),
+        (forget_waiting, "waits, and nothing happens|took effect before|did not wait"),
+        (drop_failed, "took effect before|waits, and nothing happens|died before"),
+        (deliver_newest, "took effect before|died before"),
+        (forget_requests, "has result False|took effect twice"),
+        (end_groups_early, "alone"),
         (answer_before_sync, "is not on the disk|fits no state on the disk"),
         (read_before_sync, "fits no state on the disk"),
         (forget_reads, "alone it is"),

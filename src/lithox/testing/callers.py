@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from lithox.dispatch.job import ATOMIC_PLACE
 from lithox.errors import LithoxError
 from lithox.model.ids import AccountName, EntityPath, HandlerName, Identity, Pid, RequestId
 from lithox.model.limits import Limits
-from lithox.model.request import Answer, Caller, Request
+from lithox.model.request import Answer, Call, Caller, Request
 from lithox.testing.ledger import Asked, Ledger, Wish
 from lithox.testing.whole_node import NETWORK_DELAY_NS, WholeNode
 from lithox.testing.workloads import Workload
@@ -33,6 +34,8 @@ AGAIN_CODES: Final = frozenset(
     }
 )
 """Errors after which a caller with an id asks again."""
+GROUP_MAX: Final = 3
+"""Calls of a group at most."""
 AGAIN_NS: Final = 200_000
 """Mean time before it does."""
 
@@ -57,6 +60,7 @@ class CallerHabits:
         pause_ns: mean time between an answer and the next wish.
         wishes: how many it has in all.
         workloads: what it calls, drawn evenly.
+        group_one_in: one in so many wishes is a list of calls that commit together.
         id_one_in: one in so many wishes has a request id.
         twice_one_in: one in so many of those is asked twice at once.
         deadline_ns: mean deadline of a request; 0 for none.
@@ -66,6 +70,7 @@ class CallerHabits:
     pause_ns: int
     wishes: int
     workloads: tuple[Workload, ...]
+    group_one_in: int = 0
     id_one_in: int = 2
     twice_one_in: int = 4
     deadline_ns: int = 0
@@ -100,12 +105,15 @@ class SimulatedCaller:
             return
         self._wishes_left -= 1
         number = len(ledger.wishes)
-        call = world.random.choice(self._habits.workloads).draw(world.random, number)
+        workload = world.random.choice(self._habits.workloads)
+        is_group = world.has_luck(self._habits.group_one_in)
+        count = world.random.randrange(1, GROUP_MAX + 1) if is_group else 1
         has_id = world.has_luck(self._habits.id_one_in)
         self._wish = Wish(
             number=number,
             identity=self._habits.identity,
-            calls=[call],
+            calls=[workload.draw(world.random, number) for _ in range(count)],
+            is_list=is_group,
             request_id=f"wish-{number}" if has_id else None,
         )
         ledger.wishes.append(self._wish)
@@ -121,7 +129,7 @@ class SimulatedCaller:
         assert wish is not None, "only a caller with a wish asks"
         node = stage.node
         if node is None:
-            self._later(AGAIN_NS, self._ask_again)
+            self._ask_again_later(wish)
             return
         self._asks += 1
         request = self._make_request(wish)
@@ -141,11 +149,15 @@ class SimulatedCaller:
             deadline_ns = world.clock.monotonic_ns() + world.random.randrange(
                 1, 2 * habits.deadline_ns
             )
-        entity, handler, args = wish.calls[0]
+        calls = tuple(
+            Call(entity=EntityPath(entity), handler=HandlerName(handler), args=args)
+            for entity, handler, args in wish.calls
+        )
         return Request(
-            entity=EntityPath(entity),
-            handler=HandlerName(handler),
-            args=args,
+            entity=EntityPath(ATOMIC_PLACE) if wish.is_list else calls[0].entity,
+            handler=HandlerName("atomic") if wish.is_list else calls[0].handler,
+            args=[] if wish.is_list else calls[0].args,
+            calls=calls if wish.is_list else (),
             caller=Caller(identity=Identity(habits.identity), account=AccountName(habits.identity)),
             request_id=None if wish.request_id is None else RequestId(wish.request_id),
             deadline_ns=deadline_ns,
@@ -167,7 +179,7 @@ class SimulatedCaller:
         self._out.remove(asked)
         may_help = isinstance(error, LithoxError) and error.code in AGAIN_CODES
         if may_help and asked.wish.request_id is not None:
-            self._ask_again_later()
+            self._ask_again_later(asked.wish)
             return
         self._is_settled = True
         self._next()
@@ -181,14 +193,16 @@ class SimulatedCaller:
         if not had_asked:
             return
         if self._wish is not None and self._wish.request_id is not None:
-            self._ask_again_later()
+            self._ask_again_later(self._wish)
         else:
             self._next()
 
-    def _ask_again_later(self) -> None:
-        self._later(AGAIN_NS, self._ask_again)
+    def _ask_again_later(self, wish: Wish) -> None:
+        self._later(AGAIN_NS, lambda: self._ask_again(wish))
 
-    def _ask_again(self) -> None:
+    def _ask_again(self, wish: Wish) -> None:
+        if wish is not self._wish:
+            return  # Two asked, and the other has settled it.
         if self._is_settled or self._asks >= ASKS_MAX or self._out:
             self._next()
             return

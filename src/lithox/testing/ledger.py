@@ -9,6 +9,8 @@ when it was asked and what is on the disk when it leaves. From that follow the l
 - serial equivalence in version order, with real time respected (strict serializability);
 - no answer rests on anything that is not on the disk, and what was acknowledged is never lost;
 - a request with an id takes effect at most once, any other at most once for each time it was asked;
+- a message takes effect once, or dies once, in the order of its pair; a request that a handler
+  makes takes effect once, however often its parent runs;
 - an attempt that failed, lost, was killed or was refused leaves nothing.
 
 At rest what is on the disk must be the replayed state, cell by cell, and its results those of the
@@ -28,8 +30,9 @@ from lithox.errors import LithoxError
 from lithox.model.ids import SYSTEM_ENTITY_PREFIX, SYSTEM_KEY_PREFIX
 from lithox.model.request import Answer, Request
 from lithox.model.values import decode_value
-from lithox.store.engine import Part
-from lithox.testing.serial import Outcome, SerialModel, plain
+from lithox.store.engine import Part, ResultKey, key_of_result
+from lithox.testing.letters import Letters
+from lithox.testing.serial import Outcome, Requests, SerialModel, plain
 from lithox.testing.simulated_disk import SimulatedDisk
 from lithox.testing.world import InvariantBroken
 
@@ -44,6 +47,8 @@ ENDED_CODES: Final = frozenset(
         "request.overloaded",
         "store.results_full",
         "transaction.conflict",
+        "transaction.diverged",
+        "message.queue_full",
         "guest.out_of_fuel",
         "guest.out_of_wall",
         "guest.out_of_calls",
@@ -96,11 +101,22 @@ class Asked:
 
 @dataclass(slots=True, kw_only=True)
 class Committed:
-    """A commit as it became visible."""
+    """A commit as it became visible: `asked` for, or a message's effect, or a run's own request.
+
+    Attributes:
+        calls: what its run was to do.
+        run_id: what the ids of its own requests are derived from.
+        request_id: the message's id, or that of the run's own request; else None.
+        is_message: it is the effect of a message.
+    """
 
     asked: Asked | None
     what: str
-    cells: dict[tuple[str, str], Any]
+    calls: list[tuple[str, str, list[Any]]]
+    is_list: bool
+    run_id: str
+    request_id: str | None
+    is_message: bool
 
 
 @dataclass(slots=True)
@@ -119,10 +135,14 @@ class Ledger:
 
     Args:
         model: what each request does alone.
+        letters: the books about messages.
     """
 
-    def __init__(self, model: SerialModel) -> None:
+    def __init__(self, model: SerialModel, letters: Letters) -> None:
         self.model = model
+        self.letters = letters
+        self._results: list[ResultKey] = []
+        self._requests: dict[str, Any] = {}
         self.wishes: list[Wish] = []
         self.synced_version = 0
         self.known_version = 0
@@ -142,11 +162,18 @@ class Ledger:
 
     def note_committed(self, job: Job, transaction: Transaction, version: int) -> None:
         """Notes a commit that has become visible; fits `Runs.on_committed`."""
-        found = self._asked.get(id(job.request))
+        del transaction
+        request = job.request
+        found = self._asked.get(id(request))
+        calls = [(call.entity, call.handler, call.args) for call in request.calls]
         self._committed[version] = Committed(
             asked=None if found is None else found[1],
-            what=f"{job.request.entity}:{job.request.handler}",
-            cells={cell: _decode(cell, value) for cell, value in transaction.writes.items()},
+            what=f"{request.entity}:{request.handler}",
+            calls=calls or [(request.entity, request.handler, request.args)],
+            is_list=bool(calls),
+            run_id=job.run_id,
+            request_id=request.request_id,
+            is_message=request.origin is not None,
         )
 
     def note_synced(self, part: Part) -> None:
@@ -155,10 +182,11 @@ class Ledger:
             raise InvariantBroken(f"version {part.version} was written after a later one")
         self.synced_version = part.version
         committed = self._committed.pop(part.version, None)
-        if committed is None or committed.asked is None:
-            self._keep(part.version, {c: _decode(c, v) for c, v in part.writes.items()})
-            return
-        self._replay(part.version, committed, committed.asked)
+        if committed is None:
+            self.letters.note_others(part.writes)
+            self._keep(part.version, _users_cells(part))
+        else:
+            self._replay(part, committed)
 
     def note_gone(self, asked: Asked) -> None:
         """Notes that the node that had the request is gone: nobody knows what came of it."""
@@ -187,7 +215,38 @@ class Ledger:
 
     # What is checked.
 
-    def _replay(self, version: int, committed: Committed, asked: Asked) -> None:
+    def _replay(self, part: Part, committed: Committed) -> None:
+        """Does alone what a commit was to do, and compares what it wrote, sent and recorded."""
+        what = self._name(committed)
+        outcome = self._run(committed, part.version - 1)
+        if outcome.error:
+            raise InvariantBroken(f"{what} became version {part.version}; alone: {outcome.error}")
+        found = _users_cells(part)
+        if found != outcome.writes:
+            raise InvariantBroken(
+                f"{what} as version {part.version} wrote {_differences(found, outcome.writes)}"
+            )
+        self.letters.note_sent(what, part.writes, outcome.sent)
+        if committed.asked is not None:
+            self._do(committed.asked, part.version, outcome)
+        elif committed.is_message:
+            assert committed.request_id is not None, "a message has an id"
+            letter = self.letters.take(committed.request_id)
+            if (letter.sent.receiver, letter.sent.handler, letter.sent.args) != committed.calls[0]:
+                raise InvariantBroken(f"{letter} took effect as {committed.calls[0]!r}")
+        elif committed.request_id is not None:
+            if committed.request_id in self._requests:
+                raise InvariantBroken(f"{what} took effect twice, by the run that asked for it")
+            self._requests[committed.request_id] = outcome.value
+        self._check_result(part, committed, outcome)
+        self._keep(part.version, outcome.writes)
+
+    @staticmethod
+    def _name(committed: Committed) -> str:
+        return committed.what if committed.asked is None else str(committed.asked.wish)
+
+    def _do(self, asked: Asked, version: int, outcome: Outcome) -> None:
+        """Notes that a wish has been done."""
         wish = asked.wish
         if asked.error and asked.error not in UNKNOWN_CODES:
             raise InvariantBroken(f"{wish} ended as {asked.error}, yet version {version} has it")
@@ -195,16 +254,21 @@ class Ledger:
             raise InvariantBroken(f"{wish} was done twice: versions {wish.version} and {version}")
         if version <= asked.known_version:
             raise InvariantBroken(f"{wish} became version {version}, older than what was known")
-        outcome = self._run(wish, version - 1)
-        if outcome.error:
-            raise InvariantBroken(f"{wish} became version {version}; alone it is {outcome.error}")
-        found = {cell: value for cell, value in committed.cells.items() if _is_users(cell)}
-        if found != outcome.writes:
-            raise InvariantBroken(
-                f"{wish} as version {version} wrote {_differences(found, outcome.writes)}"
-            )
         wish.version, wish.outcome = version, outcome
-        self._keep(version, outcome.writes)
+
+    def _check_result(self, part: Part, committed: Committed, outcome: Outcome) -> None:
+        """Compares the result recorded with a commit with what its run returns alone."""
+        wanted = committed.request_id is not None and not committed.is_message
+        if (part.result is not None) != wanted:
+            raise InvariantBroken(f"{self._name(committed)}: has result {part.result is not None}")
+        if part.result is None:
+            return
+        if decode_value(part.result.answer) != outcome.value:
+            raise InvariantBroken(
+                f"{self._name(committed)} has the result {decode_value(part.result.answer)!r}; "
+                f"alone it is {outcome.value!r}"
+            )
+        self._results.append(key_of_result(part.result))
 
     def _check_error(self, asked: Asked, error: Exception) -> None:
         wish = asked.wish
@@ -215,7 +279,8 @@ class Ledger:
             return
         if self._has_open_commit(asked):
             raise InvariantBroken(f"{wish} ended as {error.code} after it had committed")
-        if error.code not in ENDED_CODES:
+        # What a callee or a request of the run's own ended as may be raised on by its caller.
+        if error.code.removeprefix("app.") not in ENDED_CODES:
             self._check_pure(asked, None, error.code)
 
     def _has_open_commit(self, asked: Asked) -> bool:
@@ -235,6 +300,8 @@ class Ledger:
         version = self.synced_version
         while True:
             outcome = self._run(asked.wish, version)
+            if outcome.has_requested and error:
+                return  # What its own requests came to is not known unless they succeeded.
             since = self._unchanged_since(outcome.touched, version)
             if not outcome.writes and (outcome.value, outcome.error) == (value, error):
                 oldest = max(since, asked.known_version)
@@ -254,14 +321,16 @@ class Ledger:
         found = (self._entities.get(entity) for entity in sorted(entities))
         return max((h.versions[h.index_at(version)] for h in found if h is not None), default=0)
 
-    def _run(self, wish: Wish, version: int) -> Outcome:
-        """Returns what `wish` does alone on the state that `version` left."""
+    def _run(self, what: Wish | Committed, version: int) -> Outcome:
+        """Returns what calls do alone on the state that `version` left."""
 
         def state(entity: str) -> Mapping[str, Any]:
             history = self._entities.get(entity)
             return {} if history is None else history.states[history.index_at(version)]
 
-        return self.model.run_all(state, wish.calls, is_list=wish.is_list)
+        run_id = what.run_id if isinstance(what, Committed) else ""
+        requests = Requests(run_id=run_id, values=self._requests)
+        return self.model.run_all(state, what.calls, is_list=what.is_list, requests=requests)
 
     def _keep(self, version: int, writes: Mapping[tuple[str, str], Any]) -> None:
         changed: dict[str, dict[str, Any]] = {}
@@ -290,19 +359,17 @@ class Ledger:
     def check_disk(self, disk: SimulatedDisk) -> None:
         """Compares what is on the disk with what was replayed."""
         for entity in sorted({*self._entities, *disk.list_entities("", "", ENTITIES_MAX)}):
-            cells = {(entity, key): value for key, value in disk.read_entity(entity).items()}
-            found = {cell[1]: _decode(cell, v) for cell, v in cells.items() if _is_users(cell)}
+            cells = disk.read_entity(entity).items()
+            found = {key: decode_value(v) for key, v in cells if _is_users((entity, key))}
             if found != self.state_of(entity):
                 raise InvariantBroken(
                     f"{entity} on the disk has {_differences(found, self.state_of(entity))}"
                 )
-        wanted = sorted(
-            (wish.identity, wish.calls[0][0], wish.request_id)
-            for wish in self.wishes
-            if wish.request_id is not None and wish.version
-        )
-        if disk.list_results() != wanted:
-            raise InvariantBroken(f"the disk has results {disk.list_results()}, done were {wanted}")
+        if disk.list_results() != sorted(self._results):
+            raise InvariantBroken(
+                f"the disk has results {disk.list_results()}, done were {sorted(self._results)}"
+            )
+        self.letters.check_disk(disk)
 
 
 def _is_users(cell: tuple[str, str]) -> bool:
@@ -311,8 +378,13 @@ def _is_users(cell: tuple[str, str]) -> bool:
     )
 
 
-def _decode(cell: tuple[str, str], value: bytes | None) -> Any:
-    return decode_value(value) if value is not None and _is_users(cell) else value
+def _users_cells(part: Part) -> dict[tuple[str, str], Any]:
+    """Returns what a part writes of entities' own state, as plain values."""
+    return {
+        cell: None if value is None else decode_value(value)
+        for cell, value in part.writes.items()
+        if _is_users(cell)
+    }
 
 
 def _differences(found: Mapping[Any, Any], wanted: Mapping[Any, Any]) -> str:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from lithox.dispatch.messages.bounds import MessageBounds
 from lithox.kernel import Policy
 from lithox.model.limits import Limits
 from lithox.testing.callers import CallerHabits, Killer, SimulatedCaller
 from lithox.testing.ledger import Ledger
+from lithox.testing.letters import Letters
 from lithox.testing.scripted import ScriptedEngine
 from lithox.testing.serial import SerialModel
 from lithox.testing.simulated_disk import DiskHabits, SimulatedDisk
@@ -35,6 +37,8 @@ EVENTS_MAX: Final = 300_000
 """Events after which a simulation that has not come to rest is a failure."""
 WISHES: Final = 120
 """Wishes of all callers together."""
+CRASHES_MAX: Final = 40
+"""Crashes and closings of one simulation; after the last one nothing is killed any more either."""
 DOWN_NS: Final = 300_000
 """Mean time between a crash and the restart."""
 QUANTA_FUEL: Final = (2_000, 6_000, 12_000)
@@ -61,12 +65,16 @@ class NodeSimulator:
         self.world = World(seed)
         self.node: WholeNode | None = None
         draw = self.world.random
-        self.ledger = Ledger(SerialModel(lambda entity: find_module(MODULES, entity)))
+        self._habits = self._draw_node()
+        self.ledger = Ledger(
+            SerialModel(lambda entity: find_module(MODULES, entity)),
+            Letters(self._habits.messages.tries_max),
+        )
         self.disk = disk_class(self.world, self._draw_disk())
         self.disk.install(deploy(ScriptedEngine(), MODULES)[1])
         self.disk.on_synced.append(self.ledger.note_synced)
-        self._habits = self._draw_node()
         self._lives = 0
+        self._crashes_left = CRASHES_MAX
         self._crash_ns = draw.choice((0, 1_000_000, 3_000_000))
         used = tuple(draw.sample(workloads, draw.randrange(1, len(workloads) + 1)))
         count = draw.randrange(1, 11)
@@ -82,7 +90,10 @@ class NodeSimulator:
     # The stage.
 
     def _is_busy(self) -> bool:
-        return not all(caller.is_done for caller in self._callers)
+        """Returns whether anybody wants anything still, a message too; faults go on so long."""
+        return self._crashes_left > 0 and (
+            self.ledger.letters.waiting > 0 or not all(one.is_done for one in self._callers)
+        )
 
     def _start(self) -> None:
         """Starts a node over what is on the disk."""
@@ -103,6 +114,7 @@ class NodeSimulator:
         node = self.node
         if node is None or not self._is_busy():
             return
+        self._crashes_left -= 1
         if self.world.has_luck(4):
             self.world.note("close")
             node.dispatcher.is_closing = True
@@ -170,16 +182,21 @@ class NodeSimulator:
         )
 
     def _check_at_rest(self) -> None:
-        if self._is_busy():
+        if not all(caller.is_done for caller in self._callers):
             raise InvariantBroken("a caller waits for an answer, and nothing happens any more")
         assert self.node is not None, "the last thing that happens to a node is a start"
         self.node.check_at_rest()
         self._count(self.node)
         self.ledger.check_disk(self.disk)
+        self.ledger.letters.check_at_rest()
         accounts = [self.ledger.state_of(f"bank/{index}") for index in range(ACCOUNTS)]
         total = sum(account.get("balance", OPENING_BALANCE) for account in accounts)
         if total != ACCOUNTS * OPENING_BALANCE:
             raise InvariantBroken(f"the bank holds {total}, of {ACCOUNTS * OPENING_BALANCE}")
+        letters = self.ledger.letters
+        self.world.counts["sent"] += letters.sent
+        self.world.counts["delivered"] += letters.delivered
+        self.world.counts["dead"] += letters.dead
         self.world.note("rest", self.ledger.synced_version)
 
     # What is drawn.
@@ -194,7 +211,7 @@ class NodeSimulator:
         return DiskHabits(
             sync_ns=draw.choice((2_000, 20_000, 100_000)),
             slow_one_in=self._draw_rate(20),
-            fail_one_in=self._draw_rate(20),
+            fail_one_in=draw.choice((0, 0, 3, 20)),
             probe_ns=draw.choice((10_000, 200_000)),
             batch_parts_max=draw.choice((1, 3, 64)),
         )
@@ -216,6 +233,14 @@ class NodeSimulator:
             pending_commits_max=draw.choice((2, 10_000, 10_000)),
             results_per_account_max=draw.choice((20, 1_000_000, 1_000_000)),
             node_limits=Limits(fuel=200_000),
+            messages=MessageBounds(
+                tries_max=draw.choice((2, 5)),
+                pause_first_ms=1,
+                pause_last_ms=draw.choice((1, 8)),
+                pair_max=draw.choice((3, 10_000, 10_000)),
+                delivering_max=draw.choice((1, 256)),
+                delivering_account_max=draw.choice((1, 64)),
+            ),
         )
 
     def _draw_caller(
@@ -227,6 +252,7 @@ class NodeSimulator:
             pause_ns=draw.choice((1_000, 20_000, 100_000)),
             wishes=wishes,
             workloads=tuple(draw.sample(workloads, draw.randrange(1, len(workloads) + 1))),
+            group_one_in=draw.choice((0, 3)),
             id_one_in=draw.choice((0, 1, 2)),
             twice_one_in=draw.choice((0, 3)),
             deadline_ns=draw.choice((0, 0, 200_000)),

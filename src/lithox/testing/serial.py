@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from lithox.dispatch.job import derive_id
 from lithox.dispatch.outcomes import APP_CODE
+from lithox.model.ids import EntityPath, identity_of_entity
 from lithox.model.values import decode_value, encode_value
 from lithox.testing.script import Action, Module, Refused, ScriptedSelf, ScriptError
 
@@ -46,6 +48,7 @@ class Outcome:
         writes: cell -> plain value, None for a deletion; empty after an error.
         touched: entities that took part; the outcome depends on no other.
         sent: messages in the order of sending; empty after an error.
+        has_requested: it made a request of its own.
     """
 
     value: Any = None
@@ -53,11 +56,25 @@ class Outcome:
     writes: dict[Cell, Any] = field(default_factory=dict[Cell, Any])
     touched: set[str] = field(default_factory=set[str])
     sent: list[Sent] = field(default_factory=list[Sent])
+    has_requested: bool = False
 
 
 def plain(value: Any) -> Any:
     """Returns `value` as it comes out of the store: tuples are lists, nothing is shared."""
     return decode_value(encode_value(value))
+
+
+@dataclass(slots=True, kw_only=True)
+class Requests:
+    """What a run's own requests came to: they are committed before it, each by itself.
+
+    Attributes:
+        run_id: what their ids are derived from.
+        values: request id -> value of every one that is committed.
+    """
+
+    run_id: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class SerialModel:
@@ -68,18 +85,23 @@ class SerialModel:
     """
 
     def __init__(self, find_module: Callable[[str], Module | None]) -> None:
-        self._find_module = find_module
+        self.find_module = find_module
 
     def run(self, state: FindState, entity: str, handler: str, args: list[Any]) -> Outcome:
         """Returns what the request does to `state` when it runs alone."""
         return self.run_all(state, [(entity, handler, args)], is_list=False)
 
     def run_all(
-        self, state: FindState, calls: list[tuple[str, str, list[Any]]], *, is_list: bool = True
+        self,
+        state: FindState,
+        calls: list[tuple[str, str, list[Any]]],
+        *,
+        is_list: bool = True,
+        requests: Requests | None = None,
     ) -> Outcome:
         """Returns what calls that commit together do: the list of their values, or one error."""
         outcome = Outcome()
-        serial = _SerialRun(self._find_module, state, outcome)
+        serial = _SerialRun(self, state, outcome, requests or Requests())
         values: list[Any] = []
         try:
             for entity, handler, args in calls:
@@ -96,18 +118,20 @@ class _SerialRun:
     """One request under way."""
 
     def __init__(
-        self, find_module: Callable[[str], Module | None], state: FindState, outcome: Outcome
+        self, model: SerialModel, state: FindState, outcome: Outcome, requests: Requests
     ) -> None:
-        self._find_module = find_module
+        self._model = model
         self._state = state
         self._outcome = outcome
+        self._requests = requests
+        self._position = 0
         self._steps = 0
 
     def call(self, entity: str, handler: str, args: list[Any]) -> Any:
         """Runs a handler; raises ScriptError with its system code when it fails."""
         outcome = self._outcome
         outcome.touched.add(entity)
-        module = self._find_module(entity)
+        module = self._model.find_module(entity)
         if module is None or handler not in module:
             raise Refused(1, "request.not_found", "there is no such handler", {})
         writes, sent = dict(outcome.writes), len(outcome.sent)
@@ -157,11 +181,26 @@ class _SerialRun:
             case ("ask", "send", str(receiver), str(handler), rest):
                 message = Sent(sender=entity, receiver=receiver, handler=handler, args=plain(rest))
                 outcome.sent.append(message)
+                self._position += 1
                 return [""]
+            case ("ask", "request", str(callee), str(handler), rest):
+                return [self._request(entity, callee, handler, rest)]
             case ("trap", str(detail)):
                 raise _TrappedError(detail)
             case _:
                 raise AssertionError(f"the serial model knows no action {action!r}")
+
+    def _request(self, entity: str, callee: str, handler: str, args: list[Any]) -> Any:
+        """Returns what a request of the run's own came to, raises Refused when it failed."""
+        self._outcome.has_requested = True
+        request_id = derive_id(
+            "q.", identity_of_entity(EntityPath(entity)), self._requests.run_id, str(self._position)
+        )
+        self._position += 1
+        if request_id in self._requests.values:
+            return plain(self._requests.values[request_id])
+        alone = self._model.run(self._state, callee, handler, args)
+        raise Refused(1, alone.error or "unrecorded", "the request is not on the disk", {})
 
     def _find(self, entity: str, key: str) -> Any:
         return self._state(entity).get(key)

@@ -17,6 +17,7 @@ from lithox.dispatch.catalog import Catalog
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.job import Frame
 from lithox.dispatch.lanes import OnStep
+from lithox.dispatch.messages.bounds import DEFAULT_BOUNDS, MessageBounds
 from lithox.dispatch.records import (
     MODULES_ENTITY,
     TEMPLATES_ENTITY,
@@ -60,6 +61,7 @@ class NodeHabits:
         history_cells_max: modified cells the store remembers; older snapshots must run again.
         pending_commits_max: commits that may wait for the disk.
         results_per_account_max: recorded results of one account.
+        messages: how messages are tried again, and how many may wait.
         node_limits: above everything any run may use.
     """
 
@@ -69,6 +71,7 @@ class NodeHabits:
     history_cells_max: int = HISTORY_CELLS_MAX
     pending_commits_max: int = 10_000
     results_per_account_max: int = 1_000_000
+    messages: MessageBounds = DEFAULT_BOUNDS
     node_limits: Limits = field(default_factory=lambda: Limits(fuel=1_000_000))
 
 
@@ -165,7 +168,6 @@ class WholeNode:
         self.clock = NodeClock(world)
         self.bugs: list[Exception] = []
         self.modules = modules
-        self._timer: tuple[int, Timer] | None = None
         self.store = SimulatedStore(disk, self._post_written, habits)
         self.engine = ScriptedEngine(clock=self.clock, fuel_per_us=habits.fuel_per_us)
         self.kernel = Kernel(habits.policy)
@@ -186,24 +188,35 @@ class WholeNode:
             native_entity="~node",
             results_per_account_max=habits.results_per_account_max,
             long=SimulatedLong(self.channels),
+            messages=habits.messages,
         )
-        self.dispatcher.lanes.on_deadline = self._arm
+        delivery = self.dispatcher.mail.delivery
+        self.dispatcher.lanes.on_deadline = self._make_alarm(self.dispatcher.notify_time)
+        delivery.on_deadline = self._make_alarm(delivery.notify_time)
+        delivery.start()
         self.dispatcher.catalog.adopt(deploy(self.engine, modules)[0])
 
     def _post_written(self, action: Callable[[], None]) -> None:
         self.channels.post("writer", action, WRITER_DELAY_NS)
 
-    def _arm(self, due_ns: int) -> None:
-        """Makes sure the dispatcher looks at the time at `due_ns` or earlier."""
-        if self._timer is not None:
-            if self._timer[0] <= due_ns:
-                return
-            self._timer[1].cancel()
-        self._timer = (due_ns, self.channels.call_at(due_ns, self._look_at_time))
+    def _make_alarm(self, on_due: Callable[[], None]) -> Callable[[int], None]:
+        """Returns what sees to it that `on_due` is called at a given time or earlier."""
+        armed: tuple[int, Timer] | None = None
 
-    def _look_at_time(self) -> None:
-        self._timer = None
-        self.dispatcher.notify_time()
+        def fire() -> None:
+            nonlocal armed
+            armed = None
+            on_due()
+
+        def arm(due_ns: int) -> None:
+            nonlocal armed
+            if armed is not None:
+                if armed[0] <= due_ns:
+                    return
+                armed[1].cancel()
+            armed = (due_ns, self.channels.call_at(due_ns, fire))
+
+        return arm
 
     # What callers use.
 

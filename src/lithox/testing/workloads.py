@@ -7,6 +7,8 @@ lose races; everything else they do depends on arguments and state alone, as `se
     bank     money moves between accounts in joined calls; some fail half way; the sum stays
     lists    appends, reads, registers and compare-and-set over a few keys of a few entities
     claims   numbers are given out by counting what a scan finds; phantoms would give one twice
+    mail     messages that send messages, some of them from calls that fail, some of which die
+    shop     orders that reserve stock by requests of their own, and sometimes fail after that
     hostile  endless loops, errors after writes, traps: nothing of them may stay
 """
 
@@ -23,9 +25,20 @@ ACCOUNTS: Final = 5
 OPENING_BALANCE: Final = 100
 LISTS: Final = 3
 DESKS: Final = 2
+BOXES: Final = 3
+STOCK: Final = 200
 
 Call = tuple[str, str, list[Any]]
 """(entity, handler, args)."""
+
+
+MEANT: Final = frozenset({"app.closed", "app.wanted", "guest.trapped"})
+"""Failures of callees that a caller goes on after; others depend on bounds, and are raised on."""
+
+
+def _raise_unless_meant(error: ScriptError) -> None:
+    if error.code not in MEANT:
+        raise error
 
 
 # -- bank ------------------------------------------------------------------------------------
@@ -81,7 +94,8 @@ def _pay_all(self: ScriptedSelf, payments: list[list[Any]], fuel: int) -> Script
             else:
                 yield ("call", to, "deposit", amount, fuel)
             done.append(to)
-        except ScriptError:
+        except ScriptError as error:
+            _raise_unless_meant(error)
             found = yield from _balance(self)
             yield ("set", "balance", found + amount)
     return done
@@ -228,6 +242,138 @@ def draw_claims(random: Random, number: int) -> Call:
     return desk, "claim", [prefix, f"{number:05}", _draw_fuel(random)]
 
 
+# -- mail ------------------------------------------------------------------------------------
+
+
+def _post(self: ScriptedSelf, letters: list[list[Any]], fuel: int, how: str) -> Script:
+    """Sends [to, kind, hops] each; ends as `how` says, and then nothing was sent."""
+    posted = (yield ("get", "posted")) or 0
+    for to, kind, hops in letters:
+        posted += 1
+        yield ("ask", "send", to, kind, [self.id, posted, hops])
+    yield ("set", "posted", posted)
+    yield ("burn", fuel)
+    if how == "raise":
+        raise ScriptError("it was not meant", code="wanted")
+    return posted
+
+
+def _post_through(self: ScriptedSelf, to: str, other: str, how: str) -> Script:
+    """Sends, lets another send in a call that may fail, and sends again."""
+    posted = (yield ("get", "posted")) or 0
+    yield ("ask", "send", to, "receive", [self.id, posted + 1, 0])
+    if other != self.id:
+        try:
+            yield ("call", other, "post", [[to, "receive", 1]], 0, how)
+        except ScriptError as error:
+            _raise_unless_meant(error)
+    yield ("ask", "send", to, "receive", [self.id, posted + 2, 1])
+    yield ("set", "posted", posted + 2)
+    return posted + 2
+
+
+def _receive(self: ScriptedSelf, sender: str, number: int, hops: int) -> Script:
+    """Keeps what came from whom in order; passes it on while it has hops left."""
+    key = f"from-{sender.replace('/', '-')}"
+    found = (yield ("get", key)) or []
+    yield ("set", key, [*found, number])
+    if hops:
+        posted = (yield ("get", "posted")) or 0
+        yield ("set", "posted", posted + 1)
+        yield ("ask", "send", sender, "receive", [self.id, posted + 1, hops - 1])
+    return number
+
+
+def _refuse(self: ScriptedSelf, sender: str, number: int, hops: int) -> Script:
+    """Fails each time, after it has written and sent."""
+    yield from _receive(self, sender, number, hops)
+    raise ScriptError("nobody takes this", code="refused")
+
+
+def _hesitate(self: ScriptedSelf, sender: str, number: int, hops: int) -> Script:
+    """Fails until enough has come from others meanwhile."""
+    found = yield ("scan", "from-")
+    if sum(len(numbers) for _, numbers in found) < 3:
+        raise ScriptError("not yet", code="later")
+    return (yield from _receive(self, sender, number, hops))
+
+
+MAIL: Module = {
+    "post": _post,
+    "post_through": _post_through,
+    "receive": _receive,
+    "refuse": _refuse,
+    "hesitate": _hesitate,
+}
+KINDS_OF_LETTERS: Final = ("receive", "receive", "receive", "refuse", "hesitate")
+
+
+def draw_mail(random: Random, number: int) -> Call:
+    """Draws a call that sends."""
+    del number
+    own, to, other = (f"mail/{random.randrange(BOXES)}" for _ in range(3))
+    how = random.choice(("", "", "raise"))
+    if random.randrange(3) == 0:
+        return own, "post_through", [to, other, how]
+    letters = [
+        [f"mail/{random.randrange(BOXES)}", random.choice(KINDS_OF_LETTERS), random.randrange(3)]
+        for _ in range(random.randrange(1, 4))
+    ]
+    return own, "post", [letters, _draw_fuel(random), how]
+
+
+# -- shop ------------------------------------------------------------------------------------
+
+
+def _order(self: ScriptedSelf, stock: str, amounts: list[int], fuel: int, how: str) -> Script:
+    """Reserves each amount by a request of its own, then notes the order."""
+    del self
+    orders = (yield ("get", "orders")) or 0
+    yield ("burn", fuel)
+    left: list[int] = []
+    for amount in amounts:
+        left += yield ("ask", "request", stock, "reserve", [amount, fuel])
+    if how == "raise":
+        raise ScriptError("the customer has gone", code="gone")
+    yield ("set", "orders", orders + 1)
+    return [orders, *left]
+
+
+def _order_all(self: ScriptedSelf, stock: str, fuel: int) -> Script:
+    """Asks for something that depends on state: run again, it may ask for something else."""
+    del self
+    orders = (yield ("get", "orders")) or 0
+    (left,) = yield ("ask", "request", stock, "reserve", [1 + orders % 3, fuel])
+    yield ("burn", fuel)
+    yield ("set", "orders", orders + 1)
+    return left
+
+
+def _reserve(self: ScriptedSelf, amount: int, fuel: int) -> Script:
+    del self
+    found = yield ("get", "left")
+    left = STOCK if found is None else found
+    yield ("burn", fuel)
+    if left < amount:
+        raise ScriptError("sold out", code="sold_out")
+    yield ("set", "left", left - amount)
+    return left - amount
+
+
+SHOP: Module = {"order": _order, "order_all": _order_all, "reserve": _reserve}
+
+
+def draw_shop(random: Random, number: int) -> Call:
+    """Draws an order."""
+    del number
+    own, stock = f"shop/{random.randrange(2)}", f"shop/stock-{random.randrange(2)}"
+    if random.randrange(4) == 0:
+        return own, "order_all", [stock, _draw_fuel(random)]
+    amounts = [random.randrange(1, 9) for _ in range(random.randrange(1, 4))]
+    how = random.choice(("", "", "", "raise"))
+    return own, "order", [stock, amounts, _draw_fuel(random), how]
+
+
 # -- hostile ---------------------------------------------------------------------------------
 
 
@@ -291,6 +437,8 @@ WORKLOADS: Final = (
     Workload(name="bank", match="bank/*", module=BANK, draw=draw_bank),
     Workload(name="lists", match="lists/*", module=LISTS_MODULE, draw=draw_lists),
     Workload(name="claims", match="claims/*", module=CLAIMS, draw=draw_claims),
+    Workload(name="mail", match="mail/*", module=MAIL, draw=draw_mail),
+    Workload(name="shop", match="shop/*", module=SHOP, draw=draw_shop),
     Workload(name="hostile", match="hostile/*", module=HOSTILE, draw=draw_hostile),
 )
 MODULES: Final = {workload.match: workload.module for workload in WORKLOADS}
@@ -298,4 +446,4 @@ MODULES: Final = {workload.match: workload.module for workload in WORKLOADS}
 
 def _draw_fuel(random: Random) -> int:
     """Returns nothing for most runs, a little for some, more than a quantum for the rest."""
-    return random.choice((0, 0, 500, 3_000, 12_000))
+    return random.choice((0, 0, 500, 3_000, 12_000, 40_000))

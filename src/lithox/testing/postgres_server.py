@@ -1,0 +1,216 @@
+"""A real PostgreSQL server for tests and benchmarks: its own folder, user, port and passwords.
+
+The programs are Debian's `postgresql` package or whatever `pg_config` names. The server refuses to
+run as root, so root starts it as another user. It listens on 127.0.0.1 only, with passwords made
+for it, and is ended by its own process id.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+START_S_MAX: Final = 60.0
+_POLL_S: Final = 0.02
+_USERS: Final = ("postgres", "nobody")
+OWNER: Final = "lithox"
+ADMIN: Final = "postgres"
+DATABASE: Final = "lithox"
+
+
+def find_programs() -> Path | None:
+    """Returns the folder of `initdb` and `postgres`, the newest there is; None: not installed."""
+    config = shutil.which("pg_config")
+    found = [Path("/usr/lib/postgresql"), Path("/usr/local/pgsql")]
+    folders = [path for base in found for path in base.glob("*/bin")]
+    folders.sort(
+        key=lambda path: [int(word) for word in path.parent.name.split(".") if word.isdigit()]
+    )
+    if config is not None:
+        said = subprocess.run([config, "--bindir"], capture_output=True, text=True, check=False)  # noqa: S603
+        folders.insert(0, Path(said.stdout.strip()))
+    usable = [
+        path for path in folders if (path / "initdb").exists() and (path / "postgres").exists()
+    ]
+    return usable[-1] if usable else None
+
+
+class PostgresServer:
+    """One server in a folder of its own; a context manager.
+
+    Attributes:
+        port: where it listens on 127.0.0.1.
+        password: of the roles OWNER, who owns the database, and ADMIN, who may do everything.
+    """
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        """Makes the folder and its database. Blocks for about two seconds.
+
+        Args:
+            settings: settings of the server besides ours.
+
+        Raises:
+            FileNotFoundError: the server is not installed.
+        """
+        programs = find_programs()
+        if programs is None:
+            raise FileNotFoundError("PostgreSQL is not installed (apt-get install postgresql)")
+        self._programs = programs
+        self._settings = dict(settings or {})
+        self._user = _unprivileged_user()
+        self.folder = Path(tempfile.mkdtemp(prefix="lithox-postgres-"))
+        self.password = secrets.token_hex(12)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._make()
+            self.start()
+            self._make_database()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def address(
+        self, role: str = OWNER, database: str = DATABASE, *, port: int | None = None
+    ) -> str:
+        """Returns the address for `role`, password included; `port`: of a proxy before it."""
+        return f"postgresql://{role}:{self.password}@127.0.0.1:{port or self.port}/{database}"
+
+    def start(self) -> None:
+        """Starts it, again after `stop` or `kill`. Blocks until it takes connections.
+
+        Raises:
+            RuntimeError: it does not.
+        """
+        end = time.monotonic() + START_S_MAX
+        while True:
+            self._process = self._spawn()
+            if self._wait_ready(end):
+                return
+            # After SIGKILL its children need a moment to see that their parent is gone.
+            if time.monotonic() > end:
+                raise RuntimeError(f"the server does not start; see {self.folder / 'log'}")
+            time.sleep(_POLL_S)
+
+    def kill(self) -> None:
+        """Ends it with SIGKILL, as a power cut would. Blocks until the process is gone."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """Ends it in good order; connections are cut. Blocks."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        """Ends it and removes its folder."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait()
+            self._process = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _make(self) -> None:
+        word = self.folder / "password"
+        word.write_text(self.password)
+        if self._user is not None:
+            for path in (self.folder, word):
+                os.chown(path, self._user.pw_uid, self._user.pw_gid)
+        arguments = ["--auth=scram-sha-256", f"--username={ADMIN}", f"--pwfile={word}", "--no-sync"]
+        arguments += ["--encoding=UTF8", "--locale=C", f"--pgdata={self.folder / 'data'}"]
+        made = subprocess.run(  # noqa: S603
+            [str(self._programs / "initdb"), *arguments],
+            check=False,
+            capture_output=True,
+            cwd=self.folder,
+            **self._identity(),
+        )
+        if made.returncode != 0:
+            raise RuntimeError(f"initdb failed: {made.stderr.decode(errors='replace')[-500:]}")
+
+    def _make_database(self) -> None:
+        import psycopg
+
+        with psycopg.connect(self.address(ADMIN, "postgres"), autocommit=True) as admin:
+            admin.execute(f"CREATE ROLE {OWNER} LOGIN PASSWORD '{self.password}'")  # type: ignore[arg-type]
+            admin.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")  # type: ignore[arg-type]
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "200",
+            **self._settings,
+        }
+        words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(  # noqa: S603
+                [str(self._programs / "postgres"), "-D", str(self.folder / "data"), *words],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=self.folder,
+                **self._identity(),
+            )
+
+    def _wait_ready(self, end: float) -> bool:
+        """Returns whether it takes connections; False: it has ended or does not in time."""
+        import psycopg
+
+        assert self._process is not None, "called by start"
+        while time.monotonic() < end:
+            try:
+                psycopg.connect(self.address(ADMIN, "postgres"), connect_timeout=2).close()
+            except psycopg.OperationalError:
+                if self._process.poll() is not None:
+                    return False
+                time.sleep(_POLL_S)
+            else:
+                return True
+        return False
+
+    def _identity(self) -> dict[str, object]:
+        if self._user is None:
+            return {}
+        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+
+
+def _unprivileged_user() -> pwd.struct_passwd | None:
+    """Returns the user to run the server as; None: whoever we are."""
+    if os.geteuid() != 0:
+        return None
+    for name in _USERS:
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise RuntimeError(f"root cannot run the server, and there is no user {' or '.join(_USERS)}")
