@@ -37,16 +37,25 @@ class AbsenceFilter(Generic[K]):
         saved: questions answered without a read.
     """
 
-    __slots__ = ("_after", "_bits", "_fetch", "_is_filled", "_page_max", "saved")
+    __slots__ = ("_after", "_bits", "_fetch", "_is_exact", "_is_filled", "_page_max", "saved")
 
-    def __init__(self, fetch: Callable[[K, int], Sequence[K]], *, first: K, page_max: int) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[K, int], Sequence[K]],
+        *,
+        first: K,
+        page_max: int,
+        is_exact: bool = True,
+    ) -> None:
         """Begins empty; knows nothing until it has taken over every page.
 
         Args:
             fetch: gives the first n durable keys from a key on, ascending; may give that key too.
             first: a key that is not greater than any.
             page_max: keys of one page, at least 2; bounds how long a question takes meanwhile.
+            is_exact: False: others write the table as well, so nothing is ever surely absent.
         """
+        self._is_exact = is_exact
         self._fetch = fetch
         self._after = first
         self._page_max = page_max
@@ -56,6 +65,8 @@ class AbsenceFilter(Generic[K]):
 
     def add(self, key: K) -> None:
         """Notes that the engine will hold `key`, or may."""
+        if not self._is_exact:
+            return
         bits, place = self._bits, hash(key)
         bits[(place & _MASK) >> 3] |= 1 << (place & 7)
         place >>= _SECOND
@@ -79,6 +90,8 @@ class AbsenceFilter(Generic[K]):
 
     def _fill(self) -> bool:
         """Takes over one page; returns whether it was the last."""
+        if not self._is_exact:
+            return False
         try:
             keys = self._fetch(self._after, self._page_max)
         except LithoxError:

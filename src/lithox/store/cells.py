@@ -7,11 +7,11 @@ cell that is not dirty is durable, so the engine has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Final, cast
 
-from lithox.errors import BadArguments, InternalError
+from lithox.errors import BadArguments, Conflict, InternalError
 from lithox.store.absence import AbsenceFilter
 from lithox.store.contract import Cell, Item, Range
 from lithox.store.engine import Engine, check_text, take_page, text_bytes
@@ -25,6 +25,8 @@ MEASURE_BYTES: Final = 4 << 20
 """Bytes of one page while a large entity is measured."""
 FILL_PAGE_MAX: Final = 32
 """Entities taken over by one question while the filter fills: about 0.1 ms."""
+QUEUE_PREFIX: Final = "~lithox/q/"
+"""Entities that many nodes write without reading: cells of theirs are checked one by one."""
 USER_KEYS_START: Final = "\x01"
 """The first text a user's key can be: keys of the system begin with NUL."""
 
@@ -32,12 +34,24 @@ USER_KEYS_START: Final = "\x01"
 class VisibleCells:
     """Every cell's visible value: see the module's header."""
 
-    __slots__ = ("_engine", "absent", "hits", "misses", "recent", "views")
+    __slots__ = ("_engine", "_is_shared", "absent", "hits", "misses", "recent", "views")
 
-    def __init__(self, engine: Engine, recent: RecentChanges, views: EntityViews) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        recent: RecentChanges,
+        views: EntityViews,
+        *,
+        is_shared: bool = False,
+    ) -> None:
+        """Makes the cells over `engine`; `is_shared`: other nodes may change what it holds."""
         self._engine = engine
+        self._is_shared = is_shared
         self.absent: AbsenceFilter[str] = AbsenceFilter(
-            partial(engine.list_entities, ""), first="", page_max=FILL_PAGE_MAX
+            partial(engine.list_entities, ""),
+            first="",
+            page_max=FILL_PAGE_MAX,
+            is_exact=not is_shared,
         )
         self.recent = recent
         self.views = views
@@ -70,14 +84,30 @@ class VisibleCells:
             or changes.last_version <= version
             or changes.modified.get(key, 0) <= version
         ):
-            return self.find_newest(entity, key)
+            if changes is not None:
+                self.recent.check_readable(changes, version)
+            item = self.find_newest(entity, key)
+            if self._is_shared:
+                self.check_unmarked(entity, version)
+            return item
+        self.recent.check_readable(changes, version)
         for until_version, item in changes.undo.get(key, ()):
             if until_version > version:
                 return item
+        if self._is_shared:
+            raise Conflict("what this run reads was replaced; run it again")
         raise InternalError("a cell's older value was forgotten while a snapshot needed it")
+
+    def check_unmarked(self, entity: str, version: int) -> None:
+        """Raises Conflict if a read has just shown that another node changed `entity`."""
+        changes = self.recent.entities.get(entity)
+        if changes is not None:
+            self.recent.check_readable(changes, version)
 
     def load_newest(self, entity: str, bytes_max: int) -> View | None:
         """Returns the complete view of `entity`, or None: too large to load. May block."""
+        if self._is_shared and entity.startswith(QUEUE_PREFIX):
+            return None
         view = self.views.touch(entity)
         if view is not None and view.is_complete:
             self.hits += 1
@@ -89,6 +119,10 @@ class VisibleCells:
             if loaded is None:
                 return None
             items |= loaded
+        return self.keep_loaded(entity, items)
+
+    def keep_loaded(self, entity: str, items: dict[str, Item | None]) -> View:
+        """Caches and returns the complete view that durable `items` and dirty cells make."""
         changes = self.recent.entities.get(entity)
         if changes is not None:
             for key, item in changes.dirty.items():
@@ -110,6 +144,8 @@ class VisibleCells:
         entity, start, end = area
         changes = self.recent.entities.get(entity)
         is_newest = changes is None or changes.last_version <= version
+        if changes is not None and not is_newest:
+            self.recent.check_readable(changes, version)
         view = self.views.views.get(entity)
         if is_newest and view is not None and view.is_complete:
             self.hits += 1
@@ -124,7 +160,7 @@ class VisibleCells:
                 if start <= key and (end is None or key < end):
                     overlay[key] = self.find_at(version, entity, key)
         self.misses += 1
-        return merge_items(
+        found = merge_items(
             lambda begin, count: self._engine.scan_items(
                 Range(entity, begin, end), count, bytes_max
             ),
@@ -133,6 +169,9 @@ class VisibleCells:
             limit,
             bytes_max,
         )
+        if self._is_shared:
+            self.check_unmarked(entity, version)
+        return found
 
     def measure_newest(self, entity: str) -> tuple[int, int]:
         """Returns (number, bytes) of the user's items. May block."""
@@ -210,7 +249,7 @@ class VisibleCells:
         """
         value_bytes = self._keep_older(version, writes)
         recent = self.recent
-        entity_now, changes, view = "", None, None
+        entity_now, changes, view, is_queue = "", None, None, False
         for cell, value in writes.items():
             entity, key = cell
             if entity != entity_now or changes is None:
@@ -219,6 +258,11 @@ class VisibleCells:
                 changes.last_version = version
                 self.absent.add(entity)
                 view = self.views.open_for_change(entity)
+                is_queue = self._is_shared and entity.startswith(QUEUE_PREFIX)
+                if is_queue and view is None:
+                    # What is put there is read soon, by the node that put it.
+                    view = View({}, is_complete=False)
+                    self.views.keep(entity, view)
             # `Item(value, version)` by its own __new__ takes twice as long.
             new = None if value is None else _make_item(Item, (value, version))
             changes.dirty[key] = new
@@ -227,7 +271,8 @@ class VisibleCells:
                 del modified[key]
             modified[key] = version
             if view is not None:
-                self.views.bytes_used += view.put(key, new)
+                is_dropped = is_queue and new is None
+                self.views.bytes_used += view.drop(key) if is_dropped else view.put(key, new)
         recent.log_changes(version, writes)
         self.views.trim()
         return value_bytes
@@ -257,6 +302,8 @@ class VisibleCells:
                 elif value is not None:
                     raise BadArguments(f"a stored value is bytes; found {type(value).__name__}")
                 if newest_open >= changes.modified.get(key, floor):
+                    if self._is_shared and entity.startswith(QUEUE_PREFIX):
+                        continue  # Written blindly: no server is asked for what it replaces.
                     item = self.find_newest(entity, key)
                     chain = changes.undo.get(key)
                     if chain is None:
@@ -270,6 +317,21 @@ class VisibleCells:
             if undone:
                 recent.log_undo(version, undone, value_bytes=undo_bytes)
         return value_bytes
+
+    def notify_changed(self, version: int, entities: Iterable[str], cells: Iterable[Cell]) -> None:
+        """Forgets what is cached of what another node changed, which counts as modified now.
+
+        Args:
+            version: the change's own, the newest.
+            entities: every key of these may have changed.
+            cells: single cells of entities in QUEUE_PREFIX.
+        """
+        for entity in entities:
+            self.views.forget(entity)
+            self.recent.mark_entity(entity, version)
+        for entity, key in cells:
+            self.views.forget(entity)
+            self.recent.mark_cell(entity, key, version)
 
     def withdraw(self, version: int, cells: Collection[Cell]) -> None:
         """Makes the durable values of `cells` visible again, as the change that `version` is.

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 Post = Callable[[Callable[[], None]], object]
 """Runs a function on the node's thread soon; safe to call from any thread."""
 OnDone = Callable[[TransactionError | None], None]
-"""Told None when durable, the error when withdrawn. Called exactly once, on the node's thread."""
+"""Told None when durable, the error when withdrawn. Called exactly once, on the node's thread.
+`Conflict`: another node has committed first, nothing happened, run it again; only engines that
+several nodes share say that, of commits and of answers that only read."""
 Cell = tuple[str, str]
 """(entity, key)."""
 
@@ -156,6 +158,14 @@ class Store(Protocol):
 
     def open_snapshot(self) -> Snapshot:
         """Returns a view of the newest visible version."""
+        ...
+
+    def prefetch(self, entity: str, on_ready: Callable[[], None]) -> bool:
+        """Returns True when reading `entity` waits for no server; else fetches it.
+
+        Then `on_ready` is called once, on the node's thread, when it is cached or cannot be
+        (reading it says why). Never blocks.
+        """
         ...
 
     def submit(self, commit: Commit, on_done: OnDone) -> int | None:

@@ -12,6 +12,9 @@ while a snapshot was open that could see the older value put it there.
 
 Invariants: a version above `floor_version` that modified a cell is in `modified`; the dirty cells
 of a version are all in `modified`; an `undo` entry lives as long as an open snapshot below it.
+When another node changed an entity, which of its keys is not known: then `modified` has the key
+`ALL_KEYS`, which stands for every key of the entity, and has no older values: a snapshot below it
+cannot read the entity any more.
 The history is bounded by `cells_max` and `undo_bytes_max`: beyond them the floor rises, and
 snapshots below it can neither read nor commit (`Conflict`), but nothing else suffers.
 """
@@ -22,8 +25,11 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
+from lithox.errors import Conflict
 from lithox.store.contract import Cell, Item, Range
 
+ALL_KEYS: Final = "\ud800"
+"""Stands for every key of an entity. A lone surrogate: no key can be equal to it."""
 HISTORY_CELLS_MAX: Final = 1_000_000
 """Modified cells remembered at most: about 30 s of 10,000 commits of three cells a second."""
 HISTORY_CELLS_KEPT: Final = 65_536
@@ -132,6 +138,23 @@ class RecentChanges:
         self._history.append((version, cells))
         self._cells_count += len(cells)
 
+    def mark_entity(self, entity: str, version: int) -> None:
+        """Notes that `version`, the newest, is another node's change of any keys of `entity`."""
+        self._mark(entity, ALL_KEYS, version)
+
+    def mark_cell(self, entity: str, key: str, version: int) -> None:
+        """Notes the same of one key, unless this node is writing it: then its own write counts."""
+        changes = self.entities.get(entity)
+        if changes is None or key not in changes.dirty:
+            self._mark(entity, key, version)
+
+    def _mark(self, entity: str, key: str, version: int) -> None:
+        changes = self.changes_of(entity)
+        changes.modified.pop(key, None)
+        changes.modified[key] = version
+        changes.last_version = version
+        self.log_changes(version, ((entity, key),))
+
     def settle(self, version: int, cells: Iterable[Cell]) -> None:
         """Notes that `version` is durable: cells it was the last to modify are dirty no more."""
         for entity, key in cells:
@@ -167,7 +190,10 @@ class RecentChanges:
             if (
                 changes is not None
                 and changes.last_version > snapshot_version
-                and changes.modified.get(key, 0) > snapshot_version
+                and (
+                    changes.modified.get(key, 0) > snapshot_version
+                    or changes.modified.get(ALL_KEYS, 0) > snapshot_version
+                )
             ):
                 return False
         for area in ranges:  # noqa: SIM110 - a generator costs more than most commits have
@@ -183,7 +209,8 @@ class RecentChanges:
         for entity, key in reads:
             changes = self.entities.get(entity)
             if changes is not None and changes.last_version > newest:
-                newest = max(newest, changes.modified.get(key, 0))
+                modified = changes.modified
+                newest = max(newest, modified.get(key, 0), modified.get(ALL_KEYS, 0))
         for area in ranges:
             found = self._newest_in(area, above_version=newest)
             if found is not None:
@@ -207,9 +234,22 @@ class RecentChanges:
         for key, version in reversed(changes.modified.items()):
             if version <= above_version:
                 return None
-            if start <= key and (end is None or key < end):
+            if (start <= key and (end is None or key < end)) or key == ALL_KEYS:
                 return version
         return None
+
+    def is_marked(self, entity: str, version: int) -> bool:
+        """Returns whether another node's change of `entity` came after `version`."""
+        changes = self.entities.get(entity)
+        return changes is not None and changes.modified.get(ALL_KEYS, 0) > version
+
+    def check_readable(self, changes: EntityChanges, version: int) -> None:
+        """Raises Conflict if a snapshot at `version` cannot read the entity of `changes`."""
+        if changes.modified.get(ALL_KEYS, 0) > version:
+            raise Conflict(
+                "another node has changed what this run reads; run it again",
+                snapshot_version=version,
+            )
 
     # Forgetting.
 

@@ -7,6 +7,7 @@ engine once, corrected by what is pending, then kept up to date here.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
 from lithox.store.absence import AbsenceFilter
@@ -23,15 +24,20 @@ ACCOUNTS_COUNTED_MAX: Final = 16_384
 class VisibleResults:
     """Recorded answers as the newest visible version has them."""
 
-    __slots__ = ("_counts", "_engine", "_known", "_pending", "absent")
+    __slots__ = ("_counts", "_engine", "_is_shared", "_known", "_pending", "absent")
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, is_shared: bool = False) -> None:
+        """Begins with what `engine` has; `is_shared`: other nodes record results there too."""
         self._engine = engine
+        self._is_shared = is_shared
         self._pending: dict[ResultKey, tuple[int, ResultRecord | None]] = {}
         self._known: OrderedDict[ResultKey, ResultRecord | None] = OrderedDict()
         self._counts: dict[str, int] = {}
         self.absent = AbsenceFilter(
-            engine.list_result_keys, first=ResultKey("", "", ""), page_max=FILL_PAGE_MAX
+            engine.list_result_keys,
+            first=ResultKey("", "", ""),
+            page_max=FILL_PAGE_MAX,
+            is_exact=not is_shared,
         )
 
     def find(self, key: ResultKey) -> ResultRecord | None:
@@ -39,12 +45,21 @@ class VisibleResults:
         if pending is not None:
             return pending[1]
         if key in self._known:
-            return self._known[key]
+            known = self._known[key]
+            # An answer does not change while it is kept; another node may have given one since.
+            if known is not None or not self._is_shared:
+                return known
         if self.absent.is_absent(key):
             return None
         record = self._engine.find_result(key)
         self._remember(key, record)
         return record
+
+    def _peek(self, key: ResultKey) -> ResultRecord | None:
+        """Returns what is known of `key`, however old: the database checks it at the commit."""
+        if key in self._pending or self._known.get(key) is not None or key not in self._known:
+            return self.find(key)
+        return None
 
     def count(self, account: str) -> int:
         count = self._counts.get(account)
@@ -58,8 +73,8 @@ class VisibleResults:
             self._counts[account] = count
         return count
 
-    def prepare(self, record: ResultRecord) -> None:
-        """Does all of `put` that can fail: reads what `record` replaces, checks its texts.
+    def prepare(self, record: ResultRecord) -> ResultRecord | None:
+        """Does all of `put` that can fail: returns what `record` replaces, checks its texts.
 
         Raises:
             BadArguments: a text cannot be stored.
@@ -67,12 +82,12 @@ class VisibleResults:
         """
         for text in (record.identity, record.entity, record.request_id, record.account):
             check_text(text)
-        self.find(key_of_result(record))
+        return self._peek(key_of_result(record))
 
     def put(self, version: int, record: ResultRecord) -> None:
         """Makes `record`, just prepared, visible in place of an older one under the same id."""
         key = key_of_result(record)
-        self._uncount(self.find(key))
+        self._uncount(self._peek(key))
         if record.account in self._counts:
             self._counts[record.account] += 1
         self.absent.add(key)
@@ -110,6 +125,15 @@ class VisibleResults:
     def withdraw(self) -> None:
         """Forgets everything that is not durable."""
         self._pending.clear()
+        self._counts.clear()
+
+    def forget(self, keys: Iterable[ResultKey]) -> None:
+        """Forgets what is cached of `keys`, which another node has written."""
+        for key in keys:
+            self._known.pop(key, None)
+
+    def forget_counts(self) -> None:
+        """Has every account counted anew when it is asked for next."""
         self._counts.clear()
 
     def _uncount(self, record: ResultRecord | None) -> None:

@@ -76,6 +76,7 @@ class StableView:
     def _load_older(self, entity: str, view: View, bytes_max: int) -> Loaded:
         """Returns the complete view as it was at this snapshot."""
         recent = self._cells.recent
+        recent.check_readable(recent.entities[entity], self.version)
         items = dict(view.items)
         for key in recent.keys_after(recent.entities[entity], self.version):
             item = self._cells.find_at(self.version, entity, key)

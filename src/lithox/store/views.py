@@ -67,6 +67,15 @@ class View:
             self._change_sorted(self._sorted_keys, key, is_there=key in items)
         return self.cost_bytes - before
 
+    def drop(self, key: str) -> int:
+        """Forgets one cell of a partial view; returns by how much its cost grew."""
+        if key not in self.items:
+            return 0
+        before = self.cost_bytes
+        self.items_bytes -= _item_bytes(key, self.items.pop(key))
+        self._sorted_keys = None
+        return self.cost_bytes - before
+
     def keys_between(self, start: str, end: str | None) -> Iterator[str]:
         """Returns the keys from `start` to before `end`, ascending; None: to the last.
 

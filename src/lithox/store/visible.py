@@ -15,7 +15,7 @@ given to (but `close` calls those that wait).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,6 +57,11 @@ class Options:
 class VisibleStore:
     """Everything of a `Store` but the engine; see the contract for what the methods promise."""
 
+    _version_step: int = 1
+    """From one version to the next."""
+    _is_shared: bool = False
+    """Whether other nodes may change what the engine holds; see `shared.py`."""
+
     def __init__(
         self, *, engine: Engine, post: Post, version: int, audit_sequence: int, options: Options
     ) -> None:
@@ -64,7 +69,7 @@ class VisibleStore:
         self.visible_version = version
         self.durable_version = version
         self.withdrawn_version = 0
-        self._next_version = version + 1
+        self._next_version = version + self._version_step
         self._engine = engine
         self._post = post
         self._options = options
@@ -72,8 +77,9 @@ class VisibleStore:
             engine,
             RecentChanges(floor_version=version),
             EntityViews(bytes_max=options.cache_bytes_max),
+            is_shared=self._is_shared,
         )
-        self._results = VisibleResults(engine)
+        self._results = VisibleResults(engine, is_shared=self._is_shared)
         self._pending: deque[Part] = deque()
         self._pending_bytes = 0
         self._waiters: dict[int, list[OnDone]] = {}
@@ -85,6 +91,10 @@ class VisibleStore:
         self._commits = self._conflicts = self._withdrawals = self._audit_dropped = 0
 
     # Reading.
+
+    def prefetch(self, entity: str, on_ready: Callable[[], None]) -> bool:
+        del entity, on_ready  # Whoever keeps its data in this process waits for no server.
+        return True
 
     def open_snapshot(self) -> StableView:
         return StableView(self._cells, self.visible_version)
@@ -213,7 +223,7 @@ class VisibleStore:
         self._is_closed = True
         self._engine.close()
         if self._pending:  # The engine could not write them and has said so, or died.
-            self._withdraw(_refusal_of("the store is closed"))
+            call_each(self._withdraw(), refusal_of("the store is closed"))
         self._call_ready()
 
     # What the engine tells.
@@ -237,14 +247,13 @@ class VisibleStore:
         while self._audit and self._audit[0].sequence <= audit_sequence:
             self._audit.popleft()
         self._cells.recent.prune(self.durable_version)
-        _call_each(calls, None)
+        call_each(calls, None)
 
     def notify_failed(self, error: TransactionError) -> None:
-        self._refusal = _refusal_of(error.message)
-        try:
-            self._withdraw(error)
-        finally:
-            self._engine.confirm_withdrawal()
+        self._refusal = refusal_of(error.message)
+        calls = self._withdraw()
+        self._engine.confirm_withdrawal()
+        call_each(calls, error)
 
     def notify_resumed(self) -> None:
         self._refusal = None
@@ -253,15 +262,15 @@ class VisibleStore:
 
     def refuse_writes(self, error: TransactionError) -> None:
         """Starts without a working disk: commits are refused until `notify_resumed`."""
-        self._refusal = _refusal_of(error.message)
+        self._refusal = refusal_of(error.message)
 
     # Inside.
 
     def _check_writable(self) -> None:
         if self._is_closed:
-            raise _refusal_of("the store is closed")
+            raise refusal_of("the store is closed")
         if self._refusal is not None:
-            raise _refusal_of(self._refusal.message)
+            raise refusal_of(self._refusal.message)
         if (
             len(self._pending) >= self._options.pending_commits_max
             or self._pending_bytes >= self._options.pending_bytes_max
@@ -277,10 +286,11 @@ class VisibleStore:
         self._pending_bytes += part.value_bytes
         self._pending.append(part)
         self.visible_version = part.version
-        self._next_version = part.version + 1
+        self._next_version = part.version + self._version_step
         self._engine.enqueue(part)
 
-    def _withdraw(self, error: TransactionError) -> None:
+    def _withdraw(self) -> list[OnDone]:
+        """Takes back all that is not durable; returns who must be told."""
         pending, self._pending = self._pending, deque()
         waiters, self._waiters = self._waiters, {}
         self._pending_bytes = 0
@@ -292,14 +302,14 @@ class VisibleStore:
                 calls.append(lost.on_done)
             calls.extend(waiters.get(lost.version, ()))
         version = self._next_version
-        self._next_version += 1
+        self._next_version += self._version_step
         self._cells.withdraw(version, cells)
         self._results.withdraw()
         self.visible_version = self.durable_version = version
         if pending:
             self.withdrawn_version = version
         self._withdrawals += len(pending)
-        _call_each(calls, error)
+        return calls
 
     def _call_soon(self, on_done: OnDone) -> None:
         self._ready.append(on_done)
@@ -308,14 +318,15 @@ class VisibleStore:
 
     def _call_ready(self) -> None:
         ready, self._ready = self._ready, []
-        _call_each(ready, None)
+        call_each(ready, None)
 
 
-def _refusal_of(message: str) -> StoreUnavailable:
+def refusal_of(message: str) -> StoreUnavailable:
+    """Returns a new error that says why nothing is written now."""
     return StoreUnavailable(message, retry_after_ms=RETRY_AFTER_MS)
 
 
-def _call_each(calls: Sequence[OnDone], error: TransactionError | None) -> None:
+def call_each(calls: Sequence[OnDone], error: TransactionError | None) -> None:
     """Calls every one, even when some raise; then raises the first of what they raised."""
     raised: Exception | None = None
     for call in calls:

@@ -111,12 +111,12 @@ def test_when_read_durable_says_now_or_calls(world: World) -> None:
     """What is durable is said at once; what is not is told when it is."""
     world.put("a", k="1")
     answers = Answers()
-    assert world.store.when_read_durable([("a", "k")], [], answers.add)
+    assert world.is_read_durable([("a", "k")], [])
     world.hold()
     world.store.submit(Commit(0, writes={("a", "k"): b"2"}), Answers().add)
     assert not world.store.when_read_durable([("a", "k")], [], answers.add)
     assert not world.store.when_read_durable([], [Range("a", "", None)], answers.add)
-    assert world.store.when_read_durable([("b", "k")], [Range("a", "l", None)], answers.add)
+    assert world.is_read_durable([("b", "k")], [Range("a", "l", None)])
     assert answers.errors == []
     world.release()
     world.settle()
@@ -207,7 +207,7 @@ def test_reader_does_not_wait_for_later_changes(world: World) -> None:
     area, told = Range("a", "", None), Answers()
     when = world.store.when_read_durable
     for reads, ranges in ((("a", "k"),), ()), ((), (area,)):
-        assert when(reads, ranges, told.add, snapshot.version)
+        assert world.is_read_durable(reads, ranges, up_to_version=snapshot.version)
         assert not when(reads, ranges, told.add, up_to_version=middle.version)
         assert not when(reads, ranges, told.add)
     assert told.errors == []

@@ -1,20 +1,26 @@
-"""The two engines behind one handle, with a disk whose failures a test commands."""
+"""The engines behind one handle, with a disk whose failures a test commands."""
 
 from __future__ import annotations
 
+import atexit
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import apsw
+import psycopg
+import pytest
 
 from lithox.errors import StoreUnavailable, TransactionError
-from lithox.store.contract import Commit, Store
+from lithox.store.contract import Cell, Commit, Range, Store
 from lithox.store.embedded import EmbeddedOptions, EmbeddedStore
 from lithox.store.embedded.lossy_vfs import LossyDisk
 from lithox.store.memory import MemoryDisk, MemoryStore
+from lithox.store.postgres import PostgresOptions, PostgresStore
 from lithox.store.visible import Options
+from lithox.testing.postgres_server import ADMIN, OWNER, PostgresServer, find_programs
 
 WAIT_S_MAX = 20.0
 _numbers = itertools.count()
@@ -24,6 +30,8 @@ class World:
     """One store at a time over one disk, and the node's thread that it posts to."""
 
     store: Store
+    is_shared = False
+    """Whether answers that only read are confirmed by a server before they leave."""
 
     def __init__(self) -> None:
         self.posted: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -50,6 +58,20 @@ class World:
 
     def wait_writable(self) -> None:
         self.wait_until(lambda: bool(self.store.statistics()["is_writable"]))
+
+    def is_read_durable(
+        self,
+        reads: Iterable[Cell],
+        ranges: Iterable[Range],
+        *,
+        up_to_version: int | None = None,
+    ) -> bool:
+        """Asks `when_read_durable`; what a shared store must have confirmed first, is awaited."""
+        told = Answers()
+        is_durable = self.store.when_read_durable(reads, ranges, told.add, up_to_version)
+        if self.is_shared and not is_durable:
+            self.go_round()
+        return is_durable or told.errors == [None]
 
     def put(self, entity: str, **values: str | None) -> int:
         """Commits blindly, waits until it is durable, and returns the version."""
@@ -158,9 +180,94 @@ class EmbeddedWorld(World):
         self.disk.unregister()
 
 
+class PostgresWorld(World):
+    """A schema of its own on the session's server; an admin's locks and rights are its faults."""
+
+    is_shared = True
+
+    def __init__(self, server: PostgresServer) -> None:
+        super().__init__()
+        self.server = server
+        self.schema = f"world_{next(_numbers)}"
+        self.admin = psycopg.connect(server.address(ADMIN), autocommit=True)
+        self.holder: psycopg.Connection | None = None
+        self.options: dict[str, object] = {}
+        self.port: int | None = None
+
+    def open(self, options: Options | None = None) -> Store:
+        self.store = self.open_another(self.posted.put, options)
+        return self.store
+
+    def open_another(
+        self, post: Callable[[Callable[[], None]], object], options: Options | None = None
+    ) -> PostgresStore:
+        """Returns one more store over the same database, as another node would have it."""
+        return PostgresStore.open(
+            self.server.address(port=self.port),
+            post=post,
+            options=PostgresOptions(
+                core=options or Options(),
+                schema=self.schema,
+                migrate="apply",
+                retry_first_s=0.001,
+                **self.options,  # type: ignore[arg-type]
+            ),
+        )
+
+    def go_round(self) -> None:
+        """Runs what is posted, and what the server is still asked for."""
+        super().go_round()
+        while self.store.statistics()["reads_pending"]:
+            self.posted.get(timeout=WAIT_S_MAX)()
+            super().go_round()
+
+    def hold(self) -> None:
+        if self.holder is None:
+            self.holder = psycopg.connect(self.server.address(ADMIN))
+            self.holder.execute(f"LOCK TABLE {self.schema}.nodes IN EXCLUSIVE MODE")
+
+    def release(self) -> None:
+        if self.holder is not None:
+            self.holder.close()
+            self.holder = None
+
+    def fail(self) -> None:
+        self._set_rights("REVOKE", "FROM")
+
+    def mend(self) -> None:
+        self._set_rights("GRANT", "TO")
+
+    def end(self) -> None:
+        super().end()
+        self.admin.execute(f"DROP SCHEMA {self.schema} CASCADE")
+        self.admin.close()
+
+    def _set_rights(self, act: str, word: str) -> None:
+        self.admin.execute(
+            f"{act} INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {self.schema} {word} {OWNER}"
+        )
+
+
+@cache
+def _server() -> PostgresServer:
+    """Returns the server that all tests of this process share."""
+    server = PostgresServer()
+    atexit.register(server.close)
+    return server
+
+
+def session_server() -> PostgresServer:
+    """Returns the server of this session; skips the test where none is installed."""
+    if find_programs() is None:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    return _server()
+
+
 def make_world(engine: str, folder: Path) -> World:
     """Returns the world of `engine`, not opened yet."""
+    if engine == "postgres":
+        return PostgresWorld(session_server())
     return MemoryWorld() if engine == "memory" else EmbeddedWorld(folder)
 
 
-ENGINES = ("memory", "embedded")
+ENGINES = ("memory", "embedded", "postgres")

@@ -1,4 +1,4 @@
-"""Whatever happens, a store is a dictionary with versions: both engines against one model."""
+"""Whatever happens, a store is a dictionary with versions: every engine against one model."""
 
 from __future__ import annotations
 
@@ -208,3 +208,11 @@ TestMemory = MemoryMachine.TestCase
 TestMemory.settings = settings(max_examples=50, stateful_step_count=40)
 TestEmbedded = EmbeddedMachine.TestCase
 TestEmbedded.settings = settings(max_examples=20, stateful_step_count=30)
+
+
+class PostgresMachine(StoreMachine):
+    engine = "postgres"
+
+
+TestPostgres = PostgresMachine.TestCase
+TestPostgres.settings = settings(max_examples=10, stateful_step_count=30)

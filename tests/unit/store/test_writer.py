@@ -16,8 +16,8 @@ from lithox.store.contract import Commit
 from lithox.store.embedded import EmbeddedOptions, EmbeddedStore, statements
 from lithox.store.embedded.batch import BATCH_PARTS_MAX, Batch
 from lithox.store.embedded.lossy_vfs import LossyDisk
-from lithox.store.embedded.mailbox import Mailbox
 from lithox.store.engine import Part
+from lithox.store.mailbox import Mailbox
 from tests.conformance.store.worlds import Answers, EmbeddedWorld
 
 _numbers = itertools.count()

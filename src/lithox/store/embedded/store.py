@@ -17,10 +17,10 @@ from lithox.store.embedded.checkpoints import LOG_PAGES_MAX, Checkpoints
 from lithox.store.embedded.dump import EmbeddedDump
 from lithox.store.embedded.failures import meaning_of_failure
 from lithox.store.embedded.lock import StoreLock
-from lithox.store.embedded.mailbox import Mailbox
 from lithox.store.embedded.reader import DurableReader
 from lithox.store.embedded.writer import PROBE_FIRST_S, Writer
 from lithox.store.engine import AuditPart, Listener, Part
+from lithox.store.mailbox import Mailbox
 from lithox.store.visible import Options, VisibleStore
 
 

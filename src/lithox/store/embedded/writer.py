@@ -31,8 +31,8 @@ from lithox.store.embedded.batch import Batch
 from lithox.store.embedded.checkpoints import Checkpoints
 from lithox.store.embedded.connections import fetch_rows
 from lithox.store.embedded.failures import meaning_of_failure
-from lithox.store.embedded.mailbox import Mailbox
 from lithox.store.engine import AuditPart, Listener, Part
+from lithox.store.mailbox import Mailbox
 
 VERSION_STEP: Final = 1 << 20
 """Versions reserved at a time. The next step is reserved when half of one is used up, so versions
