@@ -23,6 +23,8 @@ from lithox.dispatch.lanes import Lanes, LongSteps, LongThread, Schedule
 from lithox.dispatch.messages.bounds import DEFAULT_BOUNDS, MessageBounds
 from lithox.dispatch.messages.mail import Mail
 from lithox.dispatch.runs import RESULT_KEPT_NS, Runs
+from lithox.dispatch.schedules.bounds import DEFAULT_TIMER_BOUNDS, TimerBounds
+from lithox.dispatch.schedules.timers import Timers
 from lithox.dispatch.starting import find_record, limits_of, may_call
 from lithox.errors import (
     DeadlinePassed,
@@ -87,6 +89,7 @@ class Dispatcher:
         result_kept_ns: int = RESULT_KEPT_NS,
         long: LongSteps | None = None,
         messages: MessageBounds = DEFAULT_BOUNDS,
+        timers: TimerBounds = DEFAULT_TIMER_BOUNDS,
     ) -> None:
         self._store = store
         self._kernel = kernel
@@ -101,7 +104,10 @@ class Dispatcher:
         self.mail = Mail(
             store=store, clock=clock, submit=self.submit, schedule=schedule, bounds=messages
         )
-        self._more: dict[str, Endpoint] = {**self.mail.endpoints}
+        self.timers = Timers(
+            store=store, clock=clock, schedule=schedule, mail=self.mail, bounds=timers
+        )
+        self._more: dict[str, Endpoint] = {**self.mail.endpoints, **self.timers.endpoints}
         self.natives: dict[str, Native] = {}
         self.catalog = catalog
         self.counters = Counters()
@@ -124,6 +130,7 @@ class Dispatcher:
             more=self._more,
         )
         self.runs.on_committed.append(self.mail.delivery.notify_committed)
+        self.runs.on_committed.append(self.timers.notify_committed)
         self.lanes = Lanes(
             kernel=kernel,
             by_pid=self.runs.table.by_pid,

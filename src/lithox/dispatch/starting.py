@@ -15,6 +15,7 @@ from lithox.dispatch.big_values import big_entity
 from lithox.dispatch.catalog import Catalog, Resolution, ResolvedHandler
 from lithox.dispatch.job import Clock, Frame, Job
 from lithox.dispatch.records import ENTITY_KEY, EntityRecord, decode_entity, encode_record
+from lithox.dispatch.schedules.records import schedules_of
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import NotFound, NotPermitted
 from lithox.kernel.limits import smallest
@@ -123,7 +124,8 @@ class Starter:
     def _make_record(self, frame: Frame, transaction: Transaction) -> None:
         resolution = frame.resolution
         template = resolution.template
-        if template is None or not any(key[0] == frame.entity for key in transaction.writes):
+        own = (frame.entity, schedules_of(frame.entity))
+        if template is None or not any(key[0] in own for key in transaction.writes):
             return
         record = EntityRecord(
             owner=resolution.owner_for(frame.actor),

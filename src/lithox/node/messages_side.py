@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lithox.dispatch.dispatcher import Dispatcher
@@ -21,14 +22,21 @@ class MessagesSide:
 
     def start(self) -> None:
         """Begins to deliver; to be called once the store is open and templates are known."""
-        delivery = self.dispatcher.mail.delivery
-        waker = DeadlineTimer(self.loop, self.clock, delivery.notify_time)
-        self._wakers.append(waker)
-        delivery.on_deadline = waker.arm
+        delivery, timers = self.dispatcher.mail.delivery, self.dispatcher.timers
+        delivery.on_deadline = self._waker(delivery.notify_time)
+        timers.on_deadline = self._waker(timers.notify_time)
+        # Timers go by how many messages wait, so those are read first.
+        delivery.on_started = timers.start
         delivery.start()
+
+    def _waker(self, on_due: Callable[[], None]) -> Callable[[int], None]:
+        timer = DeadlineTimer(self.loop, self.clock, on_due)
+        self._wakers.append(timer)
+        return timer.arm
 
     def stop(self) -> None:
         """Begins nothing more; what is under way ends by itself. Idempotent."""
+        self.dispatcher.timers.stop()
         self.dispatcher.mail.delivery.stop()
         for waker in self._wakers:
             waker.cancel()

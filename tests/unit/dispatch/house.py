@@ -26,7 +26,7 @@ from lithox.model.values import decode_value
 from lithox.sandbox.contract import Guest
 from lithox.store.contract import Commit
 from lithox.store.memory import MemoryDisk, MemoryStore
-from lithox.testing.clock import FakeClock
+from lithox.testing.clock import WALL_START_NS, FakeClock
 from lithox.testing.script import Module
 from lithox.testing.scripted import ScriptedEngine
 
@@ -65,8 +65,10 @@ class House:
 
     def __init__(self, *, policy: Policy | None = None, **options: Any) -> None:
         self.queue: deque[Callable[[], None]] = deque()
-        self.clock = FakeClock(monotonic_ns=1_000_000_000)
-        self.disk = MemoryDisk()
+        self.clock = FakeClock(
+            monotonic_ns=1_000_000_000, wall_ns=options.pop("wall_ns", WALL_START_NS)
+        )
+        self.disk: MemoryDisk = options.pop("disk", None) or MemoryDisk()
         self.store = MemoryStore(post=self.queue.append, disk=self.disk)
         self.engine = ScriptedEngine()
         self.logs: list[tuple[str, str, dict[str, Any]]] = []

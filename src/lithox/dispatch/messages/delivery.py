@@ -109,6 +109,7 @@ class Delivery:
         self._bounds = bounds
         self._is_pump_planned = False
         self._is_running = False
+        self._is_stopped = False
         self._tries: dict[str, TriesRecord] = {}
         self._found: list[tuple[int, int, str, MessageRecord, int]] = []
         self._fresh: list[tuple[str, MessageRecord, int]] = []
@@ -128,6 +129,9 @@ class Delivery:
         self._schedule(partial(self._load_page, snapshot, TRIES, ""))
 
     def _load_page(self, snapshot: Snapshot, entity: EntityPath, start: str) -> None:
+        if self._is_stopped:
+            snapshot.release()
+            return
         page = snapshot.scan(Range(entity, start, None), PAGE_MAX)
         for key, item in page.items:
             if entity == TRIES:
@@ -162,6 +166,7 @@ class Delivery:
 
     def stop(self) -> None:
         """Delivers nothing more; what is under way ends by itself. Idempotent."""
+        self._is_stopped = True
         self._is_running = False
 
     # -- coming -----------------------------------------------------------------------------

@@ -145,13 +145,15 @@ def next_hop(hops: int, bounds: MessageBounds) -> int:
 
 
 def derive_own_id(frame: Frame, prefix: str) -> str:
-    """Returns an id of the run's own for `job.position`, the same in each of its attempts.
+    """Returns an id of the attempt's own for `job.position`.
 
-    The run's seed keeps apart runs that share an id: those of two callers, and those of one caller
-    after the day for which a result is kept.
+    Seed and version keep apart runs that share an id: those of two callers, and those of one caller
+    after the day for which a result is kept. Attempts may differ, since only one of them commits.
     """
-    job = frame.job
-    return derive_id(prefix, f"entity:{frame.entity}", job.run_id, job.seed, job.position)
+    job, transaction = frame.job, frame.job.transaction
+    assert transaction is not None
+    version = transaction.snapshot.version
+    return derive_id(prefix, f"entity:{frame.entity}", job.run_id, job.seed, version, job.position)
 
 
 def check_state_limit(frame: Frame) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from lithox.dispatch.messages.bounds import MessageBounds
 from lithox.dispatch.messages.records import DEAD, OUTBOX, TRIES
+from lithox.dispatch.schedules.bounds import TimerBounds
 from lithox.store.contract import Range
-from lithox.testing.clock import Timer
 from lithox.testing.script import Script, ScriptedSelf, ScriptError
 from tests.unit.dispatch.house import House
 
@@ -95,22 +95,48 @@ MODULE = {
 
 
 class PostHouse(House):
-    """A house with running messages; its clock is moved by `wait`."""
+    """A house with running messages and timers; its clock is moved by `wait`.
 
-    def __init__(self, *, bounds: MessageBounds | None = None, **options: Any) -> None:
-        super().__init__(messages=bounds or MessageBounds(), **options)
+    Attributes:
+        wakes: how often a wake-up was asked for.
+    """
+
+    wakes = 0
+
+    def __init__(
+        self,
+        *,
+        bounds: MessageBounds | None = None,
+        timers: TimerBounds | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            messages=bounds or MessageBounds(), timers=timers or TimerBounds(), **options
+        )
         self.publish("box/**", MODULE, access=OPEN_TO_ENTITIES)
-        self._timer: Timer | None = None
         self.open()
 
     def open(self) -> None:
-        """Starts messages, as a node does once its store is open."""
-        delivery = self.dispatcher.mail.delivery
+        """Starts messages and timers, as a node does once its store is open."""
+        delivery, timers = self.dispatcher.mail.delivery, self.dispatcher.timers
         delivery.on_deadline = lambda at_ns: self._arm(at_ns, delivery.notify_time)
+        timers.on_deadline = lambda at_ns: self._arm(at_ns, timers.notify_time)
+        delivery.on_started = timers.start
         delivery.start()
 
     def _arm(self, at_ns: int, action: Callable[[], None]) -> None:
+        self.wakes += 1
         self.clock.call_at(at_ns, action)
+
+    def hold(self) -> None:
+        """Lets messages be sent, but none be delivered, until `let_go`."""
+        self.dispatcher.mail.delivery._is_pump_planned = True
+
+    def let_go(self) -> None:
+        """Ends `hold`."""
+        self.dispatcher.mail.delivery._is_pump_planned = False
+        self.dispatcher.mail.delivery.wake()
+        self.run()
 
     def wait(self, duration_ns: int) -> None:
         """Lets time pass; whatever is due on the way is done when it is due."""

@@ -1,0 +1,445 @@
+"""Waking up: timers that are due become messages of their entity to itself.
+
+Theory of operation. `Window` knows which row of the index comes first, and one wake-up is asked
+for that time. Then a batch of what is due is moved in one commit: the row of the timer goes, or
+moves on to its next time, and a message stands in the outbox instead. All rows are read by that
+commit, so a cancel that came first wins, and a timer that two nodes move is moved once. From there
+on it is a message like any other (`dispatch/messages`), in an order of its own.
+
+The wall clock may jump. What is due is asked anew at least every `RECHECK_MS`, so a clock that was
+set forward is noticed then, and one that was set back makes timers late, never double.
+
+A withdrawal (a failed sync) may bring back rows that were taken: everything is read anew then.
+
+Invariants: nothing here waits or sleeps; a timer that is due once is never dropped, however full
+the outbox is; one that repeats is skipped rather than piled up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from lithox.dispatch.job import Clock, Job
+from lithox.dispatch.messages.mail import Mail
+from lithox.dispatch.messages.outbox import MESSAGE_PREFIX
+from lithox.dispatch.messages.records import (
+    OUTBOX,
+    MessageRecord,
+    PairKey,
+    derive_id,
+    encode_message,
+)
+from lithox.dispatch.schedules.armed import Armed
+from lithox.dispatch.schedules.bounds import TimerBounds
+from lithox.dispatch.schedules.calendar import next_due_ms, times_passed
+from lithox.dispatch.schedules.records import (
+    DUE,
+    MISSED_ALL,
+    MISSED_NONE,
+    DueKey,
+    ScheduleRecord,
+    account_of_removal,
+    decode_account,
+    decode_schedule,
+    due_key,
+    encode_account,
+    encode_schedule,
+    parse_due_key,
+    schedules_of,
+)
+from lithox.dispatch.schedules.setting import Setting
+from lithox.dispatch.schedules.window import Window
+from lithox.dispatch.transaction import Transaction
+from lithox.errors import LithoxError, StoreCorrupt
+from lithox.store.contract import Cell, Commit, Item, Range, Snapshot, Store
+
+RECHECK_MS: Final = 60_000
+"""How long a jump of the wall clock may go unnoticed."""
+PAGE_MAX: Final = 4_096
+"""Rows of the index read at a time; about 10 ms."""
+BATCH_BYTES_MAX: Final = 4 << 20
+"""Bytes of messages in one commit of a batch."""
+PAUSE_MS: Final = 1_000
+"""Rest before what could not be moved is tried again: the outbox is full, or the disk."""
+ADOPTED_AFTER_MS: Final = 60_000
+"""How long a timer that another node has set must be overdue to be taken over."""
+NS_PER_MS: Final = 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Counters:
+    """What has happened since the start."""
+
+    fired: int = 0
+    skipped: int = 0
+    """Times of repeated timers without a call: missed, or one before had not ended."""
+    broken: int = 0
+    """Rows that could not be read; they stay where they are."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Batch:
+    """What one commit does to timers that are due."""
+
+    keys: list[str] = field(default_factory=list[str])
+    reads: list[Cell] = field(default_factory=list[Cell])
+    writes: dict[Cell, bytes | None] = field(default_factory=dict[Cell, "bytes | None"])
+    rearmed: list[str] = field(default_factory=list[str])
+    gone: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """(entity, account) of timers that are armed no more."""
+    messages: int = 0
+    message_bytes: int = 0
+    by_account: dict[str, int] = field(default_factory=dict[str, int])
+    skipped: int = 0
+
+
+class Timers:
+    """The timers of one node. All methods are called on the node's thread."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        schedule: Callable[[Callable[[], None]], object],
+        mail: Mail,
+        bounds: TimerBounds,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._schedule = schedule
+        self._mail = mail
+        self._bounds = bounds
+        self._window = Window(self._read_keys, held_max=bounds.held_max, page_max=PAGE_MAX)
+        self._deferred: deque[tuple[int, str]] = deque()
+        self._withdrawn_seen = 0
+        self._counting = 0
+        self._is_running = False
+        self._is_planned = False
+        self.counters = Counters()
+        self.armed = Armed()
+        self.endpoints = Setting(
+            bounds=bounds,
+            message_bounds=mail.bounds,
+            armed=self.armed,
+            wall_ms=self._wall_ms,
+        ).endpoints
+        self.on_deadline: Callable[[int], None] | None = None
+        """Asks for `notify_time` at a monotonic time."""
+
+    def statistics(self) -> dict[str, int]:
+        """Returns counters and gauges for metrics."""
+        return {
+            "armed": self.armed.count,
+            "held": len(self._window),
+            "fired_total": self.counters.fired,
+            "skipped_total": self.counters.skipped,
+            "broken_total": self.counters.broken,
+        }
+
+    # -- start and end ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Moves what is due from now on; to be called once messages are delivered."""
+        self._is_running = True
+        self._read_anew()
+
+    def stop(self) -> None:
+        """Moves nothing more. Idempotent."""
+        self._is_running = False
+
+    def _read_anew(self) -> None:
+        """Forgets what is held, and counts all timers again, page by page between other work."""
+        self._withdrawn_seen = self._store.withdrawn_version
+        self._window.reset()
+        self._deferred.clear()
+        self.armed.reset()
+        self._counting += 1
+        snapshot = self._store.open_snapshot()
+        self._schedule(partial(self._count_page, self._counting, snapshot, ""))
+        self._wake()
+
+    def _count_page(self, counting: int, snapshot: Snapshot, start: str) -> None:
+        if counting != self._counting or not self._is_running:
+            snapshot.release()
+            return
+        try:
+            page = snapshot.scan(Range(DUE, start, None), PAGE_MAX)
+            for key, item in page.items:
+                account = decode_account(item.value)
+                self.armed.change(parse_due_key(key).entity, account, 1)
+        except LithoxError:
+            # Too old by now, or unreadable: counts are for bounds only.
+            self.counters.broken += 1
+            snapshot.release()
+            return
+        if page.more:
+            start = page.items[-1][0] + "\x00"
+            self._schedule(partial(self._count_page, counting, snapshot, start))
+        else:
+            snapshot.release()
+
+    def _read_keys(self, start: str, limit: int) -> tuple[list[str], bool]:
+        snapshot = self._store.open_snapshot()
+        try:
+            page = snapshot.scan(Range(DUE, start, None), limit)
+        finally:
+            snapshot.release()
+        return [key for key, _ in page.items], page.more
+
+    # -- coming and going -------------------------------------------------------------------
+
+    def notify_committed(self, job: Job, transaction: Transaction, version: int) -> None:
+        """Hears of a commit that is visible; see `Runs.on_committed`."""
+        del job, version
+        if not transaction.sent:
+            return
+        seen: set[str] = set()
+        for mark, key in transaction.sent:
+            if key in seen or mark == OUTBOX:
+                continue
+            removed_from = account_of_removal(mark)
+            cell = (DUE, key)
+            if cell not in transaction.writes:
+                continue  # Rolled back.
+            # What a key was before the run is told by the first that the run did to it.
+            seen.add(key)
+            row = transaction.writes[cell]
+            entity = parse_due_key(key).entity
+            if removed_from is not None:
+                self.armed.change(entity, removed_from, -1)
+            if row is None:
+                self._window.remove(key)
+            else:
+                self.armed.change(entity, decode_account(row), 1)
+                self._window.add(key)
+        if seen:
+            self._ask_for_time()
+
+    def notify_removed(self, keys: dict[str, str]) -> None:
+        """Hears that an administrator has removed rows of the index: key -> account."""
+        for key, account in keys.items():
+            self._window.remove(key)
+            self.armed.change(parse_due_key(key).entity, account, -1)
+
+    # -- being due --------------------------------------------------------------------------
+
+    def _wall_ms(self) -> int:
+        return self._clock.wall_ns() // NS_PER_MS
+
+    def _wake(self) -> None:
+        if self._is_running and not self._is_planned:
+            self._is_planned = True
+            self._schedule(self._fire)
+
+    def notify_time(self) -> None:
+        """To be called when a timer may be due."""
+        now_ns = self._clock.monotonic_ns()
+        while self._deferred and self._deferred[0][0] <= now_ns:
+            self._window.add(self._deferred.popleft()[1])
+        self._wake()
+
+    def _ask_for_time(self) -> None:
+        if self.on_deadline is None or not self._is_running:
+            return
+        now_ns = self._clock.monotonic_ns()
+        wait_ns = RECHECK_MS * NS_PER_MS
+        try:
+            first = self._window.first()
+        except LithoxError:
+            # Called from commits, which must not fail because the index cannot be read now.
+            self.on_deadline(now_ns + PAUSE_MS * NS_PER_MS)
+            return
+        if first is not None:
+            due_ns = parse_due_key(first).due_ms * NS_PER_MS
+            wait_ns = min(wait_ns, max(0, due_ns - self._clock.wall_ns()))
+        elif not self.armed.count and not self._deferred:
+            return
+        if self._deferred:
+            wait_ns = min(wait_ns, max(0, self._deferred[0][0] - now_ns))
+        self.on_deadline(now_ns + wait_ns)
+
+    def _defer(self, keys: list[str]) -> None:
+        until_ns = self._clock.monotonic_ns() + PAUSE_MS * NS_PER_MS
+        self._deferred.extend((until_ns, key) for key in keys)
+
+    def _fire(self) -> None:
+        """Moves one batch of what is due; asks for another go when there may be more."""
+        self._is_planned = False
+        if not self._is_running:
+            return
+        if self._store.withdrawn_version != self._withdrawn_seen:
+            self._read_anew()
+            return
+        batch = _Batch()
+        try:
+            is_full = self._plan(batch)
+            if batch.writes:
+                self._commit(batch)
+        except LithoxError:
+            # The store cannot be read or takes no writes now.
+            self._defer(batch.keys)
+            is_full = False
+        if is_full:
+            self._wake()
+        self._ask_for_time()
+
+    def _plan(self, batch: _Batch) -> bool:
+        """Puts what is due into `batch`; returns whether there may be more."""
+        now_ms, bounds = self._wall_ms(), self._bounds
+        snapshot = self._store.open_snapshot()
+        try:
+            while True:
+                key = self._window.first()
+                if key is None or parse_due_key(key).due_ms > now_ms:
+                    return False
+                batch.keys.append(self._window.take())
+                try:
+                    self._plan_one(batch, snapshot, key, now_ms)
+                except StoreCorrupt:
+                    self.counters.broken += 1
+                    batch.keys.pop()
+                if (
+                    len(batch.keys) >= bounds.batch_max
+                    or batch.messages >= bounds.missed_max
+                    or batch.message_bytes >= BATCH_BYTES_MAX
+                ):
+                    return True
+        finally:
+            snapshot.release()
+
+    def _plan_one(self, batch: _Batch, snapshot: Snapshot, key: str, now_ms: int) -> None:
+        due = parse_due_key(key)
+        index, cell = (DUE, key), (schedules_of(due.entity), due.timer_id)
+        row = snapshot.find(*index)
+        if row is None:
+            return
+        item = snapshot.find(*cell)
+        record = None if item is None else decode_schedule(item.value)
+        if item is None or record is None or record.due_ms != due.due_ms:
+            batch.reads += (index, cell)
+            batch.writes[index] = None
+            batch.gone.append((due.entity, decode_account(row.value)))
+            return
+        times = self._times_to_call(batch, due, record, now_ms)
+        if times is None:
+            self._defer([batch.keys.pop()])
+            return
+        batch.reads += (index, cell)
+        batch.writes[index] = None
+        for time_ms in times:
+            self._add_message(batch, due, record, (item, time_ms, now_ms))
+        next_ms = next_due_ms(record, now_ms) if record.is_repeated else None
+        if next_ms is None:
+            batch.writes[cell] = None
+            batch.gone.append((due.entity, record.account))
+            return
+        moved = due_key(next_ms, due.entity, due.timer_id)
+        batch.writes[cell] = encode_schedule(msgspec.structs.replace(record, due_ms=next_ms))
+        batch.writes[DUE, moved] = encode_account(record.account)
+        batch.rearmed.append(moved)
+
+    def _times_to_call(
+        self, batch: _Batch, due: DueKey, record: ScheduleRecord, now_ms: int
+    ) -> list[int] | None:
+        """Returns the times for which the timer calls now, by its policy and what may wait.
+
+        None: the outbox has no room for a timer that is due once, so it stays due.
+        """
+        mail = self._mail
+        own = batch.by_account.get(record.account, 0)
+        in_lane = mail.waiting.count_of_pair(PairKey(due.entity, due.entity, due.timer_id))
+        room = min(
+            mail.bounds.pair_max - in_lane,
+            mail.bounds.account_max - mail.waiting.count_of_account(record.account) - own,
+            mail.bounds.node_max - mail.waiting.count - batch.messages,
+        )
+        if not record.is_repeated:
+            return [record.due_ms] if room > 0 else None
+        if record.missed == MISSED_ALL:
+            times = times_passed(record, now_ms, self._bounds.missed_max)
+            called = times[len(times) - max(0, room) :] if room < len(times) else times
+        else:
+            times = times_passed(record, now_ms, 1)
+            is_late = record.missed == MISSED_NONE and now_ms - times[-1] > self._bounds.late_ms
+            # One that has not ended, or not even begun, is not piled upon.
+            called = [] if is_late or in_lane or room < 1 else times[-1:]
+        batch.skipped += len(times) - len(called)
+        return called
+
+    def _add_message(
+        self, batch: _Batch, due: DueKey, record: ScheduleRecord, when: tuple[Item, int, int]
+    ) -> None:
+        item, time_ms, now_ms = when
+        batch.messages += 1
+        batch.by_account[record.account] = batch.by_account.get(record.account, 0) + 1
+        # The version tells apart two timers of one name that are due at one time.
+        message_id = derive_id(
+            MESSAGE_PREFIX, "timer", due.entity, due.timer_id, time_ms, item.version
+        )
+        row = encode_message(
+            MessageRecord(
+                sender=due.entity,
+                receiver=due.entity,
+                handler=record.handler,
+                args=record.args,
+                account=record.account,
+                owner=record.owner,
+                hops=record.hops,
+                sent_ms=now_ms,
+                position=batch.messages,
+                lane=due.timer_id,
+            )
+        )
+        batch.message_bytes += len(row)
+        batch.writes[OUTBOX, message_id] = row
+
+    def _commit(self, batch: _Batch) -> None:
+        """Makes a batch visible and hands its messages over; raises StoreUnavailable."""
+
+        def settle(failure: Exception | None) -> None:
+            if failure is not None and self._is_running:
+                self._read_anew()
+
+        version = self._store.submit(
+            Commit(
+                # Read and submitted in one go on the node's thread: no run came between.
+                self._store.visible_version,
+                reads=batch.reads,
+                writes=batch.writes,
+            ),
+            settle,
+        )
+        if version is None:
+            # Another node has changed some of it since it was read.
+            self._defer(batch.keys)
+            return
+        self.counters.fired += batch.messages
+        self.counters.skipped += batch.skipped
+        for entity, account in batch.gone:
+            self.armed.change(entity, account, -1)
+        for key in batch.rearmed:
+            self._window.add(key)
+        self._mail.delivery.take_rows(batch.writes)
+
+    # -- other nodes ------------------------------------------------------------------------
+
+    def adopt_old(self) -> None:
+        """Takes over timers of other nodes that are long overdue. Blocks: for a page of rows."""
+        if not self._is_running:
+            return
+        end = due_key(max(0, self._wall_ms() - ADOPTED_AFTER_MS), "", "")
+        snapshot = self._store.open_snapshot()
+        try:
+            page = snapshot.scan(Range(DUE, "", end), PAGE_MAX)
+        finally:
+            snapshot.release()
+        for key, _ in page.items:
+            self._window.add(key)
+        self._wake()

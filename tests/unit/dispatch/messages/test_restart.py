@@ -1,0 +1,118 @@
+"""What waits at a crash is there after it: in order, with its tries, and takes effect once."""
+
+from __future__ import annotations
+
+from lithox.dispatch.messages.bounds import MessageBounds
+from lithox.dispatch.messages.records import OUTBOX
+from lithox.store.memory import MemoryDisk
+from tests.unit.dispatch.messages.post import SECOND_NS, PostHouse
+
+
+def reopen(house: PostHouse, bounds: MessageBounds | None = None) -> PostHouse:
+    """Returns a new house over what is durable in the old one, at the same wall time."""
+    return PostHouse(bounds=bounds, disk=house.disk, wall_ns=house.clock.wall_ns())
+
+
+def crash(house: PostHouse) -> MemoryDisk:
+    house.disk.cut_power()
+    return house.disk
+
+
+def test_messages_wait_in_the_store_and_keep_their_order() -> None:
+    """Commit order first, position second, though ids are in no order at all."""
+    house = PostHouse()
+    house.hold()
+    for part in (["1", "2", "3"], ["4", "5"], ["6"]):
+        house.call("box/a", "send_many", ["box/b", "box/c"], part)
+    crash(house)
+    again = reopen(house)
+    again.run()
+    for name in ("box/b", "box/c"):
+        assert again.seen(name) == ["1", "2", "3", "4", "5", "6"]
+    assert again.waiting_rows == 0
+
+
+def test_what_is_sent_while_the_outbox_is_read_comes_after_it() -> None:
+    """No message overtakes one of its pair from before the restart."""
+    house = PostHouse()
+    house.hold()
+    house.call("box/a", "send_many", ["box/b"], [str(n) for n in range(600)])
+    crash(house)
+    again = reopen(house)
+    again.send("box/a", "send", "box/b", "note", "new")
+    again.run()
+    assert again.seen("box/b") == [*(str(n) for n in range(600)), "new"]
+
+
+def test_a_message_that_was_delivered_is_not_delivered_again() -> None:
+    """Its row went with the commit that was its effect."""
+    house = PostHouse()
+    house.call("box/a", "send", "box/b", "note", "once")
+    crash(house)
+    again = reopen(house)
+    again.wait(SECOND_NS)
+    assert again.seen("box/b") == ["once"]
+
+
+def test_an_effect_that_was_not_durable_is_made_again() -> None:
+    """Of the receiver's commit nothing is left after the crash, the row of the message is."""
+    house = PostHouse()
+    house.hold()
+    house.call("box/a", "send", "box/b", "note", "x")
+    house.disk.hold()
+    house.let_go()
+    assert house.seen("box/b") == ["x"]
+    crash(house)
+    house.disk.release()
+    again = reopen(house)
+    assert again.rows(OUTBOX)
+    again.run()
+    assert again.seen("box/b") == ["x"]
+
+
+def test_tries_and_rests_outlast_a_restart() -> None:
+    """The try after the restart is the third, and comes when its rest is over, not before."""
+    bounds = MessageBounds(tries_max=3, pause_first_ms=1_000, pause_last_ms=10_000)
+    house = PostHouse(bounds=bounds)
+    house.call("box/a", "send", "box/b", "fail_until", "x")
+    house.wait(SECOND_NS)
+    crash(house)
+    again = reopen(house, bounds)
+    again.wait(SECOND_NS)
+    assert (again.waiting_rows, again.dead_rows) == (1, [])
+    again.wait(2 * SECOND_NS)
+    assert (again.waiting_rows, len(again.dead_rows)) == (0, 1)
+
+
+def test_a_node_that_stops_delivers_nothing_more_and_loses_nothing() -> None:
+    """What is sent after the stop waits for the next start."""
+    house = PostHouse()
+    house.dispatcher.mail.delivery.stop()
+    house.call("box/a", "send", "box/b", "note", "x")
+    assert (house.seen("box/b"), house.waiting_rows) == ([], 1)
+    crash(house)
+    again = reopen(house)
+    again.run()
+    assert again.seen("box/b") == ["x"]
+
+
+def test_old_messages_of_another_node_are_taken_over() -> None:
+    """Rows nobody here knows are delivered once they are a minute old, each once."""
+    house = PostHouse()
+    house.hold()
+    house.call("box/a", "send_many", ["box/b"], ["1", "2"])
+    crash(house)
+    again = reopen(house)
+    delivery = again.dispatcher.mail.delivery
+    delivery._end_loading()  # As if they had come after the start.
+    delivery.adopt_old()
+    assert again.dispatcher.mail.waiting.count == 0
+    again.clock.shift_wall(61 * SECOND_NS)
+    delivery.adopt_old()
+    delivery.adopt_old()
+    assert again.dispatcher.mail.waiting.count == 2
+    again.queue.clear()
+    delivery._is_pump_planned = False
+    delivery.wake()
+    again.run()
+    assert again.seen("box/b") == ["1", "2"]
