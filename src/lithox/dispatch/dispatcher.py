@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Final
 
+from lithox.dispatch.accepted import Accepted
+from lithox.dispatch.accepted_records import DEFAULT_RESULTS, ResultBounds
 from lithox.dispatch.atomic import encode_calls
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.endpoints import Endpoint
@@ -22,7 +24,8 @@ from lithox.dispatch.job import UNKNOWN, Clock, Frame, GroupCall, Job, LogSink, 
 from lithox.dispatch.lanes import Lanes, LongSteps, LongThread, Schedule
 from lithox.dispatch.messages.bounds import DEFAULT_BOUNDS, MessageBounds
 from lithox.dispatch.messages.mail import Mail
-from lithox.dispatch.runs import RESULT_KEPT_NS, Runs
+from lithox.dispatch.results import Results
+from lithox.dispatch.runs import Runs
 from lithox.dispatch.schedules.bounds import DEFAULT_TIMER_BOUNDS, TimerBounds
 from lithox.dispatch.schedules.timers import Timers
 from lithox.dispatch.starting import find_record, limits_of, may_call
@@ -86,7 +89,7 @@ class Dispatcher:
         on_bug: Callable[[Exception], None],
         native_entity: str,
         results_per_account_max: int = RESULTS_PER_ACCOUNT_MAX,
-        result_kept_ns: int = RESULT_KEPT_NS,
+        results: ResultBounds = DEFAULT_RESULTS,
         long: LongSteps | None = None,
         messages: MessageBounds = DEFAULT_BOUNDS,
         timers: TimerBounds = DEFAULT_TIMER_BOUNDS,
@@ -98,6 +101,16 @@ class Dispatcher:
         self._native_entity = native_entity
         self._results_max = results_per_account_max
         self._in_flight = InFlight()
+        self.results = Results(store=store, clock=clock, in_flight=self._in_flight)
+        self.accepted = Accepted(
+            store=store,
+            clock=clock,
+            results=self.results,
+            bounds=results,
+            check=self.check,
+            submit=self.submit,
+            schedule=schedule,
+        )
         self._waiting: list[tuple[int, int, Job]] = []
         self._waiting_seq = 0
         self._jobs: set[Job] = set()
@@ -126,7 +139,7 @@ class Dispatcher:
             restart=self._restart,
             submit_child=self._submit_child,
             native_entity=native_entity,
-            result_kept_ns=result_kept_ns,
+            result_kept_ns=results.kept_ns,
             more=self._more,
         )
         self.runs.on_committed.append(self.mail.delivery.notify_committed)
@@ -186,7 +199,34 @@ class Dispatcher:
         except Exception as bug:  # noqa: BLE001 - the border: our bug must not stop the node
             self._answer(job, None, self._internal(bug))
 
+    def check(self, request: Request) -> Job:
+        """Returns a request as a job that may be admitted, without admitting it.
+
+        Raises:
+            LithoxError: why it may not, as its answer would say; it leaves an audit record.
+        """
+        job = Job(
+            request=request,
+            actor=_actor_of(request),
+            on_answer=lambda _: None,
+            now_ns=self._clock.monotonic_ns(),
+        )
+        try:
+            self._check(job)
+        except LithoxError as error:
+            self.counters.refused += 1
+            self._audit(job, error.code, str(error))
+            raise
+        return job
+
     def _admit(self, job: Job) -> None:
+        first = self._check(job)
+        if job.is_recorded and not self._enter(job):
+            return
+        self._start(job, first)
+
+    def _check(self, job: Job) -> Resolution | None:
+        """Encodes the arguments; returns what the entity was last resolved to, if it is one."""
         request = job.request
         if self.is_closing and job.parent is None:
             raise StoreUnavailable("this node is closing", retry_after_ms=1000)
@@ -207,9 +247,7 @@ class Dispatcher:
                 raise NotPermitted(f"{job.actor.identity} may not call {request.entity}")
         if request.deadline_ns is not None and request.deadline_ns <= job.started_ns:
             raise DeadlinePassed("the caller's deadline has passed before the request was taken")
-        if job.is_recorded and not self._enter(job):
-            return
-        self._start(job, first)
+        return first
 
     @staticmethod
     def _may_call(job: Job, resolution: Resolution) -> bool:
@@ -349,7 +387,15 @@ class Dispatcher:
         if not job.holds_id:
             return None
         job.holds_id = False
-        answered, following = self._in_flight.leave(job, is_success=error is None)
+        answered, following, told = self._in_flight.leave(job, is_success=error is None)
+        for tell in told:
+            tell(
+                Answer(
+                    request_id=job.request.request_id,
+                    value=None if body is None else decode_value(body),
+                    error=error,
+                )
+            )
         for waiter in answered:
             # Decoded for each: they may change what they are given.
             self._leave(

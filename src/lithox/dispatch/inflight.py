@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from lithox.dispatch.job import Job
 from lithox.errors import IdReused, Overloaded
+from lithox.model.request import Answer
 
 WAITERS_MAX: Final = 1_000
+"""Requests, and lookups besides, that may wait for one id."""
+OnEnd = Callable[[Answer], None]
+"""Told what a request came to that one has only looked up."""
 Key = tuple[str, str, str]
 """(identity, entity or other place of the record, request id)."""
 
@@ -47,6 +53,7 @@ def key_of(job: Job) -> Key:
 class _Running:
     asked_digest: bytes
     waiters: deque[Job] = field(default_factory=deque[Job])
+    watchers: dict[object, OnEnd] = field(default_factory=dict[object, OnEnd])
 
 
 class InFlight:
@@ -93,23 +100,46 @@ class InFlight:
         running.waiters.append(job)
         return False
 
-    def leave(self, job: Job, *, is_success: bool) -> tuple[list[Job], Job | None]:
+    def is_running(self, key: Key) -> bool:
+        """Returns whether the id is being worked on."""
+        return key in self._running
+
+    def digest_of(self, key: Key) -> bytes | None:
+        """Returns what is asked under an id that is being worked on, or None."""
+        running = self._running.get(key)
+        return None if running is None else running.asked_digest
+
+    def watch(self, key: Key, on_end: OnEnd) -> Callable[[], object]:
+        """Has `on_end` told what the running request of `key` comes to; returns how to stop.
+
+        Raises:
+            Overloaded: too many wait for it already.
+        """
+        running = self._running[key]
+        if len(running.watchers) >= WAITERS_MAX:
+            raise Overloaded("too many lookups wait for this request id", retry_after_ms=100)
+        watchers, token = running.watchers, object()
+        watchers[token] = on_end
+        return partial(watchers.pop, token, None)
+
+    def leave(self, job: Job, *, is_success: bool) -> tuple[list[Job], Job | None, list[OnEnd]]:
         """Ends the running request of the id.
 
         Returns:
-            (jobs that get the recorded answer, the job that runs next). The waiters all get the
-            answer of a success; after a failure the first of them runs.
+            (jobs that get the recorded answer, the job that runs next, lookups that are told the
+            end). The waiters all get the answer of a success; after a failure the first of them
+            runs, and lookups wait for that one.
         """
         key = key_of(job)
         running = self._running.pop(key, None)
         if running is None:
-            return [], None
+            return [], None, []
         if is_success or not running.waiters:
             self._add(job.account, -1)
-            return list(running.waiters), None
+            return list(running.waiters), None, list(running.watchers.values())
         following = running.waiters.popleft()
-        self._running[key] = _Running(following.asked_digest, running.waiters)
-        return [], following
+        self._running[key] = _Running(following.asked_digest, running.waiters, running.watchers)
+        return [], following, []
 
 
 def id_reused(job: Job) -> IdReused:

@@ -47,7 +47,6 @@ from lithox.sandbox import messages
 from lithox.sandbox.contract import Step, StepKind
 from lithox.store.contract import Store
 
-RESULT_KEPT_NS: Final = 24 * 3600 * 1_000_000_000
 NOTHING: Final = b"\xc0"
 """nil, the value of a run that was done already."""
 WRITERS_MAX: Final = 16_384
@@ -87,7 +86,7 @@ class Runs:
     restart: Callable[[Job], None]
     submit_child: SubmitChild
     native_entity: str
-    result_kept_ns: int = RESULT_KEPT_NS
+    result_kept_ns: int
     more: dict[str, Endpoint] = field(default_factory=dict[str, Endpoint])
     on_committed: list[OnCommitted] = field(default_factory=list[OnCommitted])
     on_durable: list[OnCommitted] = field(default_factory=list[OnCommitted])
