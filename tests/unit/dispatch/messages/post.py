@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from lithox.dispatch.messages.bounds import MessageBounds
 from lithox.dispatch.messages.records import DEAD, OUTBOX, TRIES
 from lithox.dispatch.schedules.bounds import TimerBounds
 from lithox.store.contract import Range
-from lithox.testing.script import Script, ScriptedSelf, ScriptError
+from lithox.testing.script import Module, Script, ScriptedSelf, ScriptError
 from tests.unit.dispatch.house import House
 
 SECOND_NS = 1_000_000_000
@@ -98,9 +98,11 @@ class PostHouse(House):
     """A house with running messages and timers; its clock is moved by `wait`.
 
     Attributes:
+        modules: what is published at the start, by template.
         wakes: how often a wake-up was asked for.
     """
 
+    modules: ClassVar[dict[str, Module]] = {"box/**": MODULE}
     wakes = 0
 
     def __init__(
@@ -113,7 +115,9 @@ class PostHouse(House):
         super().__init__(
             messages=bounds or MessageBounds(), timers=timers or TimerBounds(), **options
         )
-        self.publish("box/**", MODULE, access=OPEN_TO_ENTITIES)
+        # Before what waits is delivered, as a node does with its templates.
+        for match, module in self.modules.items():
+            self.publish(match, module, access=OPEN_TO_ENTITIES)
         self.open()
 
     def open(self) -> None:
