@@ -78,7 +78,8 @@ class AsgiClient:
         async def receive() -> dict[str, Any]:
             self.reads += 1
             if not pending:
-                return {"type": "http.disconnect"}
+                # Nothing more comes; a server tells of the client's leaving, which never happens.
+                await asyncio.Event().wait()
             piece = pending.pop(0)
             return {"type": "http.request", "body": piece, "more_body": bool(pending)}
 
@@ -89,7 +90,8 @@ class AsgiClient:
         if not messages:
             return Got(0, {}, b"")
         found = {name.decode(): value.decode() for name, value in messages[0]["headers"]}
-        return Got(messages[0]["status"], found, messages[1]["body"])
+        body = b"".join(message["body"] for message in messages[1:])
+        return Got(messages[0]["status"], found, body)
 
 
 def send(method: str, target: str | bytes, body: Any = None, **kwargs: Any) -> Got:

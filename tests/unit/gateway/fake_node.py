@@ -26,6 +26,7 @@ from lithox.node.store_admin import StoreAdmin
 from lithox.node.store_methods import StoreMethods
 from lithox.security.identities import Identities, KnownIdentity, digest_of_token
 from lithox.store.memory import MemoryStore
+from tests.unit.gateway.fake_moving import FakeMoving
 from tests.unit.gateway.fake_programs import FakePrograms, FakeRun
 from tests.unit.gateway.fake_services import FakeServices, make_row
 
@@ -48,7 +49,7 @@ class FakeReport:
 
 
 @dataclass
-class FakeNode(FakePrograms, FakeServices, StoreMethods):
+class FakeNode(FakeMoving, FakePrograms, FakeServices, StoreMethods):
     """Answers by handler name: `echo`, `increment`, `raise`, `fuel`, `wait`, `bug`, `busy`."""
 
     has_tokens: bool = False
@@ -69,6 +70,8 @@ class FakeNode(FakePrograms, FakeServices, StoreMethods):
     service_acts: list[tuple[str, str]] = field(default_factory=list)
 
     acts: list[tuple[str, str, str]] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    imports: list[tuple[str, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._stores = StoreAdmin(

@@ -13,7 +13,9 @@ from lithox.errors import TABLE
 from lithox.gateway.app import Gateway
 from lithox.gateway.openapi import describe
 from lithox.gateway.settings import GatewaySettings
+from lithox.model.archive import KIND_ENTITIES, MEDIA_TYPE
 from tests.unit.gateway.asgi_client import AsgiClient
+from tests.unit.gateway.fake_moving import archive
 from tests.unit.gateway.fake_node import FakeNode
 from tests.unit.gateway.fake_programs import FakeRun
 
@@ -32,7 +34,10 @@ EXAMPLES = {
     "id": "r-1",
     "kind": "program",
     "name": "hello",
+    "pattern": "a/b",
 }
+STREAMS = {"import_entities": (b"".join(archive(KIND_ENTITIES, 1)), MEDIA_TYPE)}
+"""Bodies that are no JSON, with their media types."""
 BODIES: dict[str, Any] = {
     "start_process": {"program": "hello", "args": ["you"]},
     "write_input": {"data": "x"},
@@ -79,7 +84,16 @@ def test_every_operation_answers_live_as_described(method, path, operation):
     target = re.sub(r"\{([a-z]+)\}", lambda found: EXAMPLES[found[1]], path)
     body = BODIES.get(operation["operationId"])
     client = AsgiClient(Gateway(node, GatewaySettings()))
-    got = asyncio.run(client.send(method.upper(), target, body))
+    raw, media_type = STREAMS.get(operation["operationId"], (None, "application/json"))
+    got = asyncio.run(
+        client.send(
+            method.upper(),
+            target,
+            body,
+            parts=None if raw is None else [raw],
+            headers=[] if raw is None else [("content-type", media_type)],
+        )
+    )
     described = operation["responses"].get(str(got.status))
     assert described is not None, (got.status, got.body)
     for media_type in described.get("content", {}):
