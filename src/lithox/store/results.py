@@ -127,6 +127,12 @@ class VisibleResults:
         self._pending.clear()
         self._counts.clear()
 
+    def take_back(self, keys: Iterable[ResultKey]) -> None:
+        """Forgets what is not durable of `keys`, all of it."""
+        for key in keys:
+            if self._pending.pop(key, None) is not None:
+                self._counts.clear()
+
     def forget(self, keys: Iterable[ResultKey]) -> None:
         """Forgets what is cached of `keys`, which another node has written."""
         for key in keys:

@@ -25,6 +25,7 @@ from lithox.errors import Conflict, LithoxError, TransactionError
 from lithox.store.beliefs import Belief, Beliefs, Token
 from lithox.store.cells import QUEUE_PREFIX
 from lithox.store.contract import Cell, Commit, Item, OnDone, Post, Range, ResultRecord
+from lithox.store.dependents import split_pending
 from lithox.store.engine import Engine, Part, ResultKey, check_text, key_of_result
 from lithox.store.views import View
 from lithox.store.visible import Options, VisibleStore, call_each, refusal_of
@@ -277,16 +278,26 @@ class SharedStore(VisibleStore):
     def notify_conflict(
         self, stale: Sequence[tuple[Token, int]], results: Sequence[ResultKey]
     ) -> None:
-        """The oldest parts that are not durable rest on what is stale: all such are withdrawn."""
-        calls = self._withdraw()
+        """The oldest parts that are not durable rest on what is stale: such are withdrawn.
+
+        What rests on nothing stale stays as it is, and is written next.
+        """
+        pending = [part for part in self._pending if isinstance(part, SharedPart)]
+        lost, kept = split_pending(pending, dict(stale), results)
+        calls = self._take_back(lost, kept)
+        changed = dict.fromkeys(token for token, _ in stale)
+        for part in lost:
+            changed.update(dict.fromkeys(cell[0] for cell in part.writes if cell[0] in part.checks))
         for token, version in stale:
             self._beliefs.learn(token, version, self.visible_version)
         self._foreign_changes += len(stale)
-        self._mark([token for token, _ in stale])
-        for token, _ in stale:
-            self._beliefs.entries[token].since = self.visible_version
         self._results.forget(results)
         self._engine.confirm_withdrawal()
+        for part in kept:
+            self._engine.enqueue(part)
+        self._mark(list(changed))
+        for token, _ in stale:
+            self._beliefs.entries[token].since = self.visible_version
         call_each(calls, _lost())
 
     def notify_stalled(self, error: TransactionError) -> None:
@@ -370,17 +381,42 @@ class SharedStore(VisibleStore):
                 entries[cell] = Belief(version, version)
 
     def _withdraw(self) -> list[OnDone]:
+        self._believe_unwritten([part for part in self._pending if isinstance(part, SharedPart)])
+        return super()._withdraw()
+
+    def _take_back(self, lost: Sequence[SharedPart], kept: Sequence[SharedPart]) -> list[OnDone]:
+        """Makes `lost` undone, while `kept`, which share nothing with them, go on waiting."""
+        self._believe_unwritten(lost)
+        calls: list[OnDone] = []
+        cells: dict[Cell, None] = {}
+        for part in lost:
+            cells.update(dict.fromkeys(part.writes))
+            self._pending_bytes -= part.value_bytes
+            self._results.take_back(part.result_keys())
+            if part.on_done is not None:
+                calls.append(part.on_done)
+            calls.extend(self._waiters.pop(part.version, ()))
+        version = self._next_version
+        self._next_version += self._version_step
+        self._cells.withdraw(version, cells)
+        self._pending.clear()
+        self._pending.extend(kept)
+        self.withdrawn_version = self.visible_version = version
+        if not kept:
+            self.durable_version = version
+        self._withdrawals += len(lost)
+        return calls
+
+    def _believe_unwritten(self, lost: Sequence[SharedPart]) -> None:
+        """Believes of what `lost` wrote what was believed before."""
         entries = self._beliefs.entries
-        for part in reversed(self._pending):
-            if not isinstance(part, SharedPart):
-                continue
+        for part in reversed(lost):
             for cell in part.writes:
                 entity = cell[0]
                 if entity.startswith(QUEUE_PREFIX):
                     entries.pop(cell, None)
                 elif entity in entries and entries[entity].newest == part.version:
                     entries[entity].newest = part.checks[entity]
-        return super()._withdraw()
 
     def _mark(self, tokens: Sequence[Token]) -> None:
         """Makes what is known of `tokens` a matter of the past, at a version of its own."""

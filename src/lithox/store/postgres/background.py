@@ -141,7 +141,8 @@ class Background:
         self._take_notices()
 
     def _listen_and_count(self) -> None:
-        self._connection.execute(f'LISTEN "{self._channel}"')  # type: ignore[arg-type]
+        if not self._options.is_deaf:
+            self._connection.execute(f'LISTEN "{self._channel}"')  # type: ignore[arg-type]
         row = self._connection.execute(statements.COUNT_PEERS, (Bytes(self._node_id),)).fetchone()
         self._on_peers(row is not None and int(row[0]) > 0)
 

@@ -24,6 +24,7 @@ class PostgresOptions:
         schema: name of the schema that has our tables.
         migrate: "verify" refuses a schema that is missing or older; "apply" makes it current.
         is_unsafe: open a server that may lose what it has confirmed (fsync off): for tests.
+        is_deaf: listen to no other node's notices: slower, and as right; for tests.
         reach: called with the name of every crash point that is passed; for tests.
         connect_timeout_s: seconds, at least 2 (libpq's own bound).
         statement_timeout_ms: a statement of a commit that takes longer is cancelled.
@@ -41,6 +42,7 @@ class PostgresOptions:
     schema: str = SCHEMA_DEFAULT
     migrate: str = "verify"
     is_unsafe: bool = False
+    is_deaf: bool = False
     reach: Reach = reach_nothing
     connect_timeout_s: int = 5
     statement_timeout_ms: int = 30_000
