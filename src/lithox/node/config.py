@@ -37,6 +37,11 @@ class NodeConfig:
         results_per_account_max: recorded answers one account may keep.
         policy: scheduling and admission.
         is_cooperative: programs switch at system calls only.
+        store: address of a database server, `postgresql://...`; None: a file in the data directory.
+            Not shown, since it may have a password.
+        store_schema: name of the schema there.
+        store_migrate: "verify" refuses a schema there that is not current, "apply" makes it so.
+        store_unsafe: whether a server may be used that can lose what it has confirmed.
     """
 
     node_entity: str = "~node"
@@ -50,6 +55,10 @@ class NodeConfig:
     results_per_account_max: int = 1_000_000
     policy: Policy = field(default=DEFAULT_POLICY)
     is_cooperative: bool = False
+    store: str | None = field(default=None, repr=False)
+    store_schema: str = "lithox"
+    store_migrate: str = "verify"
+    store_unsafe: bool = False
 
 
 _KNOWN: Final = {
@@ -64,6 +73,10 @@ _KNOWN: Final = {
     "results_per_account",
     "scheduler",
     "cooperative",
+    "store",
+    "store_schema",
+    "store_migrate",
+    "store_unsafe",
 }
 
 
@@ -113,6 +126,14 @@ def _build(data: dict[str, Any], where: str) -> NodeConfig:
         changes["policy"] = _policy(data["scheduler"], where)
     if "cooperative" in data:
         changes["is_cooperative"] = _boolean(data["cooperative"], f"{where}: cooperative")
+    for key in ("store", "store_schema", "store_migrate"):
+        if key in data:
+            if not isinstance(data[key], str):
+                # Its value is not told: it may be an address with a password.
+                raise ConfigError(f"{where}: {key} needs a text")
+            changes[key] = data[key]
+    if "store_unsafe" in data:
+        changes["store_unsafe"] = _boolean(data["store_unsafe"], f"{where}: store_unsafe")
     return NodeConfig(**changes)
 
 

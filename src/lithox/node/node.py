@@ -46,6 +46,7 @@ from lithox.node.moving_entities import EntityMoves
 from lithox.node.moving_methods import MovingMethods
 from lithox.node.messages_side import MessagesSide
 from lithox.node.natives import read_pid
+from lithox.node.opening import open_store
 from lithox.node.program_methods import ProgramMethods
 from lithox.node.program_side import ProgramSide
 from lithox.node.seeds import SeedSource
@@ -60,10 +61,7 @@ from lithox.sandbox.lua import open_engines
 from lithox.security.identities import LOCAL_OPERATOR, Identities
 from lithox.store.contract import Store
 from lithox.store.crash_points import CRASH_VARIABLE, Reach, parse_crash_at, reach_nothing
-from lithox.store.embedded.store import EmbeddedOptions, EmbeddedStore
-from lithox.store.visible import Options
 
-STORE_NAME: Final = "lithox.db"
 CACHE_NAME: Final = "cache"
 SWITCH_INTERVAL_S: Final = 0.001
 """How long a busy thread may keep Python's lock while the store's writer waits for it. Source:
@@ -146,13 +144,8 @@ class Node(MovingMethods, ProgramMethods, ServiceMethods, StoreMethods):
         # What is open is released in the opposite order, at the end or when something here fails.
         with ExitStack() as opened:
             opened.callback(DirectoryLock.open(self.data).close)
-            self._store: Store = EmbeddedStore.open(
-                self.data / STORE_NAME,
-                post=loop.call_soon_threadsafe,
-                options=EmbeddedOptions(
-                    core=Options(cache_bytes_max=self.config.cache_bytes),
-                    reach=_crash_point(),
-                ),
+            self._store: Store = open_store(
+                self.data, self.config, post=loop.call_soon_threadsafe, reach=_crash_point()
             )
             opened.callback(self._store.close)
             self._engines = self._given_engines or open_engines(self.data / CACHE_NAME)

@@ -22,7 +22,8 @@ from lithox.modules.bundle import Bundle
 from lithox.node import moving_entities, moving_stores
 from lithox.node.entity_lines import read_pieces
 from lithox.node.moving import MOVES_MAX
-from lithox.node.node import STORE_NAME, Node
+from lithox.node.node import Node
+from lithox.node.opening import STORE_NAME
 from lithox.security.identities import LOCAL_OPERATOR
 from lithox.store.contract import Commit
 from lithox.store.dump import ORDERED_ENTITIES, CellRow
