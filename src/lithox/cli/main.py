@@ -15,6 +15,7 @@ import click
 
 from lithox.cli import (
     commands_data,
+    commands_moving,
     commands_node,
     commands_programs,
     commands_run,
@@ -69,10 +70,15 @@ for _command in (
     commands_data.entity,
     commands_service.service,
     commands_store.store,
+    commands_moving.backup,
+    commands_moving.restore,
     commands_node.node,
     commands_node.audit,
 ):
     cli.add_command(_command)
+commands_data.entity.add_command(commands_moving.entity_export)
+commands_data.entity.add_command(commands_moving.entity_import)
+commands_store.store.add_command(commands_moving.store_migrate)
 
 
 def main(arguments: list[str] | None = None) -> None:
