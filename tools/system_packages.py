@@ -13,7 +13,7 @@ import sys
 from console import StepFailedError, run_step
 from places import LOGS, ROOT
 
-PACKAGES: dict[str, str] = {"curl": "curl"}
+PACKAGES: dict[str, str] = {"curl": "curl", "pg_ctlcluster": "postgresql"}
 """Command a test looks for -> Debian package that brings it."""
 
 BENCH_PACKAGES: dict[str, str] = {"wrk": "wrk"}
