@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +12,7 @@ from lithox.cli.options import Target
 from lithox.cli.service_backend import EmbeddedServices, ServiceBackend
 from lithox.cli.store_backend import EmbeddedStores, StoreBackend
 from lithox.errors import NotFound
+from lithox.model.big_values import BigValue
 from lithox.model.limits import Limits
 from lithox.model.request import Answer
 
@@ -48,9 +49,22 @@ class Backend(MovingBackend, ServiceBackend, StoreBackend, Protocol):
 
     async def state_delete(self, entity: str, key: str) -> None: ...
 
-    async def state_list(
-        self, entity: str, prefix: str = "", *, after: str = "", limit: int = 100
+    async def state_list(  # noqa: PLR0913 - one listing, described whole
+        self,
+        entity: str,
+        prefix: str = "",
+        *,
+        start: str = "",
+        end: str | None = None,
+        after: str = "",
+        limit: int = 100,
     ) -> tuple[dict[str, Any], bool]: ...
+
+    def read_value(self, entity: str, key: str) -> AsyncIterator[bytes]: ...
+
+    async def write_value(
+        self, entity: str, key: str, source: Iterable[bytes], *, expected: str | None = None
+    ) -> BigValue: ...
 
     async def run_program(  # noqa: PLR0913 - one order, described whole
         self,
@@ -143,11 +157,28 @@ class EmbeddedBackend(EmbeddedMoving, EmbeddedServices, EmbeddedStores):
     async def state_delete(self, entity: str, key: str) -> None:
         await self._node.admin_delete_state(entity, key, self._caller)
 
-    async def state_list(
-        self, entity: str, prefix: str = "", *, after: str = "", limit: int = 100
+    async def state_list(  # noqa: PLR0913 - one listing, described whole
+        self,
+        entity: str,
+        prefix: str = "",
+        *,
+        start: str = "",
+        end: str | None = None,
+        after: str = "",
+        limit: int = 100,
     ) -> tuple[dict[str, Any], bool]:
-        page = self._node.admin_list_state(entity, prefix, after, limit, self._caller)
+        page = self._node.admin_list_state(
+            entity, prefix, after, limit, self._caller, start=start, end=end
+        )
         return page["items"], page["more"]
+
+    def read_value(self, entity: str, key: str) -> AsyncIterator[bytes]:
+        return self._node.read_value(entity, key)
+
+    async def write_value(
+        self, entity: str, key: str, source: Iterable[bytes], *, expected: str | None = None
+    ) -> BigValue:
+        return await self._node.write_value(entity, key, source, expected=expected)
 
     async def run_program(self, **order: Any) -> int:
         return await self._node.run_program(**order, caller=self._caller)

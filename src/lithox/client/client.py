@@ -18,13 +18,13 @@ from lithox.client.moving import MovingMethods
 from lithox.client.processes import ProcessMethods, encode_limits
 from lithox.client.services import ServiceMethods
 from lithox.client.stores import StoreMethods
-from lithox.client.wire import ANSWER_SECONDS_DEFAULT, Wire
+from lithox.client.values import ValueMethods
+from lithox.client.wire import ANSWER_SECONDS_DEFAULT, Wire, item_path
 from lithox.errors import ConfigError, NotFound
 from lithox.model.ids import (
     check_entity_path,
     check_handler_name,
     check_request_id,
-    check_state_key,
 )
 from lithox.model.limits import Limits
 from lithox.model.request import Answer, Usage
@@ -36,7 +36,7 @@ SOURCE_SECTIONS: Final = ("template", "program", "library", "runtime")
 _encoder: Final = msgspec.json.Encoder()
 
 
-class Client(MovingMethods, ProcessMethods, ServiceMethods, StoreMethods):
+class Client(MovingMethods, ProcessMethods, ServiceMethods, StoreMethods, ValueMethods):
     """A node over HTTP, used as an async context manager.
 
         async with lithox.Client("http://127.0.0.1:7070") as client:
@@ -183,24 +183,41 @@ class Client(MovingMethods, ProcessMethods, ServiceMethods, StoreMethods):
         await self._wire.ask("DELETE", f"/v1/entities/{check_entity_path(entity)}")
 
     async def state_get(self, entity: str, key: str) -> Any:
-        """Returns the value under `key`; raises NotFound."""
-        return from_json((await self._wire.ask("GET", _item(entity, key)))["value"])
+        """Returns the value under `key`, a `BigValue` for a big one; raises NotFound."""
+        return from_json((await self._wire.ask("GET", item_path(entity, key)))["value"])
 
     async def state_put(self, entity: str, key: str, value: Any) -> None:
         """Writes one key; returns once it is durable."""
         check_value(value)
-        await self._wire.ask("PUT", _item(entity, key), _encoder.encode({"value": to_json(value)}))
+        body = _encoder.encode({"value": to_json(value)})
+        await self._wire.ask("PUT", item_path(entity, key), body)
 
     async def state_delete(self, entity: str, key: str) -> None:
         """Deletes one key; raises NotFound."""
-        await self._wire.ask("DELETE", _item(entity, key))
+        await self._wire.ask("DELETE", item_path(entity, key))
 
-    async def state_list(
-        self, entity: str, prefix: str = "", *, after: str = "", limit: int = 100
+    async def state_list(  # noqa: PLR0913 - one listing, described whole
+        self,
+        entity: str,
+        prefix: str = "",
+        *,
+        start: str = "",
+        end: str | None = None,
+        after: str = "",
+        limit: int = 100,
     ) -> tuple[dict[str, Any], bool]:
-        """Returns (items in key order, whether others follow the last one)."""
-        path = f"/v1/state/{check_entity_path(entity)}?{_page(prefix, after, limit)}"
-        page = await self._wire.ask("GET", path)
+        """Returns (items in key order, whether others follow the last one).
+
+        Args:
+            prefix: only keys that begin with it.
+            start, end: only keys with start <= key < end; None: to the last.
+            after: only keys behind it.
+            limit: items at most; a page ends earlier when it gets long.
+        """
+        if end == "":
+            return {}, False
+        wanted = _page(prefix, after, limit, **{"from": start, "to": end})
+        page = await self._wire.ask("GET", f"/v1/state/{check_entity_path(entity)}?{wanted}")
         return {key: from_json(value) for key, value in page["items"].items()}, page["more"]
 
     async def handlers_get(self, entity: str) -> dict[str, Any]:
@@ -300,9 +317,7 @@ def _read_source(manifest_path: Path, name: str) -> bytes:
         raise ConfigError(f"{manifest_path}: {name}: cannot be read: {error.strerror}") from None
 
 
-def _item(entity: str, key: str) -> str:
-    return f"/v1/state/{check_entity_path(entity)}:{quote(check_state_key(key), safe='')}"
-
-
-def _page(prefix: str, after: str, limit: int) -> str:
-    return urlencode({"prefix": prefix, "after": after, "limit": int(limit)}, quote_via=quote)
+def _page(prefix: str, after: str, limit: int, **within: str | None) -> str:
+    said = {name: text for name, text in within.items() if text}
+    asked = {"prefix": prefix, "after": after, "limit": int(limit), **said}
+    return urlencode(asked, quote_via=quote)

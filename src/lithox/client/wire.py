@@ -8,14 +8,16 @@ time), aiohttp 3.14 takes 0.10 ms (docs/decisions/0004-http-server.md).
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Generator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Final, Self, cast
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
 from lithox.errors import (
+    TABLE,
     BadArguments,
     InternalError,
     LithoxError,
@@ -23,6 +25,7 @@ from lithox.errors import (
     PeerUnreachable,
     rebuild,
 )
+from lithox.model.ids import check_entity_path, check_state_key
 from lithox.model.values import from_json, parse_json
 
 CONNECTIONS_MAX: Final = 64
@@ -116,6 +119,27 @@ class Wire:
                     raise self.error_of(answer.status, parse_json(raw))
                 return parse_json(raw)
 
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, *, headers: dict[str, str], data: Any = None
+    ) -> AsyncGenerator[Any]:
+        """Gives aiohttp's answer to one request, its body not read yet; however long that takes.
+
+        Raises:
+            LithoxError: what the node says in place of it.
+            PeerUnreachable: no connection, or it ended before the answer did.
+        """
+        with self._translated():
+            async with self._request(
+                method, path, data=data, headers=headers, timeout=STREAM_TIMEOUT
+            ) as answer:
+                if answer.status >= 300:
+                    raw = await answer.read()
+                    if method == "HEAD":
+                        raise _error_without_body(answer.status)
+                    raise self.error_of(answer.status, parse_json(raw))
+                yield answer
+
     async def exchange(
         self,
         method: str,
@@ -198,3 +222,14 @@ class Wire:
         if status >= 300:
             raise self.error_of(status, data)
         return data
+
+
+def item_path(entity: str, key: str) -> str:
+    """Returns the path of one state key; raises BadArguments for a name that is none."""
+    return f"/v1/state/{check_entity_path(entity)}:{quote(check_state_key(key), safe='')}"
+
+
+def _error_without_body(status: int) -> LithoxError | InternalError:
+    """Returns the error of an answer to HEAD, which has no body: the first code of that status."""
+    code = next((code for code, row in TABLE.items() if row.http_status == status), "peer.protocol")
+    return rebuild(code, {"message": f"the node answered {status}; ask with GET for its words"})

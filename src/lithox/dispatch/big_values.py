@@ -127,11 +127,9 @@ class Draft:
         del self._tail[:whole]
 
     def finish(self, key: str) -> tuple[Manifest, list[bytes]]:
-        """Returns the manifest for state key `key`, and the chunks; the draft is not used again."""
-        if self._tail:
-            self._chunks.append(bytes(self._tail))
-        manifest = Manifest(blob_id_of(key), self.size, len(self._chunks), self._hash.digest())
-        return manifest, self._chunks
+        """Returns the manifest for state key `key`, and the chunks in order."""
+        chunks = [*self._chunks, bytes(self._tail)] if self._tail else self._chunks
+        return Manifest(blob_id_of(key), self.size, len(chunks), self._hash.digest()), chunks
 
 
 class Put(Protocol):

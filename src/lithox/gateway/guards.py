@@ -20,12 +20,15 @@ Facts = dict[bytes, bytes]
 
 _ONCE: Final = frozenset(
     {
+        b"accept",
         b"host",
         b"authorization",
         b"content-type",
         b"content-length",
         b"content-encoding",
         b"idempotency-key",
+        b"if-match",
+        b"if-none-match",
         b"origin",
         b"prefer",
         b"transfer-encoding",
@@ -127,6 +130,11 @@ def read_token(facts: Facts) -> str | None:
     if scheme.lower() != b"bearer" or not token:
         raise Unauthenticated("the Authorization header is 'Bearer TOKEN'; found another form")
     return token.decode("latin-1")
+
+
+def media_type_of(facts: Facts) -> str:
+    """Returns the media type of the body, without parameters, in lower case; "" when not said."""
+    return facts.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
 
 
 def has_body(facts: Facts) -> bool:

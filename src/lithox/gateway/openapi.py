@@ -168,8 +168,10 @@ def _operation(route: Route, path: str) -> dict[str, Any]:
             "content": {_JSON: {"schema": schema}},
         }
     if route.takes is not None:
-        taken: dict[str, Any] = operation.setdefault("requestBody", {"required": True, "content": {}})
-        taken["content"][route.takes] = _BINARY
+        body: dict[str, Any] = operation.setdefault(
+            "requestBody", {"required": True, "content": {}}
+        )
+        body["content"][route.takes] = _BINARY
     if route.is_public:
         operation["security"] = []
     return operation

@@ -24,6 +24,7 @@ from lithox.gateway.guards import Facts
 from lithox.gateway.paths import read_amount, read_call_target, read_entity, unquote_strict
 from lithox.gateway.ports import GatewayNode
 from lithox.gateway.streams import StreamReply
+from lithox.gateway.values import BYTES, get_value, put_value, wants_bytes
 from lithox.model.ids import check_request_id, check_state_key
 from lithox.model.request import Caller, Request
 from lithox.model.values import from_json, to_json
@@ -34,6 +35,7 @@ PAGE_LIMIT_MAX: Final = 500
 """Below the node's own bound of 1,000: an answer is made whole on the node's thread."""
 PID_MAX: Final = (1 << 63) - 1
 PAGE_QUERY: Final = ("prefix", "after", "limit")
+STATE_QUERY: Final = ("prefix", "from", "to", "after", "limit")
 
 
 async def _no_chunks() -> AsyncGenerator[bytes]:
@@ -84,8 +86,10 @@ class Route:
         query: names of query parameters.
         is_public: needs no token.
         is_large: its body has the deploy's bound.
-        takes: media type of a body that is read as it comes, in place of `body`.
-        gives: media type of an answer that is made while it leaves, in place of `answer`.
+        takes: media type of a body that is read as it comes; in place of `body`, or beside it:
+            then the body's own media type decides.
+        gives: media type of an answer that is made while it leaves; in place of `answer`, or
+            beside it: then the Accept header decides.
         status: of the successful answer.
     """
 
@@ -157,12 +161,16 @@ async def delete_entity(asked: Asked) -> Reply:
     return reply_done()
 
 
-async def get_state(asked: Asked) -> Reply:
+async def get_state(asked: Asked) -> Reply | StreamReply:
+    if wants_bytes(asked.facts):
+        return await get_value(asked)
     value = asked.node.admin_get_state(asked.entity, asked.key, asked.caller)
     return reply_json({"value": to_json(value)})
 
 
 async def put_state(asked: Asked) -> Reply:
+    if asked.body is None:
+        return await put_value(asked)
     value = from_json(asked.body.value)
     await asked.node.admin_put_state(asked.entity, asked.key, value, asked.caller)
     return reply_done()
@@ -175,7 +183,10 @@ async def delete_state(asked: Asked) -> Reply:
 
 async def list_state(asked: Asked) -> Reply:
     prefix, after, limit = asked.page
-    page = asked.node.admin_list_state(asked.entity, prefix, after, limit, asked.caller)
+    start, end = asked.query.get("from", ""), asked.query.get("to")
+    page = asked.node.admin_list_state(
+        asked.entity, prefix, after, limit, asked.caller, start=start, end=end
+    )
     items = {key: to_json(value) for key, value in page["items"].items()}
     return reply_json({"items": items, "more": page["more"]})
 
@@ -254,11 +265,11 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(name="delete_entity", method="DELETE", path=_ENTITY, summary="Delete an entity",
           respond=delete_entity, status=204),
     Route(name="list_state", method="GET", path=_STATE, summary="List state items",
-          respond=list_state, answer=bodies.ItemsAnswer, query=PAGE_QUERY),
+          respond=list_state, answer=bodies.ItemsAnswer, query=STATE_QUERY),
     Route(name="get_state", method="GET", path=_ITEM, summary="Read one state key",
-          respond=get_state, answer=bodies.StateBody),
+          respond=get_state, answer=bodies.StateBody, gives=BYTES),
     Route(name="put_state", method="PUT", path=_ITEM, summary="Write one state key",
-          respond=put_state, body=bodies.StateBody, status=204),
+          respond=put_state, body=bodies.StateBody, takes=BYTES, status=204),
     Route(name="delete_state", method="DELETE", path=_ITEM, summary="Delete one state key",
           respond=delete_state, status=204),
     Route(name="get_handlers", method="GET", path=_HANDLERS, summary="Read the handler table",

@@ -6,8 +6,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lithox.dispatch.catalog import Resolution
+from lithox.model.ids import EntityPath
 from lithox.model.request import Caller
 from lithox.store.contract import Cell, Range, Snapshot
+
+
+class Writes(dict[Cell, bytes | None]):
+    """What one administrative commit writes, cell by cell."""
+
+    def put(self, entity: EntityPath, key: str, value: bytes | None) -> None:
+        """Writes a cell; None deletes."""
+        self[entity, key] = value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

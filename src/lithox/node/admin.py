@@ -13,15 +13,11 @@ from typing import Any, Final
 
 import msgspec
 
+from lithox.dispatch.big_values import put_value
 from lithox.dispatch.catalog import Resolution, ResolvedHandler
 from lithox.dispatch.dispatcher import Dispatcher
-from lithox.dispatch.records import (
-    ENTITY_KEY,
-    USER_KEYS_START,
-    EntityRecord,
-    encode_record,
-)
-from lithox.dispatch.transaction import range_of_prefix
+from lithox.dispatch.records import ENTITY_KEY, EntityRecord, encode_record
+from lithox.dispatch.transaction import range_behind, range_between, range_of_prefix
 from lithox.errors import Conflict, LithoxError, NotFound, NotPermitted
 from lithox.model.ids import (
     check_entity_path,
@@ -31,10 +27,11 @@ from lithox.model.ids import (
 )
 from lithox.model.limits import PRIORITY_DEFAULT, Limits
 from lithox.model.request import Caller
-from lithox.model.values import decode_value, encode_value
+from lithox.model.values import decode_state, encode_value
 from lithox.modules.manifest import format_limits
-from lithox.node.acts import Act, Step
+from lithox.node.acts import Act, Step, Writes
 from lithox.node.commits import submit_durably
+from lithox.node.deletion import plan_deletion
 from lithox.node.overrides import parse_overrides
 from lithox.node.pages import PAGE_BYTES_MAX, check_limit, list_readable
 from lithox.security.access import (
@@ -46,12 +43,16 @@ from lithox.security.access import (
     is_allowed,
     parse_access,
 )
-from lithox.store.contract import Cell, Commit, Range, Snapshot, Store
+from lithox.store.contract import Commit, Range, Snapshot, Store
 
 ATTEMPTS_MAX: Final = 10
-DELETE_KEYS_MAX: Final = 1_000
-DELETE_BYTES_MAX: Final = 4 << 20
-"""Keys, and bytes of them with their values, that one commit of a deletion takes (about 15 ms)."""
+
+
+def _part_of(area: Range, other: Range) -> Range:
+    """Returns what two ranges of one entity have in common."""
+    ends = [end for end in (area.end, other.end) if end is not None]
+    start, end = max(area.start, other.start), min(ends, default=None)
+    return Range(area.entity, start, end if end is None else max(start, end))
 
 
 class Admin:
@@ -65,7 +66,8 @@ class Admin:
 
     # -- reading ----------------------------------------------------------------------------
 
-    def _resolve_read(self, snapshot: Snapshot, entity: str, caller: Caller) -> Resolution:
+    def resolve_read(self, snapshot: Snapshot, entity: str, caller: Caller) -> Resolution:
+        """Returns what the entity is; raises NotFound, and NotPermitted with an audit record."""
         with self._recording(caller, RIGHT_READ, entity, is_read=True):
             return self._resolve(snapshot, entity, caller, RIGHT_READ)
 
@@ -88,7 +90,7 @@ class Admin:
         """
         snapshot = self._store.open_snapshot()
         try:
-            resolution = self._resolve_read(snapshot, entity, caller)
+            resolution = self.resolve_read(snapshot, entity, caller)
         finally:
             snapshot.release()
         record, template = resolution.record, resolution.template
@@ -151,44 +153,60 @@ class Admin:
         """Returns {name: {module, language, priority, limits}} as runs will have them."""
         snapshot = self._store.open_snapshot()
         try:
-            return self._handlers_of(self._resolve_read(snapshot, entity, caller))
+            return self._handlers_of(self.resolve_read(snapshot, entity, caller))
         finally:
             snapshot.release()
 
     def get_state(self, entity: str, key: str, caller: Caller) -> Any:
-        """Returns the value under `key`; raises NotFound when there is none."""
+        """Returns the value under `key`, a `BigValue` for a big one.
+
+        Raises:
+            NotFound: there is none.
+        """
         check_state_key(key)
         snapshot = self._store.open_snapshot()
         try:
-            self._resolve_read(snapshot, entity, caller)
+            self.resolve_read(snapshot, entity, caller)
             item = snapshot.find(entity, key)
         finally:
             snapshot.release()
         if item is None:
             raise NotFound(f"{entity} has no key {key!r}")
-        return decode_value(item.value)
+        return decode_state(item.value)
 
-    def list_state(
-        self, entity: str, prefix: str, after: str, limit: int, caller: Caller
+    def list_state(  # noqa: PLR0913 - one listing, described whole
+        self,
+        entity: str,
+        prefix: str,
+        after: str,
+        limit: int,
+        caller: Caller,
+        *,
+        start: str = "",
+        end: str | None = None,
     ) -> dict[str, Any]:
         """Returns {"items": {key: value}, "more": bool}, ordered by key.
 
         A page ends after `limit` items (up to 1,000) or `PAGE_BYTES_MAX` bytes; when there is
         `more`, the next one begins after its last key.
+
+        Args:
+            prefix: only keys that begin with it.
+            after: only keys behind it.
+            start, end: only keys with start <= key < end; None: to the last.
         """
         check_limit(limit)
+        area = _part_of(range_of_prefix(entity, prefix), range_between(entity, start, end))
+        if after:
+            area = range_behind(area, after)
         snapshot = self._store.open_snapshot()
         try:
-            self._resolve_read(snapshot, entity, caller)
-            area = range_of_prefix(entity, prefix)
-            start = max(area.start, USER_KEYS_START)
-            if after:
-                start = max(start, after + "\x00")
-            page = snapshot.scan(Range(entity, start, area.end), limit, PAGE_BYTES_MAX)
+            self.resolve_read(snapshot, entity, caller)
+            page = snapshot.scan(area, limit, PAGE_BYTES_MAX)
         finally:
             snapshot.release()
         return {
-            "items": {key: decode_value(item.value) for key, item in page.items},
+            "items": {key: decode_state(item.value) for key, item in page.items},
             "more": page.more,
         }
 
@@ -221,20 +239,30 @@ class Admin:
 
     # -- writing ----------------------------------------------------------------------------
 
+    def check_write(self, entity: str, caller: Caller, act: str) -> None:
+        """Raises NotFound or NotPermitted, with an audit record, unless `caller` may write."""
+        snapshot = self._store.open_snapshot()
+        try:
+            with self._recording(caller, act, entity):
+                self._resolve(snapshot, entity, caller, RIGHT_WRITE)
+        finally:
+            snapshot.release()
+
     async def put_state(self, entity: str, key: str, value: Any, caller: Caller) -> None:
         """Writes one key; makes the entity if a template matches. Waits until it is durable."""
+        path, data = check_entity_path(entity), encode_value(value)
         check_state_key(key)
-        data = encode_value(value)
 
         def plan(snapshot: Snapshot, resolution: Resolution) -> Step:
-            del snapshot
-            writes: dict[Cell, bytes | None] = {(entity, key): data}
+            writes = Writes()
+            old = snapshot.find(entity, key)
+            put_value(writes.put, path, key, None if old is None else old.value, data)
             if resolution.record is None:
-                record = self._new_record(resolution, caller)
-                writes[entity, ENTITY_KEY] = encode_record(record)
-            return Step(writes=writes)
+                record = self.new_record(resolution, caller)
+                writes.put(path, ENTITY_KEY, encode_record(record))
+            return Step(writes=writes, reads=[(entity, ENTITY_KEY)])
 
-        await self._do(
+        await self.do(
             Act(entity=entity, caller=caller, right=RIGHT_WRITE, name=f"put:{key}", plan=plan)
         )
 
@@ -244,35 +272,25 @@ class Admin:
 
         def plan(snapshot: Snapshot, resolution: Resolution) -> Step:
             del resolution
-            if snapshot.find(entity, key) is None:
+            old = snapshot.find(entity, key)
+            if old is None:
                 raise NotFound(f"{entity} has no key {key!r}")
-            return Step(writes={(entity, key): None})
+            writes = Writes()
+            put_value(writes.put, check_entity_path(entity), key, old.value, None)
+            return Step(writes=writes)
 
-        await self._do(
+        await self.do(
             Act(entity=entity, caller=caller, right=RIGHT_WRITE, name=f"delete:{key}", plan=plan)
         )
 
     async def delete_entity(self, entity: str, caller: Caller) -> None:
         """Deletes the entity with all its state; raises NotFound when it does not exist.
 
-        An entity of more than `DELETE_KEYS_MAX` keys or `DELETE_BYTES_MAX` bytes goes in several
-        commits, the first keys first and the entity itself with the last, so that others are
-        served meanwhile. Runs in between see what is left. Should it be broken off there, the
-        entity is still known and can be deleted again.
+        A large one goes in several commits, so that others are served meanwhile; see
+        `node.deletion`. Should it be broken off there, it can be deleted again.
         """
-
-        def plan(snapshot: Snapshot, resolution: Resolution) -> Step:
-            if resolution.record is None:
-                raise NotFound(f"entity {entity!r} does not exist")
-            everything = Range(entity, USER_KEYS_START, None)
-            page = snapshot.scan(everything, DELETE_KEYS_MAX, DELETE_BYTES_MAX)
-            writes: dict[Cell, bytes | None] = {(entity, key): None for key, _ in page.items}
-            if page.more:
-                return Step(writes=writes, reads=[(entity, ENTITY_KEY)], is_last=False)
-            writes[entity, ENTITY_KEY] = None
-            return Step(writes=writes, ranges=[everything])
-
-        await self._do(
+        plan = plan_deletion(check_entity_path(entity))
+        await self.do(
             Act(entity=entity, caller=caller, right=RIGHT_ADMIN, name="delete", plan=plan)
         )
 
@@ -288,11 +306,11 @@ class Admin:
             del snapshot
             for digest in {one.module for one in overrides.values() if one.module is not None}:
                 self._catalog.read_source(digest)
-            record = resolution.record or self._new_record(resolution, caller)
+            record = resolution.record or self.new_record(resolution, caller)
             changed = msgspec.structs.replace(record, handlers=overrides)
             return Step(writes={(entity, ENTITY_KEY): encode_record(changed)})
 
-        await self._do(
+        await self.do(
             Act(entity=entity, caller=caller, right=RIGHT_ADMIN, name="put_handlers", plan=plan)
         )
 
@@ -303,15 +321,16 @@ class Admin:
 
         def plan(snapshot: Snapshot, resolution: Resolution) -> Step:
             del snapshot
-            record = resolution.record or self._new_record(resolution, caller)
+            record = resolution.record or self.new_record(resolution, caller)
             changed = msgspec.structs.replace(record, access=access)
             return Step(writes={(entity, ENTITY_KEY): encode_record(changed)})
 
-        await self._do(
+        await self.do(
             Act(entity=entity, caller=caller, right=RIGHT_ADMIN, name="put_access", plan=plan)
         )
 
-    def _new_record(self, resolution: Resolution, caller: Caller) -> EntityRecord:
+    def new_record(self, resolution: Resolution, caller: Caller) -> EntityRecord:
+        """Returns the record of an entity that comes to be; its template must be there."""
         template = resolution.template
         assert template is not None
         return EntityRecord(
@@ -321,7 +340,7 @@ class Admin:
             pin=template.module if template.pin else None,
         )
 
-    async def _do(self, act: Act) -> None:
+    async def do(self, act: Act) -> None:
         """Does an act, step by step, each on a snapshot of its own; waits until it is durable."""
         lost = 0
         while True:

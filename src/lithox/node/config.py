@@ -11,6 +11,7 @@ from typing import Any, Final
 from lithox.errors import BadArguments, ConfigError
 from lithox.kernel.limits import smallest
 from lithox.kernel.policy import DEFAULT_POLICY, Policy
+from lithox.model.big_values import BIG_VALUE_BYTES_MAX
 from lithox.model.ids import AccountName, check_entity_path, check_identity
 from lithox.model.limits import HANDLER_DEFAULT_LIMITS, NODE_DEFAULT_LIMITS, UNBOUNDED, Limits
 from lithox.model.quantities import parse_size_bytes
@@ -19,6 +20,8 @@ from lithox.security.identities import KnownIdentity
 
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
 IDENTITIES_MAX: Final = 100_000
+BIG_VALUE_BYTES_CEILING: Final = 64 << 20
+"""A quarter of what may wait for the disk (`store.visible`): four at once are taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class NodeConfig:
         identities: callers and the digests of their tokens.
         allowed_hosts: Host headers accepted besides loopback names.
         body_bytes_max: HTTP bodies above it are answered 413.
+        big_value_bytes_max: size of one big value, by whatever way it comes.
         cache_bytes: entity state kept in memory.
         results_per_account_max: recorded answers one account may keep.
         policy: scheduling and admission.
@@ -51,6 +55,7 @@ class NodeConfig:
     identities: tuple[KnownIdentity, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     body_bytes_max: int = 1 << 20
+    big_value_bytes_max: int = BIG_VALUE_BYTES_MAX
     cache_bytes: int = 64 << 20
     results_per_account_max: int = 1_000_000
     policy: Policy = field(default=DEFAULT_POLICY)
@@ -69,6 +74,7 @@ _KNOWN: Final = {
     "identity",
     "allowed_hosts",
     "body_max",
+    "big_value_max",
     "cache",
     "results_per_account",
     "scheduler",
@@ -120,6 +126,13 @@ def _build(data: dict[str, Any], where: str) -> NodeConfig:
     for key, name in (("body_max", "body_bytes_max"), ("cache", "cache_bytes")):
         if key in data:
             changes[name] = _size(data[key], f"{where}: {key}")
+    if "big_value_max" in data:
+        changes["big_value_bytes_max"] = _size(data["big_value_max"], f"{where}: big_value_max")
+        if changes["big_value_bytes_max"] > BIG_VALUE_BYTES_CEILING:
+            raise ConfigError(
+                f"{where}: big_value_max is at most {BIG_VALUE_BYTES_CEILING} bytes, since one "
+                "commit takes a whole value"
+            )
     if "results_per_account" in data:
         changes["results_per_account_max"] = _positive(data["results_per_account"], where)
     if "scheduler" in data:

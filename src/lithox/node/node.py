@@ -33,6 +33,7 @@ from lithox.model.limits import Limits
 from lithox.model.request import Answer, Caller, Request
 from lithox.modules.bundle import Bundle, read_bundle
 from lithox.node.admin import Admin
+from lithox.node.big_values import BigAdmin
 from lithox.node.builtin import add_builtins
 from lithox.node.clock import RealClock
 from lithox.node.closing import answer_rest, drain, free_guests
@@ -41,10 +42,10 @@ from lithox.node.config import NodeConfig, read_config
 from lithox.node.deploy import DeployReport, Prepared, prepare, read_templates
 from lithox.node.lock import DirectoryLock
 from lithox.node.logs import log_bug, log_guest
+from lithox.node.messages_side import MessagesSide
 from lithox.node.moving import Moves
 from lithox.node.moving_entities import EntityMoves
 from lithox.node.moving_methods import MovingMethods
-from lithox.node.messages_side import MessagesSide
 from lithox.node.natives import read_pid
 from lithox.node.opening import open_store
 from lithox.node.program_methods import ProgramMethods
@@ -55,6 +56,7 @@ from lithox.node.store_admin import StoreAdmin
 from lithox.node.store_methods import StoreMethods
 from lithox.node.strangers import Strangers
 from lithox.node.timers import DeadlineTimer, every
+from lithox.node.value_methods import ValueMethods
 from lithox.node.views import collect_statistics, list_processes
 from lithox.sandbox.contract import Engine
 from lithox.sandbox.lua import open_engines
@@ -75,7 +77,7 @@ DEPLOY_ATTEMPTS_MAX: Final = 5
 _log: Final = logging.getLogger("lithox.node")
 
 
-class Node(MovingMethods, ProgramMethods, ServiceMethods, StoreMethods):
+class Node(MovingMethods, ProgramMethods, ServiceMethods, StoreMethods, ValueMethods):
     """One lithox node, embedded in this process.
 
     Use it as an async context manager:
@@ -197,6 +199,10 @@ class Node(MovingMethods, ProgramMethods, ServiceMethods, StoreMethods):
             dispatcher=self.dispatcher,
             wall_ms=lambda: self._clock.wall_ns() // 1_000_000,
         )
+        self._big_values = BigAdmin(
+            admin=self.admin, store=self._store, value_bytes_max=self.config.big_value_bytes_max
+        )
+        self.dispatcher.runs.endpoints.big.value_bytes_max = self.config.big_value_bytes_max
         self.program_side = ProgramSide(
             data=self.data,
             store=self._store,
@@ -494,9 +500,9 @@ class Node(MovingMethods, ProgramMethods, ServiceMethods, StoreMethods):
         await self.admin.delete_state(entity, key, caller)
 
     def admin_list_state(
-        self, entity: str, prefix: str, after: str, limit: int, caller: Caller
+        self, entity: str, prefix: str, after: str, limit: int, caller: Caller, **within: Any
     ) -> dict[str, Any]:
-        return self.admin.list_state(entity, prefix, after, limit, caller)
+        return self.admin.list_state(entity, prefix, after, limit, caller, **within)
 
     def admin_get_handlers(self, entity: str, caller: Caller) -> dict[str, Any]:
         return self.admin.get_handlers(entity, caller)

@@ -29,6 +29,7 @@ from lithox.store.memory import MemoryStore
 from tests.unit.gateway.fake_moving import FakeMoving
 from tests.unit.gateway.fake_programs import FakePrograms, FakeRun
 from tests.unit.gateway.fake_services import FakeServices, make_row
+from tests.unit.gateway.fake_values import FakeValues
 
 TOKENS = {"alice-token": "alice", "admin-token": "admin"}
 
@@ -49,12 +50,13 @@ class FakeReport:
 
 
 @dataclass
-class FakeNode(FakeMoving, FakePrograms, FakeServices, StoreMethods):
+class FakeNode(FakeMoving, FakePrograms, FakeServices, FakeValues, StoreMethods):
     """Answers by handler name: `echo`, `increment`, `raise`, `fuel`, `wait`, `bug`, `busy`."""
 
     has_tokens: bool = False
     ready: bool = True
     state: dict[str, dict[str, Any]] = field(default_factory=dict)
+    values: dict[tuple[str, str], bytes] = field(default_factory=dict)
     handlers: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     killed: list[int] = field(default_factory=list)
@@ -205,10 +207,19 @@ class FakeNode(FakeMoving, FakePrograms, FakeServices, StoreMethods):
     async def admin_delete_state(self, entity: str, key: str, caller: Caller) -> None:
         self._own(entity).pop(key, None)
 
-    def admin_list_state(
-        self, entity: str, prefix: str, after: str, limit: int, caller: Caller
+    def admin_list_state(  # noqa: PLR0913 - one listing, described whole
+        self,
+        entity: str,
+        prefix: str,
+        after: str,
+        limit: int,
+        caller: Caller,
+        *,
+        start: str = "",
+        end: str | None = None,
     ) -> dict[str, Any]:
         keys = sorted(k for k in self._own(entity) if k.startswith(prefix) and k > after)
+        keys = [k for k in keys if k >= start and (end is None or k < end)]
         return {
             "items": {k: self.state[entity][k] for k in keys[:limit]},
             "more": len(keys) > limit,

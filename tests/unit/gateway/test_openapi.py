@@ -96,8 +96,8 @@ def test_every_operation_answers_live_as_described(method, path, operation):
     )
     described = operation["responses"].get(str(got.status))
     assert described is not None, (got.status, got.body)
-    for media_type in described.get("content", {}):
-        assert got.headers["content-type"] == media_type
+    if "content" in described:
+        assert got.headers["content-type"] in described["content"]
     schema = described.get("content", {}).get("application/json", {}).get("schema", {})
     if "$ref" in schema:
         named = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]

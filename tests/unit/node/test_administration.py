@@ -12,6 +12,7 @@ import lithox
 from lithox.dispatch.records import ENTITY_KEY, EntityRecord, encode_record
 from lithox.errors import BadArguments, ConfigError, LithoxError, NotFound, StoreUnavailable
 from lithox.node import admin as admin_module
+from lithox.node import deletion as deletion_module
 from lithox.node import deploy as deploy_module
 from lithox.node import node as node_module
 from lithox.node import pages
@@ -145,7 +146,7 @@ def test_large_entity_is_deleted_in_pieces(tmp_path: Path) -> None:
         assert acts(node, 1) == [("operator", "admin:delete", "ok")]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(admin_module, "DELETE_KEYS_MAX", 10)
+        patch.setattr(deletion_module, "DELETE_CELLS_MAX", 10)
         run(tmp_path, body)
 
 
