@@ -3,7 +3,7 @@
     make torment                        # 100 rounds, spread over every kind of node
     make torment SEED=7 ROUNDS=20 NODE=power
 
-The rounds are cut in epochs of ten. Each epoch has a fresh data directory, the next seed, and the
+The rounds are cut in epochs of five. Each epoch has a fresh data directory, the next seed, and the
 kind of node whose turn it is; it ends with the whole reckoning. The seed decides what is asked and
 after how many answers the end comes; what is in flight then is up to the machine, so a failure is
 looked for again with its seed and may take several tries. Its data and its history are kept.
@@ -32,9 +32,9 @@ from tests.e2e.torment.nodes import NODES, EmbeddedNode
 from tests.e2e.torment.rounds import Counts, Plan, deploy, run_epoch
 
 ROUNDS_DEFAULT = 100
-ROUNDS_PER_EPOCH = 10
-ACKNOWLEDGEMENTS = (100, 1_500)
-"""Of a round: with eight clients on two quiet cores the end comes every half to three seconds."""
+ROUNDS_PER_EPOCH = 5
+ACKNOWLEDGEMENTS = (50, 800)
+"""Of a round: with eight clients on two quiet cores the end comes within two seconds."""
 
 
 def run_one(kind: type[EmbeddedNode], deployed: Path, folder: Path, plan: Plan) -> Counts:

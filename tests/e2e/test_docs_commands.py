@@ -91,8 +91,8 @@ class Reading:
     def words(self, shown: Shown) -> list[str]:
         """Returns the command with this folder's port and this environment's `lithox`."""
         words = shlex.split(shown.command.replace(f":{SHOWN_PORT}", f":{self.port}"))
-        if words[0] == ".venv/bin/lithox":
-            words[0] = str(LITHOX)
+        if words[0].startswith(".venv/bin/"):
+            words[0] = str(LITHOX.with_name(words[0].removeprefix(".venv/bin/")))
         if words[1:2] == ["serve"] and "--listen" not in words:
             words += ["--listen", f"127.0.0.1:{self.port}"]
         return words

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,10 @@ AGAIN = {
     "request.overloaded",
     "request.deadline_passed",
     "request.not_available",
+    "guest.out_of_wall",
 }
-"""Answers after which the same request may be asked again."""
+"""Answers after which the same request may be asked again: nothing has happened, or it is done and
+the answer recorded. A run may be out of time where many others share the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +72,14 @@ class Counts:
     """Requests asked again with their id."""
     operations: int = 0
     """Operations of the judged history."""
+    slowest_ms: int = 0
+    """The longest that anybody waited for an answer."""
 
     def __str__(self) -> str:
         return (
             f"{self.acknowledged} acknowledged, {self.refused} refused, "
             f"{self.interrupted} cut off, {self.repeated} asked again, "
-            f"{self.operations} operations judged"
+            f"{self.operations} operations judged, slowest answer {self.slowest_ms} ms"
         )
 
 
@@ -109,6 +114,7 @@ class Torment:
                     job = self._pending[number] = self._draw(number)
                 else:
                     self.counts.repeated += 1
+                asked_ns = time.monotonic_ns()
                 try:
                     answer = await client.ask(
                         job.entity, job.handler, *job.args, request_id=job.request_id
@@ -117,6 +123,8 @@ class Torment:
                     assert not is_last, "the node was left alone"
                     self._cut_off(number, job)
                     return
+                waited_ms = (time.monotonic_ns() - asked_ns) // 1_000_000
+                self.counts.slowest_ms = max(self.counts.slowest_ms, waited_ms)
                 await self._hear(number, job, answer)
 
     def _cut_off(self, number: int, job: Job) -> None:
