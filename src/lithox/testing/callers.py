@@ -60,6 +60,7 @@ class CallerHabits:
         pause_ns: mean time between an answer and the next wish.
         wishes: how many it has in all.
         workloads: what it calls, drawn evenly.
+        spread: over how many entities of each its calls spread.
         group_one_in: one in so many wishes is a list of calls that commit together.
         id_one_in: one in so many wishes has a request id.
         twice_one_in: one in so many of those is asked twice at once.
@@ -70,6 +71,7 @@ class CallerHabits:
     pause_ns: int
     wishes: int
     workloads: tuple[Workload, ...]
+    spread: int = 5
     group_one_in: int = 0
     id_one_in: int = 2
     twice_one_in: int = 4
@@ -112,7 +114,7 @@ class SimulatedCaller:
         self._wish = Wish(
             number=number,
             identity=self._habits.identity,
-            calls=[workload.draw(world.random, number) for _ in range(count)],
+            calls=[workload.draw(world.random, number, self._habits.spread) for _ in range(count)],
             is_list=is_group,
             request_id=f"wish-{number}" if has_id else None,
         )
@@ -170,7 +172,8 @@ class SimulatedCaller:
         stage.ledger.note_answered(asked, answer)
         error = answer.error
         code = "ok" if error is None else getattr(error, "code", "internal")
-        stage.world.note(f"answered {code}", asked.wish.number, answer.value, answer.is_recorded)
+        what = f"answered {code.rstrip('-0123456789')}"
+        stage.world.note(what, asked.wish.number, code, answer.value, answer.is_recorded)
         self._later(NETWORK_DELAY_NS, lambda: self._hear(asked, error))
 
     def _hear(self, asked: Asked, error: Exception | None) -> None:

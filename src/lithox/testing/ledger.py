@@ -365,9 +365,12 @@ class Ledger:
                 raise InvariantBroken(
                     f"{entity} on the disk has {_differences(found, self.state_of(entity))}"
                 )
-        if disk.list_results() != sorted(self._results):
+        found, wanted = disk.list_results(), sorted(self._results)
+        if found != wanted:
+            extra, missing = set(found) - set(wanted), set(wanted) - set(found)
             raise InvariantBroken(
-                f"the disk has results {disk.list_results()}, done were {sorted(self._results)}"
+                f"the disk has results {sorted(extra)} that nobody made, and lacks "
+                f"{sorted(missing)}; of {len(wanted)}, {len(set(wanted))} differ"
             )
         self.letters.check_disk(disk)
 

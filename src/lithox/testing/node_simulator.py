@@ -37,6 +37,8 @@ EVENTS_MAX: Final = 300_000
 """Events after which a simulation that has not come to rest is a failure."""
 WISHES: Final = 120
 """Wishes of all callers together."""
+WORKLOADS_MAX: Final = 3
+"""Workloads of one simulation: with fewer, callers meet more often."""
 CRASHES_MAX: Final = 40
 """Crashes and closings of one simulation; after the last one nothing is killed any more either."""
 DOWN_NS: Final = 300_000
@@ -76,7 +78,10 @@ class NodeSimulator:
         self._lives = 0
         self._crashes_left = CRASHES_MAX
         self._crash_ns = draw.choice((0, 1_000_000, 3_000_000))
-        used = tuple(draw.sample(workloads, draw.randrange(1, len(workloads) + 1)))
+        used = tuple(
+            draw.sample(workloads, draw.randrange(1, min(WORKLOADS_MAX, len(workloads)) + 1))
+        )
+        self._spread = draw.choice((1, 2, 5))
         count = draw.randrange(1, 11)
         self._callers = [
             SimulatedCaller(self, self._draw_caller(index, wishes // count, used))
@@ -231,7 +236,7 @@ class NodeSimulator:
             cache_bytes_max=draw.choice((0, 600, 1 << 20)),
             history_cells_max=draw.choice((4, 40, HISTORY_CELLS_MAX, HISTORY_CELLS_MAX)),
             pending_commits_max=draw.choice((2, 10_000, 10_000)),
-            results_per_account_max=draw.choice((20, 1_000_000, 1_000_000)),
+            results_per_account_max=draw.choice((4, 1_000_000, 1_000_000)),
             node_limits=Limits(fuel=200_000),
             messages=MessageBounds(
                 tries_max=draw.choice((2, 5)),
@@ -252,6 +257,7 @@ class NodeSimulator:
             pause_ns=draw.choice((1_000, 20_000, 100_000)),
             wishes=wishes,
             workloads=tuple(draw.sample(workloads, draw.randrange(1, len(workloads) + 1))),
+            spread=self._spread,
             group_one_in=draw.choice((0, 3)),
             id_one_in=draw.choice((0, 1, 2)),
             twice_one_in=draw.choice((0, 3)),

@@ -9,9 +9,10 @@ what it is given until the core has withdrawn, then probes until writing works a
                                   WRITING -> (failed) FAILED -> (withdrawn) PROBING -> IDLE
 
 At a power cut the batch being written is a tail of rows of which any prefix may have reached the
-disk, its end mark included or not; so may a failed batch after which nothing was written. What has
-its end mark is there after the restart, anything else is rolled back as a whole, as SQLite's log
-does it (the end mark is the commit frame, https://www.sqlite.org/walformat.html).
+disk, its end mark included or not. So is a failed batch after which nothing was written, whatever
+ends the node: whoever reads the log next finds it or does not. What has its end mark is there after
+the restart, anything else is rolled back as a whole, as SQLite's log does it (the end mark is the
+commit frame, https://www.sqlite.org/walformat.html).
 
 Invariants: what was synced is never lost; versions are never used twice, not even after a cut.
 """
@@ -113,11 +114,15 @@ class SimulatedDisk(MemoryDisk):
 
     def cut_power(self) -> None:
         """Ends the node that was open over this disk; see the module's header for what stays."""
-        self._life += 1
-        doubtful = self._batch if self._state is DiskState.WRITING else self._ghost
-        self._batch, self._ghost = [], []
-        self._state = DiskState.IDLE
+        if self._state is DiskState.WRITING:
+            self._ghost = self._batch
         super().cut_power()
+        self._end_life()
+
+    def _end_life(self) -> None:
+        self._life += 1
+        doubtful, self._batch, self._ghost = self._ghost, [], []
+        self._state = DiskState.IDLE
         if doubtful:
             self._recover(self._tear(doubtful))
 
@@ -152,15 +157,14 @@ class SimulatedDisk(MemoryDisk):
 
     def close(self) -> None:
         """Writes what is queued and says so, unless the disk has failed."""
-        self._life += 1
         if self._state in {DiskState.IDLE, DiskState.WRITING}:
             rest = self._batch + self._queue
             self._batch, self._queue = [], []
             if rest and self._listener is not None:
                 self._apply(rest)
                 self._listener.notify_durable(self.version, self.audit_sequence)
-        self._state = DiskState.IDLE
         self._listener = None
+        self._end_life()
 
     def statistics(self) -> dict[str, Any]:
         return {**super().statistics(), "disk_state": self._state.value}

@@ -131,11 +131,12 @@ BANK: Module = {
 }
 
 
-def draw_bank(random: Random, number: int) -> Call:
+def draw_bank(random: Random, number: int, spread: int) -> Call:
     """Draws a call of the bank."""
     del number
-    names = [f"bank/{index}" for index in range(ACCOUNTS)]
+    names = [f"bank/{index}" for index in range(max(2, min(spread, ACCOUNTS)))]
     own = random.choice(names)
+    others = [name for name in names if name != own]
     fuel = _draw_fuel(random)
     kind = random.randrange(10)
     if kind < 5:
@@ -143,11 +144,11 @@ def draw_bank(random: Random, number: int) -> Call:
     if kind < 7:
         payments = [
             [other, random.randrange(1, 20), random.choice(("", "", "raise", "trap"))]
-            for other in random.sample([name for name in names if name != own], 3)
+            for other in random.sample(others, min(3, len(others)))
         ]
         return own, "pay_all", [payments, fuel]
     if kind < 9:
-        return own, "sum", [[name for name in names if name != own], fuel]
+        return own, "sum", [others, fuel]
     return own, "round_trip", [[random.choice(names), own], random.randrange(1, 20)]
 
 
@@ -184,18 +185,23 @@ def _mix_with(self: ScriptedSelf, other: str, acts: list[list[Any]], fuel: int) 
 LISTS_MODULE: Module = {"mix": _mix, "mix_with": _mix_with}
 
 
-def draw_lists(random: Random, number: int) -> Call:
+def draw_lists(random: Random, number: int, spread: int) -> Call:
     """Draws a call of the lists; items and values are unique by `number`."""
     acts: list[list[Any]] = []
+    is_reading = random.randrange(3) == 0
     for index in range(random.randrange(1, 4)):
-        kind = random.choice(("append", "append", "read", "read", "write", "swap", "drop"))
+        kind = (
+            "read"
+            if is_reading
+            else random.choice(("append", "append", "read", "read", "write", "swap", "drop"))
+        )
         key = (
             f"{'list' if kind in {'append', 'read', 'drop'} else 'register'}-{random.randrange(2)}"
         )
         item = 10 * number + index
         rest = {"append": [item], "write": [item], "swap": [random.choice((None, item)), item]}
         acts.append([kind, key, *rest.get(kind, [])])
-    own, other = (f"lists/{random.randrange(LISTS)}" for _ in range(2))
+    own, other = (f"lists/{_pick(random, LISTS, spread)}" for _ in range(2))
     fuel = _draw_fuel(random)
     if own != other and random.randrange(3) == 0:
         return own, "mix_with", [other, acts, fuel]
@@ -231,9 +237,9 @@ def _show(self: ScriptedSelf, prefix: str, fuel: int) -> Script:
 CLAIMS: Module = {"claim": _claim, "clear": _clear, "show": _show}
 
 
-def draw_claims(random: Random, number: int) -> Call:
+def draw_claims(random: Random, number: int, spread: int) -> Call:
     """Draws a call of a desk that gives out numbers."""
-    desk, prefix = f"claims/{random.randrange(DESKS)}", random.choice(("a-", "b-"))
+    desk, prefix = f"claims/{_pick(random, DESKS, spread)}", random.choice(("a-", "b-"))
     kind = random.randrange(8)
     if kind == 0:
         return desk, "clear", [prefix]
@@ -308,15 +314,19 @@ MAIL: Module = {
 KINDS_OF_LETTERS: Final = ("receive", "receive", "receive", "refuse", "hesitate")
 
 
-def draw_mail(random: Random, number: int) -> Call:
+def draw_mail(random: Random, number: int, spread: int) -> Call:
     """Draws a call that sends."""
     del number
-    own, to, other = (f"mail/{random.randrange(BOXES)}" for _ in range(3))
+    own, to, other = (f"mail/{_pick(random, BOXES, spread)}" for _ in range(3))
     how = random.choice(("", "", "raise"))
     if random.randrange(3) == 0:
         return own, "post_through", [to, other, how]
     letters = [
-        [f"mail/{random.randrange(BOXES)}", random.choice(KINDS_OF_LETTERS), random.randrange(3)]
+        [
+            f"mail/{_pick(random, BOXES, spread)}",
+            random.choice(KINDS_OF_LETTERS),
+            random.randrange(3),
+        ]
         for _ in range(random.randrange(1, 4))
     ]
     return own, "post", [letters, _draw_fuel(random), how]
@@ -363,10 +373,10 @@ def _reserve(self: ScriptedSelf, amount: int, fuel: int) -> Script:
 SHOP: Module = {"order": _order, "order_all": _order_all, "reserve": _reserve}
 
 
-def draw_shop(random: Random, number: int) -> Call:
+def draw_shop(random: Random, number: int, spread: int) -> Call:
     """Draws an order."""
     del number
-    own, stock = f"shop/{random.randrange(2)}", f"shop/stock-{random.randrange(2)}"
+    own, stock = f"shop/{_pick(random, 2, spread)}", f"shop/stock-{_pick(random, 2, spread)}"
     if random.randrange(4) == 0:
         return own, "order_all", [stock, _draw_fuel(random)]
     amounts = [random.randrange(1, 9) for _ in range(random.randrange(1, 4))]
@@ -393,7 +403,8 @@ def _fail(self: ScriptedSelf, how: str, fuel: int) -> Script:
         yield ("trap", "unreachable")
     if how == "nowhere":
         yield ("call", "nowhere/at/all", "handler")
-    raise ScriptError(f"{self.id} failed", code="wanted", data=found)
+    # The code tells what was read, so that an error about a state that never was is seen.
+    raise ScriptError(f"{self.id} failed", code=f"wanted-{found or 0}")
 
 
 def _count(self: ScriptedSelf, fuel: int) -> Script:
@@ -407,15 +418,15 @@ def _count(self: ScriptedSelf, fuel: int) -> Script:
 HOSTILE: Module = {"loop": _loop, "fail": _fail, "count": _count}
 
 
-def draw_hostile(random: Random, number: int) -> Call:
+def draw_hostile(random: Random, number: int, spread: int) -> Call:
     """Draws a call that fails, or counts beside those that do."""
     del number
-    entity = f"hostile/{random.randrange(2)}"
+    entity = f"hostile/{_pick(random, 2, spread)}"
     kind = random.randrange(8)
     if kind == 0:
         return entity, "loop", []
     if kind < 4:
-        how = random.choice(("raise", "trap", "nowhere"))
+        how = random.choice(("raise", "raise", "trap", "nowhere"))
         return entity, "fail", [how, _draw_fuel(random)]
     return entity, "count", [_draw_fuel(random)]
 
@@ -425,12 +436,16 @@ def draw_hostile(random: Random, number: int) -> Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Handlers, where they are, and who asks what of them."""
+    """Handlers, where they are, and what is asked of them.
+
+    Attributes:
+        draw: draws a call, given the number of the wish and over how many entities they spread.
+    """
 
     name: str
     match: str
     module: Module
-    draw: Callable[[Random, int], Call]
+    draw: Callable[[Random, int, int], Call]
 
 
 WORKLOADS: Final = (
@@ -442,6 +457,11 @@ WORKLOADS: Final = (
     Workload(name="hostile", match="hostile/*", module=HOSTILE, draw=draw_hostile),
 )
 MODULES: Final = {workload.match: workload.module for workload in WORKLOADS}
+
+
+def _pick(random: Random, count: int, spread: int) -> int:
+    """Returns an index below `count` and below `spread`, which is 1 or more."""
+    return random.randrange(min(count, spread))
 
 
 def _draw_fuel(random: Random) -> int:
