@@ -28,7 +28,7 @@ from lithox.dispatch.results import Results
 from lithox.dispatch.runs import Runs
 from lithox.dispatch.schedules.bounds import DEFAULT_TIMER_BOUNDS, TimerBounds
 from lithox.dispatch.schedules.timers import Timers
-from lithox.dispatch.starting import find_record, limits_of, may_call
+from lithox.dispatch.starting import check_access, find_record, limits_of, may_call
 from lithox.errors import (
     DeadlinePassed,
     InternalError,
@@ -42,7 +42,7 @@ from lithox.kernel.kernel import Kernel
 from lithox.kernel.process import ProcessView
 from lithox.model.ids import Pid, is_system_entity
 from lithox.model.limits import Limits
-from lithox.model.request import Answer, Request
+from lithox.model.request import Answer, Caller, Request
 from lithox.model.values import decode_value, encode_value
 from lithox.security.access import Actor, actor_of
 from lithox.store.contract import AuditRecord, Store
@@ -218,6 +218,12 @@ class Dispatcher:
             self._audit(job, error.code, str(error))
             raise
         return job
+
+    def check_call(self, caller: Caller, entity: str) -> None:
+        """Raises NotPermitted unless `caller` may call `entity`; NotFound if there is none."""
+        if is_system_entity(entity):
+            raise NotPermitted(f"{entity} belongs to the node")
+        check_access(actor_of(caller), self._resolve(entity))
 
     def _admit(self, job: Job) -> None:
         first = self._check(job)

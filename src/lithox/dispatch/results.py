@@ -6,10 +6,11 @@ answer is not told, even if its commit is visible: it leaves when it is durable,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lithox.dispatch.accepted_records import ACCEPTED, ASYNC_PLACE, decode_pointer, key_of
-from lithox.dispatch.inflight import InFlight
+from lithox.dispatch.inflight import InFlight, OnEnd
 from lithox.dispatch.job import ATOMIC_PLACE, Clock
 from lithox.errors import rebuild
 from lithox.model.ids import RequestId
@@ -29,6 +30,24 @@ class Results:
     def is_running(self, identity: str, place: str, request_id: str) -> bool:
         """Returns whether a request is on its way on this node."""
         return self.in_flight.is_running((identity, place, request_id))
+
+    def watch(
+        self, identity: str, place: str, request_id: str, on_end: OnEnd
+    ) -> Callable[[], object]:
+        """Has `on_end` told what a running request comes to; returns how to stop.
+
+        Raises:
+            Overloaded: too many wait for it already.
+        """
+        return self.in_flight.watch((identity, place, request_id), on_end)
+
+    def is_accepted(self, identity: str, request_id: str) -> bool:
+        """Returns whether a request is accepted, on whichever node, and has no outcome yet."""
+        snapshot = self.store.open_snapshot()
+        try:
+            return snapshot.find(ACCEPTED, key_of(identity, request_id)) is not None
+        finally:
+            snapshot.release()
 
     def find(self, identity: str, place: str, request_id: str) -> Answer | None:
         """Returns the recorded answer under `place`, or None; not for one that is running."""
@@ -61,12 +80,7 @@ class Results:
         """
         if self._find_record(identity, ASYNC_PLACE, request_id) is not None:
             return ASYNC_PLACE
-        snapshot = self.store.open_snapshot()
-        try:
-            is_waiting = snapshot.find(ACCEPTED, key_of(identity, request_id)) is not None
-        finally:
-            snapshot.release()
-        if is_waiting:
+        if self.is_accepted(identity, request_id):
             return ASYNC_PLACE
         if self.is_running(identity, ATOMIC_PLACE, request_id):
             return ATOMIC_PLACE

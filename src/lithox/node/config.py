@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from lithox.dispatch.accepted_records import DEFAULT_RESULTS, ResultBounds
+from lithox.dispatch.messages.bounds import DEFAULT_BOUNDS, MessageBounds
+from lithox.dispatch.schedules.bounds import DEFAULT_TIMER_BOUNDS, TimerBounds
 from lithox.errors import BadArguments, ConfigError
 from lithox.kernel.limits import smallest
 from lithox.kernel.policy import DEFAULT_POLICY, Policy
 from lithox.model.big_values import BIG_VALUE_BYTES_MAX
 from lithox.model.ids import AccountName, check_entity_path, check_identity
 from lithox.model.limits import HANDLER_DEFAULT_LIMITS, NODE_DEFAULT_LIMITS, UNBOUNDED, Limits
-from lithox.model.quantities import parse_size_bytes
+from lithox.model.quantities import parse_duration_ns, parse_size_bytes
 from lithox.modules.manifest import parse_limits
+from lithox.node.bound_tables import read_bounds
+from lithox.node.callback_settings import CallbackSettings, read_callbacks
 from lithox.security.identities import KnownIdentity
 
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
@@ -39,6 +44,10 @@ class NodeConfig:
         big_value_bytes_max: size of one big value, by whatever way it comes.
         cache_bytes: entity state kept in memory.
         results_per_account_max: recorded answers one account may keep.
+        results: how long results are kept, and how many requests may be accepted.
+        callbacks: where outcomes may be sent.
+        messages: how many messages may wait, and how often one is tried.
+        timers: how many timers may be armed.
         policy: scheduling and admission.
         is_cooperative: programs switch at system calls only.
         store: address of a database server, `postgresql://...`; None: a file in the data directory.
@@ -58,6 +67,10 @@ class NodeConfig:
     big_value_bytes_max: int = BIG_VALUE_BYTES_MAX
     cache_bytes: int = 64 << 20
     results_per_account_max: int = 1_000_000
+    results: ResultBounds = DEFAULT_RESULTS
+    callbacks: CallbackSettings = field(default_factory=CallbackSettings)
+    messages: MessageBounds = DEFAULT_BOUNDS
+    timers: TimerBounds = DEFAULT_TIMER_BOUNDS
     policy: Policy = field(default=DEFAULT_POLICY)
     is_cooperative: bool = False
     store: str | None = field(default=None, repr=False)
@@ -77,6 +90,10 @@ _KNOWN: Final = {
     "big_value_max",
     "cache",
     "results_per_account",
+    "results",
+    "callbacks",
+    "messages",
+    "timers",
     "scheduler",
     "cooperative",
     "store",
@@ -135,6 +152,14 @@ def _build(data: dict[str, Any], where: str) -> NodeConfig:
             )
     if "results_per_account" in data:
         changes["results_per_account_max"] = _positive(data["results_per_account"], where)
+    if "results" in data:
+        changes["results"] = _results(data["results"], f"{where}: results")
+    if "callbacks" in data:
+        changes["callbacks"] = read_callbacks(data["callbacks"], where)
+    if "messages" in data:
+        changes["messages"] = read_bounds(MessageBounds, data["messages"], f"{where}: messages")
+    if "timers" in data:
+        changes["timers"] = read_bounds(TimerBounds, data["timers"], f"{where}: timers")
     if "scheduler" in data:
         changes["policy"] = _policy(data["scheduler"], where)
     if "cooperative" in data:
@@ -148,6 +173,35 @@ def _build(data: dict[str, Any], where: str) -> NodeConfig:
     if "store_unsafe" in data:
         changes["store_unsafe"] = _boolean(data["store_unsafe"], f"{where}: store_unsafe")
     return NodeConfig(**changes)
+
+
+_RESULTS: Final = {
+    "accepted": "accepted_max",
+    "accepted_per_account": "accepted_account_max",
+    "running": "running_max",
+    "running_per_account": "running_account_max",
+}
+
+
+def _results(data: Any, where: str) -> ResultBounds:
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where} is a table")
+    table: dict[str, Any] = data  # pyright: ignore[reportUnknownVariableType]
+    changes: dict[str, int] = {}
+    for key, value in table.items():
+        place = f"{where}: {key}"
+        if key == "kept":
+            changes["kept_ns"] = parse_duration_ns(value) if isinstance(value, str) else 0
+            if changes["kept_ns"] < 1:
+                raise ConfigError(f'{place}: needs a duration such as "24h"; found {value!r:.40}')
+        elif key == "accepted_bytes":
+            changes["accepted_bytes_max"] = _size(value, place)
+        elif key in _RESULTS:
+            changes[_RESULTS[key]] = _positive(value, place)
+        else:
+            known = ", ".join(("kept", "accepted_bytes", *_RESULTS))
+            raise ConfigError(f"{where}: unknown key {key!r}; known are {known}")
+    return ResultBounds(**changes)
 
 
 def _program_limits(value: Any, where: str) -> Limits:

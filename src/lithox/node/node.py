@@ -19,7 +19,6 @@ from lithox.dispatch.catalog import Catalog
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.job import Clock
 from lithox.errors import (
-    BadArguments,
     Conflict,
     InternalError,
     LithoxError,
@@ -28,9 +27,9 @@ from lithox.errors import (
     Unauthenticated,
 )
 from lithox.kernel.kernel import Kernel
-from lithox.model.ids import Pid, check_entity_path, check_handler_name, check_request_id
+from lithox.model.ids import Pid
 from lithox.model.limits import Limits
-from lithox.model.request import Answer, Caller, Request
+from lithox.model.request import Answer, Caller
 from lithox.modules.bundle import Bundle, read_bundle
 from lithox.node.admin import Admin
 from lithox.node.big_values import BigAdmin
@@ -42,6 +41,8 @@ from lithox.node.config import NodeConfig, read_config
 from lithox.node.deploy import DeployReport, Prepared, prepare, read_templates
 from lithox.node.lock import DirectoryLock
 from lithox.node.logs import log_bug, log_guest
+from lithox.node.message_admin import MessageAdmin
+from lithox.node.message_methods import MessageMethods
 from lithox.node.messages_side import MessagesSide
 from lithox.node.moving import Moves
 from lithox.node.moving_entities import EntityMoves
@@ -50,6 +51,8 @@ from lithox.node.natives import read_pid
 from lithox.node.opening import open_store
 from lithox.node.program_methods import ProgramMethods
 from lithox.node.program_side import ProgramSide
+from lithox.node.request_methods import RequestMethods
+from lithox.node.request_side import RequestSide
 from lithox.node.seeds import SeedSource
 from lithox.node.service_methods import ServiceMethods
 from lithox.node.store_admin import StoreAdmin
@@ -77,7 +80,15 @@ DEPLOY_ATTEMPTS_MAX: Final = 5
 _log: Final = logging.getLogger("lithox.node")
 
 
-class Node(MovingMethods, ProgramMethods, ServiceMethods, StoreMethods, ValueMethods):
+class Node(
+    MessageMethods,
+    MovingMethods,
+    ProgramMethods,
+    RequestMethods,
+    ServiceMethods,
+    StoreMethods,
+    ValueMethods,
+):
     """One lithox node, embedded in this process.
 
     Use it as an async context manager:
@@ -163,6 +174,8 @@ class Node(MovingMethods, ProgramMethods, ServiceMethods, StoreMethods, ValueMet
             self._adopt_stored()
             opened.callback(self.messages_side.stop)
             self.messages_side.start()
+            opened.callback(self.request_side.stop)
+            self.request_side.start()
             sweeper = loop.create_task(every(SWEEP_INTERVAL_S, self._sweep))
             opened.callback(sweeper.cancel)
             self._resources = opened.pop_all()
@@ -193,6 +206,9 @@ class Node(MovingMethods, ProgramMethods, ServiceMethods, StoreMethods, ValueMet
             on_bug=log_bug,
             native_entity=self.config.node_entity,
             results_per_account_max=self.config.results_per_account_max,
+            messages=self.config.messages,
+            timers=self.config.timers,
+            results=self.config.results,
         )
         self.admin = Admin(
             store=self._store,
@@ -218,6 +234,16 @@ class Node(MovingMethods, ProgramMethods, ServiceMethods, StoreMethods, ValueMet
             keeps_services=self._keeps_services,
         )
         self.messages_side = MessagesSide(loop=loop, clock=self._clock, dispatcher=self.dispatcher)
+        self._messages = MessageAdmin(
+            store=self._store, dispatcher=self.dispatcher, admin=self.admin
+        )
+        self.request_side = RequestSide(
+            loop=loop,
+            clock=self._clock,
+            store=self._store,
+            dispatcher=self.dispatcher,
+            settings=self.config.callbacks,
+        )
         self.code = self.program_side.code
         self.registry = self.program_side.registry
         self._services = self.program_side.services
@@ -254,82 +280,19 @@ class Node(MovingMethods, ProgramMethods, ServiceMethods, StoreMethods, ValueMet
             # While requests are still taken: a service that ends well may have something to store.
             await self.program_side.stop_services(int(CLOSE_GRACE_S * 1000))
             self.messages_side.stop()
+            self.request_side.stop()
             self.dispatcher.is_closing = True
             await drain(self.dispatcher, CLOSE_GRACE_S)
         finally:
             # Also when the loop itself is being ended and no grace is left.
             try:
+                await self.request_side.close()
                 self._resources.close()
                 await asyncio.sleep(0)  # The last call-backs of the writer arrive.
             finally:
                 answer_rest(self._waiting)
 
-    # -- requests ---------------------------------------------------------------------------
-
-    def submit(self, request: Request) -> asyncio.Future[Answer]:
-        """Takes a request; the future's answer holds the error, if any. Never raises, never waits.
-
-        Cancelling the future does not end the run.
-        """
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        waiting = self._waiting
-        waiting.add(future)
-
-        def on_answer(answer: Answer) -> None:
-            waiting.discard(future)
-            if not future.done():
-                future.set_result(answer)
-
-        self.dispatcher.submit(request, on_answer)
-        return future
-
-    async def call(  # noqa: PLR0913 - the public call, all but three by keyword
-        self,
-        entity: str,
-        handler: str,
-        *args: Any,
-        request_id: str | None = None,
-        limits: Limits | None = None,
-        deadline_ms: int | None = None,
-        caller: Caller | None = None,
-    ) -> Any:
-        """Runs `handler` of `entity` and returns its value, once it is durable.
-
-        Args:
-            args: plain data: None, bool, int, float, str, bytes, list, dict with text keys.
-            request_id: makes the request idempotent for 24 hours.
-            limits: lowers what the run may use.
-            deadline_ms: milliseconds from now after which the run is ended.
-            caller: who asks; the operator if None.
-
-        Raises:
-            LithoxError: by its code; nothing of the run remains.
-        """
-        if limits is not None and not isinstance(limits, Limits):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise BadArguments(f"limits is a lithox.Limits or None; found {limits!r:.80}")
-        if deadline_ms is not None and type(deadline_ms) is not int:
-            raise BadArguments(f"deadline_ms is a whole number or None; found {deadline_ms!r:.80}")
-        request = Request(
-            entity=check_entity_path(entity),
-            handler=check_handler_name(handler),
-            args=list(args),
-            caller=caller or LOCAL_OPERATOR,
-            limits=limits,
-            request_id=None if request_id is None else check_request_id(request_id),
-            deadline_ns=(
-                None
-                if deadline_ms is None
-                else self._clock.monotonic_ns() + deadline_ms * 1_000_000
-            ),
-        )
-        answer = await self.submit(request)
-        if answer.error is not None:
-            raise answer.error
-        return answer.value
-
-    def deadline_in(self, duration_ms: int) -> int:
-        """Returns the absolute deadline, for `Request.deadline_ns`, that many milliseconds away."""
-        return self._clock.monotonic_ns() + duration_ms * 1_000_000
+    # -- callers ----------------------------------------------------------------------------
 
     def identify(self, token: str | None, *, is_loopback: bool) -> Caller:
         """Returns who holds `token`; raises Unauthenticated, which leaves an audit record."""
@@ -577,6 +540,7 @@ class Node(MovingMethods, ProgramMethods, ServiceMethods, StoreMethods, ValueMet
     def _sweep(self) -> None:
         """Drops results whose day has passed, and runs nobody watches any more."""
         self.program_side.runs.sweep()
+        self.request_side.sweep()
         try:
             self._store.drop_expired_results(self._clock.wall_ns(), SWEEP_RESULTS_MAX)
         except LithoxError as error:

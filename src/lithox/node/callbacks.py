@@ -1,0 +1,375 @@
+"""Telling outcomes to call-backs: at least once, signed, tried again across restarts.
+
+Theory of operation. The commit that makes the outcome of an accepted request known writes a row
+for its call-back. While there is a row, it is sent when its time has come; an answer of 200 to 299
+takes the row away, anything else lets it rest, longer each time, until it has failed as often as
+it may. Then it is dead: listed, sent again or purged by an administrator.
+
+A crash between the answer and the end of the row sends it again, under the same `webhook-id`.
+
+Invariants: of one row at most one try is under way on this node; no more than so many tries at
+once, and so many to one origin; memory holds a bounded record of each row, never an outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Any, Final
+
+import msgspec
+
+from lithox.dispatch.accepted_records import AcceptedRecord, key_of
+from lithox.dispatch.job import Clock, derive_id
+from lithox.errors import LithoxError, NotFound, Overloaded
+from lithox.model.outcome import outcome_to_json
+from lithox.model.request import Answer
+from lithox.node.callback_records import (
+    CALLBACKS,
+    CallbackRecord,
+    decode_callback,
+    encode_callback,
+)
+from lithox.node.callback_settings import CallbackSettings, origin_of
+from lithox.node.webhooks import webhook_headers
+from lithox.store.contract import Cell, Commit, Range, Store
+
+PAGE_MAX: Final = 512
+ADOPTED_AFTER_MS: Final = 60_000
+"""How late a call-back of another node must be before this one sends it."""
+RETRY_WRITE_MS: Final = 1_000
+NS_PER_MS: Final = 1_000_000
+
+Send = Callable[[str, dict[str, str], bytes], Awaitable[str | None]]
+"""(URL, headers, body) -> None when it was taken, else why not."""
+FindOutcome = Callable[[str, str], Answer | None]
+"""(identity, request id)."""
+_log: Final = logging.getLogger("lithox.node")
+_encoder: Final = msgspec.json.Encoder()
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the start; read by metrics."""
+
+    sent: int = 0
+    failed: int = 0
+    died: int = 0
+
+
+class Callbacks:
+    """The call-backs of one node. Every method is called on the node's loop.
+
+    Attributes:
+        on_deadline: asks for `notify_time` at a monotonic time.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        settings: CallbackSettings,
+        find: FindOutcome,
+        send: Send,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._find = find
+        self._send = send
+        self._waiting: dict[str, int] = {}
+        """Key -> when it is due, in wall-clock milliseconds; those under way are in neither."""
+        self._due: list[tuple[int, str]] = []
+        self._sending: dict[str, str] = {}
+        """Key -> origin."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._held: dict[str, list[str]] = {}
+        """Origin -> keys that are due while as many as may are being sent there."""
+        self._dead_count = 0
+        self._is_running = False
+        self.counters = Counters()
+        self.on_deadline: Callable[[int], None] | None = None
+
+    # -- in ---------------------------------------------------------------------------------
+
+    def check(self, url: str) -> str:
+        """Returns `url` if an outcome may be sent there.
+
+        Raises:
+            BadArguments, NotPermitted: see `CallbackSettings.check_url`.
+            Overloaded: as many call-backs wait as may.
+        """
+        self._settings.check_url(url)
+        if len(self._waiting) >= self._settings.waiting_max:
+            raise Overloaded("as many call-backs wait as may; try again", retry_after_ms=10_000)
+        return url
+
+    def writes_of(
+        self, identity: str, request_id: str, record: AcceptedRecord
+    ) -> dict[Cell, bytes]:
+        """Returns what the commit of an outcome writes for its call-back; see `Accepted`."""
+        if record.callback is None:
+            return {}
+        row = CallbackRecord(url=record.callback, next_ms=self._clock.wall_ns() // NS_PER_MS)
+        return {(CALLBACKS, key_of(identity, request_id)): encode_callback(row)}
+
+    def notify_finished(self, identity: str, request_id: str) -> None:
+        """An outcome is durable: if it has a call-back, that is due now."""
+        key = key_of(identity, request_id)
+        row = self._read(key)
+        if row is not None and not row.is_dead:
+            self._wait(key, row.next_ms)
+
+    # -- sending ----------------------------------------------------------------------------
+
+    def _read(self, key: str) -> CallbackRecord | None:
+        snapshot = self._store.open_snapshot()
+        try:
+            item = snapshot.find(CALLBACKS, key)
+        finally:
+            snapshot.release()
+        return None if item is None else decode_callback(item.value)
+
+    def _wait(self, key: str, due_ms: int) -> None:
+        if key in self._sending or self._waiting.get(key, due_ms + 1) <= due_ms:
+            return
+        self._waiting[key] = due_ms
+        heappush(self._due, (due_ms, key))
+        self.notify_time()
+
+    def notify_time(self) -> None:
+        """To be called when a call-back may be due."""
+        if not self._is_running:
+            return
+        wall_ms = self._clock.wall_ns() // NS_PER_MS
+        while self._due and len(self._sending) < self._settings.sending_max:
+            due_ms, key = self._due[0]
+            if self._waiting.get(key) != due_ms:
+                heappop(self._due)
+                continue
+            if due_ms > wall_ms:
+                break
+            heappop(self._due)
+            try:
+                self._begin(key)
+            except LithoxError as error:
+                _log.warning("a call-back rests: %s", error)
+                self._wait_again(key, wall_ms + RETRY_WRITE_MS)
+        self._arm(wall_ms)
+
+    def _arm(self, wall_ms: int) -> None:
+        """Asks for the next time; what waits for room is begun when a try ends."""
+        if not self._due or self.on_deadline is None:
+            return
+        if len(self._sending) < self._settings.sending_max:
+            left_ms = max(0, self._due[0][0] - wall_ms)
+            # The wall clock may jump; look again within a minute.
+            left_ms = min(left_ms, 60_000)
+            self.on_deadline(self._clock.monotonic_ns() + left_ms * NS_PER_MS)
+
+    def _wait_again(self, key: str, due_ms: int) -> None:
+        self._waiting[key] = due_ms
+        heappush(self._due, (due_ms, key))
+
+    def _begin(self, key: str) -> None:
+        row = self._read(key)
+        if row is None or row.is_dead:
+            del self._waiting[key]
+            return
+        try:
+            self._settings.check_url(row.url)
+        except LithoxError as error:
+            # Taken from the list since it was accepted: whatever was promised, it may not go there.
+            del self._waiting[key]
+            self._failed(key, row, error.message, is_last=True)
+            return
+        origin = origin_of(row.url)
+        if list(self._sending.values()).count(origin) >= self._settings.sending_origin_max:
+            self._held.setdefault(origin, []).append(key)
+            return
+        del self._waiting[key]
+        self._sending[key] = origin
+        task = asyncio.get_running_loop().create_task(self._try(key, row))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _try(self, key: str, row: CallbackRecord) -> None:
+        identity, _, request_id = key.partition("/")
+        why: str | None = "its outcome is not kept any more"
+        is_last = True
+        try:
+            answer = self._find(identity, request_id)
+            if answer is not None:
+                body = _encoder.encode(outcome_to_json(answer))
+                headers = webhook_headers(
+                    self._settings.keys,
+                    message_id=derive_id("c_", identity, request_id),
+                    timestamp_s=self._clock.wall_ns() // 1_000_000_000,
+                    body=body,
+                )
+                headers["content-type"] = "application/json"
+                why = await self._send(row.url, headers, body)
+                is_last = row.tries + 1 >= self._settings.tries_max
+        except LithoxError as error:
+            why, is_last = error.message, False
+        finally:
+            origin = self._sending.pop(key)
+        if why is None:
+            self.counters.sent += 1
+            self._write(key, None)
+        else:
+            self._failed(key, row, why, is_last=is_last)
+        self._release(origin)
+        self.notify_time()
+
+    def _release(self, origin: str) -> None:
+        """Lets those that waited for room at `origin` try again to get it."""
+        wall_ms = self._clock.wall_ns() // NS_PER_MS
+        for key in self._held.pop(origin, ()):
+            if key in self._waiting:
+                self._wait_again(key, wall_ms)
+
+    def _failed(self, key: str, row: CallbackRecord, why: str, *, is_last: bool) -> None:
+        self.counters.failed += 1
+        tries = row.tries + 1
+        due_ms = self._clock.wall_ns() // NS_PER_MS + self._settings.pause_ms(tries)
+        if is_last:
+            self.counters.died += 1
+            self._dead_count += 1
+            if self._dead_count > self._settings.dead_max:
+                _log.error("a call-back is dropped, too many are dead: %s", why)
+                self._dead_count -= 1
+                self._write(key, None)
+                return
+        row = msgspec.structs.replace(
+            row, tries=tries, next_ms=due_ms, error=why[:500], is_dead=is_last
+        )
+        self._write(key, row)
+        if not is_last:
+            self._wait_again(key, due_ms)
+
+    def _write(self, key: str, row: CallbackRecord | None) -> None:
+        """Writes a row without waiting; if that fails it is as it was, and sent once more."""
+        value = None if row is None else encode_callback(row)
+        commit = Commit(self._store.visible_version, writes={(CALLBACKS, key): value})
+        try:
+            self._store.submit(commit, lambda error: self._written(key, error))
+        except LithoxError as error:
+            self._written(key, error)
+
+    def _written(self, key: str, error: Exception | None) -> None:
+        if error is not None and self._is_running:
+            wall_ms = self._clock.wall_ns() // NS_PER_MS
+            self._wait(key, wall_ms + RETRY_WRITE_MS)
+
+    # -- administration ---------------------------------------------------------------------
+
+    def list_dead(self, after: str, limit: int) -> tuple[list[dict[str, Any]], bool]:
+        """Returns (dead call-backs in key order, whether there are more)."""
+        found: list[dict[str, Any]] = []
+        start = after + "\x00" if after else ""
+        snapshot = self._store.open_snapshot()
+        try:
+            while True:
+                page = snapshot.scan(Range(CALLBACKS, start, None), PAGE_MAX)
+                for key, item in page.items:
+                    row = decode_callback(item.value)
+                    if not row.is_dead:
+                        continue
+                    if len(found) == limit:
+                        return found, True
+                    found.append(_shown(key, row))
+                if not page.more:
+                    return found, False
+                start = page.items[-1][0] + "\x00"
+        finally:
+            snapshot.release()
+
+    def retry(self, identity: str, request_id: str) -> None:
+        """Sends a dead call-back again, with all its tries; raises NotFound."""
+        key = key_of(identity, request_id)
+        row = self._get_dead(key)
+        self._dead_count -= 1
+        now_ms = self._clock.wall_ns() // NS_PER_MS
+        self._write(key, msgspec.structs.replace(row, tries=0, next_ms=now_ms, is_dead=False))
+        self._wait(key, now_ms)
+
+    def purge(self, identity: str, request_id: str) -> None:
+        """Forgets a dead call-back; raises NotFound."""
+        key = key_of(identity, request_id)
+        self._get_dead(key)
+        self._dead_count -= 1
+        self._write(key, None)
+
+    def _get_dead(self, key: str) -> CallbackRecord:
+        row = self._read(key)
+        if row is None or not row.is_dead:
+            raise NotFound("no such dead call-back")
+        return row
+
+    def statistics(self) -> dict[str, int]:
+        """Returns counts for metrics."""
+        return {
+            "waiting": len(self._waiting),
+            "sending": len(self._sending),
+            "dead": self._dead_count,
+            "sent_total": self.counters.sent,
+            "failed_total": self.counters.failed,
+        }
+
+    # -- start and end ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Takes up the call-backs that were waiting. Blocks for reading their rows."""
+        self._is_running = True
+        self._scan(late_ms=None)
+
+    def sweep(self) -> None:
+        """Takes over what another node should have sent long ago."""
+        if self._is_running:
+            self._scan(late_ms=ADOPTED_AFTER_MS)
+
+    def _scan(self, *, late_ms: int | None) -> None:
+        wall_ms = self._clock.wall_ns() // NS_PER_MS
+        start, dead_count = "", 0
+        snapshot = self._store.open_snapshot()
+        try:
+            while True:
+                page = snapshot.scan(Range(CALLBACKS, start, None), PAGE_MAX)
+                for key, item in page.items:
+                    row = decode_callback(item.value)
+                    dead_count += row.is_dead
+                    if row.is_dead or key in self._waiting:
+                        continue
+                    if late_ms is None or row.next_ms < wall_ms - late_ms:
+                        self._wait(key, row.next_ms)
+                if not page.more:
+                    break
+                start = page.items[-1][0] + "\x00"
+        finally:
+            snapshot.release()
+        self._dead_count = dead_count
+
+    async def stop(self) -> None:
+        """Begins nothing more and breaks off what is being sent: its rows stay."""
+        self._is_running = False
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _shown(key: str, row: CallbackRecord) -> dict[str, Any]:
+    identity, _, request_id = key.partition("/")
+    return {
+        "identity": identity,
+        "request": request_id,
+        "url": row.url,
+        "tries": row.tries,
+        "error": row.error,
+        "at_ms": row.next_ms,
+    }
