@@ -47,8 +47,9 @@ async def work(url: str, recorder: Recorder, cells: workloads.Cells) -> None:
 
 def make_cells(folder: Path) -> Path:
     """Returns a data directory with the handlers deployed."""
-    modules = {"cells.lua": workloads.SOURCE.read_text()}
-    return make_data(folder, manifest=workloads.MANIFEST, modules=modules)
+    modules = {path.name: path.read_text() for path in workloads.BUNDLE.glob("*.lua")}
+    manifest = (workloads.BUNDLE / "lithox.toml").read_text()
+    return make_data(folder, manifest=manifest, modules=modules)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -16,14 +16,8 @@ from typing import Any, NamedTuple
 
 from tests.histories.records import Append, Look, Read, Step, Write
 
-MANIFEST = """
-[[template]]
-match = "cells/*"
-language = "lua"
-source = "cells.lua"
-access = ["entity:cells/*"]
-"""
-SOURCE = Path(__file__).with_name("cells.lua")
+BUNDLE = Path(__file__).with_name("cells")
+"""What is to be deployed."""
 ENTITIES = 4
 APPENDS_PER_KEY_MAX = 60
 GROUP_STEPS_MAX = 3

@@ -49,7 +49,7 @@ class Source(Protocol):
 
     @property
     def bundle(self) -> Path:
-        """The folder to deploy, or of which the sources are part."""
+        """The folder to deploy."""
         ...
 
     async def begin(self, client: lithox.Client) -> None:
@@ -100,7 +100,7 @@ class Books:
 class Cells(Source):
     """Lists and registers; the history is the book."""
 
-    bundle = workloads.SOURCE.parent
+    bundle = workloads.BUNDLE
 
     def __init__(self, random: Random) -> None:
         self._random = random

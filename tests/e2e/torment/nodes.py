@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from random import Random
 
+from lithox.testing.postgres_server import PostgresServer, find_programs
 from tests.e2e.node.serving import COMMAND, Served
 
 CHILD = Path(__file__).with_name("power_cut_node.py")
@@ -57,8 +58,11 @@ class EmbeddedNode:
         """Returns further options of `serve`."""
         return []
 
+    def disturb(self) -> None:
+        """Takes away for a moment what the node needs. Blocks until it is back; mostly nothing."""
+
     def kill(self) -> None:
-        """Ends the node, or what it needs, in the middle of what it does; does not wait."""
+        """Ends the node in the middle of what it does; does not wait."""
         assert self.served is not None
         self.served.process.send_signal(signal.SIGKILL)
 
@@ -121,5 +125,56 @@ class UnsyncedNode(PowerCutNode):
     synchronous = "OFF"
 
 
-NODES: dict[str, type[EmbeddedNode]] = {kind.key: kind for kind in (EmbeddedNode, PowerCutNode)}
+class PostgresNode(EmbeddedNode):
+    """A node whose state is on a PostgreSQL server, which is killed too: alone or with the node."""
+
+    key = "postgres"
+    name = "PostgreSQL"
+
+    def __init__(self, data: Path, random: Random) -> None:
+        super().__init__(data, random)
+        self._is_server_dead = False
+        self.server = PostgresServer()
+        self.config = data.with_name(f"{data.name}.toml")
+        self.config.write_text(f'store = "{self.server.address()}"\nstore_migrate = "apply"\n')
+
+    @classmethod
+    def find_lack(cls) -> str | None:
+        """Returns what this machine lacks for it; None: nothing."""
+        if find_programs() is None:
+            return "PostgreSQL is not installed (apt-get install postgresql)"
+        return None
+
+    def arguments(self) -> list[str]:
+        """Returns further options of `serve`."""
+        return ["--config", str(self.config)]
+
+    def disturb(self) -> None:
+        """Kills the server in two rounds of three, and starts it again."""
+        if self.random.random() < 2 / 3:
+            self.server.kill()
+            self.server.start()
+
+    def kill(self) -> None:
+        """Kills the node; in one round of three the server before it."""
+        self._is_server_dead = self.random.random() < 1 / 3
+        if self._is_server_dead:
+            self.server.kill()
+        super().kill()
+
+    def bury(self) -> None:
+        """Waits for the node's end; the server is started again."""
+        super().bury()
+        if self._is_server_dead:
+            self.server.start()
+
+    def close(self) -> None:
+        """Leaves no process behind, and no database."""
+        super().close()
+        self.server.close()
+
+
+NODES: dict[str, type[EmbeddedNode]] = {
+    kind.key: kind for kind in (EmbeddedNode, PowerCutNode, PostgresNode)
+}
 """Every kind of node that must survive."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +25,6 @@ from lithox.errors import PeerProtocolError, PeerUnreachable
 from tests.e2e.node.serving import COMMAND, surroundings
 from tests.e2e.torment.jobs import Bank, Cells, Job, Source, Tpcc
 from tests.e2e.torment.nodes import EmbeddedNode
-from tests.histories import workloads
 
 CLIENTS = 8
 ROUND_SECONDS_MAX = 50
@@ -96,6 +94,8 @@ class Torment:
         self._asked = 0
         self._left = 0
         self._pending: dict[int, Job] = {}
+        self._disturb_at = -1
+        self._half_way = asyncio.Event()
         self._over = asyncio.Event()
 
     # -- clients ----------------------------------------------------------------------------
@@ -150,6 +150,8 @@ class Torment:
             job.source.refused(job, str(code))
             self.counts.refused += 1
         self._left -= 1
+        if self._left == self._disturb_at:
+            self._half_way.set()
         if self._left == 0:
             self._over.set()
 
@@ -164,15 +166,20 @@ class Torment:
         """Makes the first state, on a node that is then ended well."""
         await asyncio.to_thread(self.node.start)
         async with lithox.Client(self.node.url) as client:
+            # Again, for stores that are not in the data directory.
             for source in self.sources:
+                await client.deploy(source.bundle)
                 await source.begin(client)
         await asyncio.to_thread(self.node.stop)
 
     async def round(self, acknowledgements: int) -> None:
         """Ends the node badly after so many answers."""
         await asyncio.to_thread(self.node.start)
+        self._disturb_at = acknowledgements // 2
         async with asyncio.timeout(ROUND_SECONDS_MAX):
             ends = self._ask_all(acknowledgements, is_last=False)
+            await self._half_way.wait()
+            await asyncio.to_thread(self.node.disturb)
             await self._over.wait()
             self.node.kill()
             await ends
@@ -194,24 +201,20 @@ class Torment:
     def _ask_all(self, acknowledgements: int, *, is_last: bool) -> asyncio.Future[list[None]]:
         self._left = acknowledgements
         self._over.clear()
+        self._half_way.clear()
         clients = (self._serve_client(number, is_last=is_last) for number in range(CLIENTS))
         return asyncio.gather(*clients)
 
 
 def deploy(folder: Path) -> Path:
-    """Returns a data directory with everything deployed that is asked for. Blocks."""
+    """Returns a data directory that a node has been on, so that others start quickly. Blocks."""
     data = folder / "deployed"
-    cells = folder / "cells"
-    cells.mkdir(parents=True)
-    (cells / "lithox.toml").write_text(workloads.MANIFEST)
-    shutil.copy(workloads.SOURCE, cells)
-    for bundle in (cells, Bank.bundle, Tpcc.bundle):
-        subprocess.run(
-            [*COMMAND, "deploy", str(bundle), "--data", str(data), "--json"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            env=surroundings(),
-        )
+    subprocess.run(
+        [*COMMAND, "deploy", str(Cells.bundle), "--data", str(data), "--json"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env=surroundings(),
+    )
     return data
 
 
@@ -229,7 +232,7 @@ async def run_epoch(
             broke, or no serial order explains what clients saw. The history is kept beside `data`.
     """
     random = Random(plan.seed)
-    torment = Torment(make_node(data, random), random, f"s{plan.seed}")
+    torment = Torment(make_node(data, Random(f"{plan.seed}/node")), random, f"s{plan.seed}")
     try:
         await torment.begin()
         for number in range(1, plan.rounds + 1):

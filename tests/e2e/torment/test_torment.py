@@ -11,9 +11,9 @@ import pytest
 from tests.e2e.torment.nodes import NODES, UnsyncedNode
 from tests.e2e.torment.rounds import MakeNode, Plan, deploy, run_epoch
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
 
-PLAN = Plan(seed=1, rounds=5, acknowledgements=(30, 200))
+PLAN = Plan(seed=1, rounds=5, acknowledgements=(15, 80))
 
 
 @pytest.fixture(scope="module")
