@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any, Final
 
@@ -186,8 +187,17 @@ class Dispatcher:
         self._take(job)
 
     def _take(self, job: Job) -> None:
-        request = job.request
+        """Takes a job in; it is answered exactly once."""
         self._jobs.add(job)
+        # A cold entity behind a server is fetched first: reading it then makes nobody wait.
+        if self._store.prefetch(job.request.entity, partial(self._let_in, job)):
+            self._let_in(job)
+
+    def _let_in(self, job: Job) -> None:
+        """Admits a job, or answers it at once."""
+        request = job.request
+        if job.is_over:
+            return
         try:
             if request.entity == self._native_entity:
                 self._answer(job, self._run_native(request), None)
