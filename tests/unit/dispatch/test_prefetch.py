@@ -1,4 +1,4 @@
-"""A request to an entity that must be fetched from a server waits for that, and nobody else does."""
+"""A request to an entity that a server must send first waits for that, and nobody else does."""
 
 from __future__ import annotations
 
