@@ -8,7 +8,17 @@ sent their results; its return value is the run's value; an exception it raises 
     ("get", key)                        -> value, or None when absent
     ("set", key, value)                    None deletes
     ("scan", prefix)                    -> list of (key, value), in key order
+    ("range", start, end)               -> the same, start <= key < end (None: to the last)
     ("call", entity, handler, *args)    -> value; raises `Refused` when the callee failed
+    ("request", entity, handler, *args) -> value
+    ("send", entity, handler, *args)    -> message id
+    ("schedule", {...})                 -> timer id; the fields of `self:schedule`
+    ("cancel", timer_id)                -> whether there was one
+    ("timers",) or ("timers", after)    -> (list of timers, whether there are more)
+    ("open_big", key)                   -> BigValue, or None when absent
+    ("read_big", key, digest, offset, size) -> bytes
+    ("write_big", key, token, data)        takes data for a new big value; `token` names the writer
+    ("close_big", key, token)           -> digest; the key holds the value from now on
     ("log", level, text, fields)
     ("usage",)                          -> {"used": ..., "allowed": ...}
     ("ask", name, *args)                -> list of values: any system call, known to the node or not

@@ -7,7 +7,7 @@ instead of compiled: a `Source` names its module by its digest.
 Invariants: a guest burns exactly its limit before it ends as out of fuel; a step burns at most its
 quantum; the messages are those of `sandbox.messages`, byte for byte what a real guest sends, so a
 dispatcher cannot tell the two apart. A script's AssertionError is the test's own failure and
-passes through.
+passes through. It is long because the engine, its programs and their guests are one small thing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import msgspec
 
 from lithox.errors import CompileFailed, InternalError, Overloaded
 from lithox.model.limits import Limits
-from lithox.model.values import decode_value, encode_value
+from lithox.model.values import decode_state, decode_value, encode_value
 from lithox.sandbox import messages
 from lithox.sandbox.contract import Program, Source, Step, StepKind
 from lithox.testing.script import ACTION_FUEL, Action, Module, Refused, ScriptedSelf, ScriptError
+from lithox.testing.scripted_calls import answer_of, question_of
 
 LANGUAGE: Final = "scripted"
 MEMORY_BYTES: Final = 64 << 10
@@ -32,6 +33,7 @@ FUEL_FOREVER: Final = 1 << 62
 
 _run_decoder: Final = msgspec.msgpack.Decoder(messages.RunMessage)
 _answer_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_page_decoder: Final = msgspec.msgpack.Decoder(list[tuple[str, msgspec.Raw]])
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
@@ -297,17 +299,20 @@ class ScriptedGuest:
             case ("scan", str(prefix)):
                 self._scans[prefix] = None
                 self._result = []
-                return self._ask_page(prefix, "")
+                return self._ask_page(action, None)
             case ("scan more", str(prefix), str(after)):
-                return self._ask_page(prefix, after)
+                return self._ask_page(("scan", prefix), after)
             case ("call", str(entity), str(handler), *args):
                 rest = (list(self._reads), list(self._scans), self._take_writes())
                 encoded = msgspec.Raw(encode_value(args))
                 return self._ask(action, messages.CALL_CALL, entity, handler, encoded, *rest)
-            case ("log" | "usage" as name, *args):
-                return self._ask(action, name, *args)
-            case ("ask", str(name), *args):
-                return self._ask(action, name, *args)
+            case ("range", str(), _):
+                self._result = []
+                return self._ask_page(action, None)
+            case ("range more", str(start), end, str(after)):
+                return self._ask_page(("range", start, end), after)
+            case ("open_big", str(key)):
+                return self._ask(action, messages.CALL_BLOB_OPEN, key, self._take_writes())
             case ("say", bytes(message)):
                 return self._say(action, message)
             case ("grow", int(memory_bytes)):
@@ -317,7 +322,10 @@ class ScriptedGuest:
             case ("finish", bytes(outcome)):
                 return Step(StepKind.FINISHED, outcome)
             case _:
-                raise AssertionError(f"a script yielded {action!r}, which is no action")
+                question = question_of(action)
+                if question is None:
+                    raise AssertionError(f"a script yielded {action!r}, which is no action")
+                return self._ask(action, question[0], *question[1])
         return None
 
     def _grow(self, memory_bytes: int) -> Step | None:
@@ -331,10 +339,9 @@ class ScriptedGuest:
     def _ask(self, action: Action, name: str, *args: Any) -> Step:
         return self._say(action, _encoder.encode((messages.CONTEXT_SELF, name, *args)))
 
-    def _ask_page(self, prefix: str, after: str) -> Step:
-        return self._ask(
-            ("scan", prefix), messages.CALL_SCAN, prefix, after, SCAN_PAGE, self._take_writes()
-        )
+    def _ask_page(self, action: Action, after: str | None) -> Step:
+        """Asks for a page of ("scan", prefix) or ("range", start, end)."""
+        return self._ask(action, *action, after, SCAN_PAGE, self._take_writes())
 
     def _say(self, action: Action, message: bytes) -> Step:
         if self._limits.calls is not None and self.calls >= self._limits.calls:
@@ -369,27 +376,29 @@ class ScriptedGuest:
             case "get":
                 self._state[action[1]] = bytes(values[0])
                 self._result = self._decode(bytes(values[0]))
-            case "scan":
-                self._take_page(action[1], values)
+            case "scan" | "range":
+                self._take_page(action, values)
+            case "close_big":
+                self._state[action[1]] = bytes(values[1])
+                self._writes.pop(action[1], None)
+                self._result = answer_of(action, values)
             case "call":
                 if msgspec.msgpack.decode(values[1]):
                     # A cycle of calls has changed our own state: what we hold is old.
                     self._state.clear()
                     self._is_complete = False
                 self._result = decode_value(bytes(values[0]))
-            case "ask":
-                self._result = [decode_value(bytes(value)) for value in values]
             case _:
-                self._result = decode_value(bytes(values[0])) if values else None
+                self._result = answer_of(action, values)
 
-    def _take_page(self, prefix: str, values: list[msgspec.Raw]) -> None:
-        items = decode_value(bytes(values[0]))
-        self._pages.extend((key, value) for key, value in items)
+    def _take_page(self, action: Action, values: list[msgspec.Raw]) -> None:
+        items = _page_decoder.decode(values[0])
+        self._pages.extend((key, decode_state(bytes(value))) for key, value in items)
         if msgspec.msgpack.decode(values[1]):
-            self._action = ("scan more", prefix, items[-1][0])
+            self._action = (f"{action[0]} more", *action[1:], items[-1][0])
             return
         self._result, self._pages = self._pages, []
 
     @staticmethod
     def _decode(raw: bytes | None) -> Any:
-        return None if raw is None else decode_value(raw)
+        return raw if raw is None else decode_state(raw)
