@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lithox.cli.message_backend import EmbeddedMessages, MessageBackend
 from lithox.cli.moving_backend import EmbeddedMoving, MovingBackend
 from lithox.cli.options import Target
 from lithox.cli.service_backend import EmbeddedServices, ServiceBackend
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from lithox.node.node import Node
 
 
-class Backend(MovingBackend, ServiceBackend, StoreBackend, Protocol):
+class Backend(MessageBackend, MovingBackend, ServiceBackend, StoreBackend, Protocol):
     """The methods of `lithox.Client` that commands use."""
 
     async def ask(
@@ -94,7 +95,7 @@ class Backend(MovingBackend, ServiceBackend, StoreBackend, Protocol):
     async def audit(self, limit: int = 100) -> list[dict[str, Any]]: ...
 
 
-class EmbeddedBackend(EmbeddedMoving, EmbeddedServices, EmbeddedStores):
+class EmbeddedBackend(EmbeddedMessages, EmbeddedMoving, EmbeddedServices, EmbeddedStores):
     """The same over a node in this process, as its operator."""
 
     def __init__(self, node: Node) -> None:

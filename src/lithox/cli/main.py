@@ -15,6 +15,7 @@ import click
 
 from lithox.cli import (
     commands_data,
+    commands_messages,
     commands_moving,
     commands_node,
     commands_programs,
@@ -22,6 +23,7 @@ from lithox.cli import (
     commands_serve,
     commands_service,
     commands_store,
+    commands_timers,
 )
 from lithox.cli.failures import EXIT_BUG, EXIT_USAGE, show_bug, show_error, show_usage
 from lithox.errors import InternalError, LithoxError
@@ -72,6 +74,8 @@ for _command in (
     commands_store.store,
     commands_moving.backup,
     commands_moving.restore,
+    commands_messages.messages,
+    commands_timers.timers,
     commands_node.node,
     commands_node.audit,
 ):

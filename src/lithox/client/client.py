@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from lithox.client.messages import MessageMethods
 from lithox.client.moving import MovingMethods
 from lithox.client.processes import ProcessMethods, encode_limits
 from lithox.client.services import ServiceMethods
@@ -36,7 +37,9 @@ SOURCE_SECTIONS: Final = ("template", "program", "library", "runtime")
 _encoder: Final = msgspec.json.Encoder()
 
 
-class Client(MovingMethods, ProcessMethods, ServiceMethods, StoreMethods, ValueMethods):
+class Client(
+    MessageMethods, MovingMethods, ProcessMethods, ServiceMethods, StoreMethods, ValueMethods
+):
     """A node over HTTP, used as an async context manager.
 
         async with lithox.Client("http://127.0.0.1:7070") as client:

@@ -25,6 +25,7 @@ from lithox.gateway.guards import (
     read_token,
     too_large,
 )
+from lithox.gateway.message_routes import MESSAGE_ROUTES
 from lithox.gateway.metrics import CONTENT_TYPE, Metrics
 from lithox.gateway.moving_routes import MOVING_ROUTES
 from lithox.gateway.openapi import describe
@@ -82,6 +83,7 @@ class Gateway:
         self._router = Router(
             (
                 *ROUTES,
+                *MESSAGE_ROUTES,
                 *PROCESS_ROUTES,
                 *CODE_ROUTES,
                 *SERVICE_ROUTES,

@@ -170,6 +170,30 @@ class GatewayNode(Protocol):
         self, chunks: AsyncIterable[bytes], *, mode: str = ..., caller: Caller | None = None
     ) -> dict[str, Any]: ...
 
+    async def messages_list(
+        self, *, after: str = "", limit: int = 100, caller: Caller | None = None
+    ) -> tuple[list[dict[str, Any]], bool]: ...
+
+    async def messages_dead(
+        self, *, after: str = "", limit: int = 100, caller: Caller | None = None
+    ) -> tuple[list[dict[str, Any]], bool]: ...
+
+    async def messages_retry(
+        self, ids: list[str] | None = None, *, caller: Caller | None = None
+    ) -> int: ...
+
+    async def messages_purge(
+        self, ids: list[str] | None = None, *, caller: Caller | None = None
+    ) -> int: ...
+
+    async def timers_list(
+        self, entity: str, *, after: str = "", limit: int = 100, caller: Caller | None = None
+    ) -> tuple[list[dict[str, Any]], bool]: ...
+
+    async def timers_cancel(
+        self, entity: str, timer_id: str, *, caller: Caller | None = None
+    ) -> None: ...
+
     def processes(self, caller: Caller) -> list[dict[str, Any]]: ...
 
     def release_waiting(self) -> None: ...

@@ -34,6 +34,7 @@ from lithox.node.commits import submit_durably
 from lithox.node.deletion import plan_deletion
 from lithox.node.overrides import parse_overrides
 from lithox.node.pages import PAGE_BYTES_MAX, check_limit, list_readable
+from lithox.node.timer_deletion import delete_timers_first
 from lithox.security.access import (
     RIGHT_ADMIN,
     RIGHT_READ,
@@ -289,10 +290,13 @@ class Admin:
         A large one goes in several commits, so that others are served meanwhile; see
         `node.deletion`. Should it be broken off there, it can be deleted again.
         """
-        plan = plan_deletion(check_entity_path(entity))
+        path = check_entity_path(entity)
+        timers: dict[str, str] = {}
+        plan = delete_timers_first(path, plan_deletion(path), timers)
         await self.do(
             Act(entity=entity, caller=caller, right=RIGHT_ADMIN, name="delete", plan=plan)
         )
+        self._dispatcher.timers.notify_removed(timers)
 
     async def put_handlers(self, entity: str, handlers: Any, caller: Caller) -> None:
         """Replaces the entity's own overrides of handlers.

@@ -87,6 +87,8 @@ def collect_statistics(
     groups: list[tuple[str, dict[str, Any]]] = [
         ("kernel", kernel.statistics()),
         ("store", store.statistics()),
+        ("messages", dispatcher.mail.statistics()),
+        ("timers", dispatcher.timers.statistics()),
     ]
     groups.extend((f"sandbox_{name}", one.statistics()) for name, one in engines.items())
     for group, values in groups:
