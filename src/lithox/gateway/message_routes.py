@@ -56,7 +56,7 @@ async def list_timers(asked: Asked) -> Reply:
 
 
 async def cancel_timer(asked: Asked) -> Reply:
-    timer_id = unquote_strict(asked.names["name"], "timer")
+    timer_id = unquote_strict(asked.names["timer"], "timer")
     await asked.node.timers_cancel(asked.entity, timer_id, caller=asked.caller)
     return reply_done()
 
@@ -74,6 +74,6 @@ MESSAGE_ROUTES: Final[tuple[Route, ...]] = (
           respond=purge_dead, answer=bodies.CountAnswer, query=("id", "all")),
     Route(name="list_timers", method="GET", path=_TIMERS, summary="List an entity's timers",
           respond=list_timers, answer=bodies.TimersAnswer, query=PAGE),
-    Route(name="cancel_timer", method="DELETE", path=f"{_TIMERS}:{{name}}",
+    Route(name="cancel_timer", method="DELETE", path=f"{_TIMERS}:{{timer}}",
           summary="Cancel a timer", respond=cancel_timer, status=204),
 )  # fmt: skip

@@ -345,6 +345,7 @@ _NAME_PATTERNS: Final = {
     "kind": r"[^/]+",
     "pattern": r"[^:]+",
     "name": r"[^/]+",
+    "timer": r"[^/]+",
 }
 
 
