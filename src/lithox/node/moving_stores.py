@@ -17,13 +17,12 @@ from lithox.errors import BadArguments, ConfigError, NotFound, StoreCorrupt
 from lithox.model.archive import KIND_STORE, ArchiveReader, ArchiveWriter
 from lithox.node.clock import RealClock
 from lithox.node.moving import about_now, archive_of_store
+from lithox.node.opening import SERVER_SCHEMES, STORE_NAME
 from lithox.store.dump import DumpRow, DumpSource, dump_rows
 from lithox.store.dump_lines import read_rows, write_rows
 from lithox.store.embedded.dump import load_embedded
 from lithox.store.embedded.store import EmbeddedStore
 
-DATABASE_NAME: Final = "lithox.db"
-"""The same as a node's own; a test compares them."""
 SQLITE: Final = "sqlite:"
 PROGRESS_BYTES: Final = 4 << 20
 """A step of progress is told after so many bytes of archive."""
@@ -40,6 +39,10 @@ class Place(Protocol):
 
     def open_dump(self) -> AbstractContextManager[DumpSource]:
         """Opens the store there and gives its dump, not entered yet."""
+        ...
+
+    def check_at_rest(self) -> None:
+        """Raises StoreInUse when a node is at work there."""
         ...
 
     def load(self, rows: Iterable[DumpRow]) -> None:
@@ -72,7 +75,7 @@ class SqlitePlace:
     def __init__(self, path: Path) -> None:
         """Takes a data directory, there or to be made, or a file whose name ends with `.db`."""
         is_file = path.is_file() or (not path.is_dir() and path.suffix == ".db")
-        self._database = path if is_file else path / DATABASE_NAME
+        self._database = path if is_file else path / STORE_NAME
         self.name = f"{SQLITE}{path}"
 
     @contextmanager
@@ -86,6 +89,9 @@ class SqlitePlace:
         finally:
             store.close()
 
+    def check_at_rest(self) -> None:
+        """Nothing to ask: a dump takes the lock that a node would hold."""
+
     def load(self, rows: Iterable[DumpRow]) -> None:
         try:
             self._database.parent.mkdir(parents=True, exist_ok=True)
@@ -94,12 +100,46 @@ class SqlitePlace:
         load_embedded(self._database, rows)
 
 
+class PostgresPlace:
+    """A schema on a server; `lithox`, unless the address ends with `#SCHEMA`."""
+
+    __slots__ = ("_address", "_options", "name")
+
+    def __init__(self, address: str) -> None:
+        # Imported here: who has no server needs none of it.
+        from lithox.store.postgres import PostgresOptions
+
+        self._address, _, schema = address.partition("#")
+        self._options = PostgresOptions(schema=schema) if schema else PostgresOptions()
+        self._options.check()
+        self.name = f"the schema {self._options.schema} of the server"
+
+    @contextmanager
+    def open_dump(self) -> Generator[DumpSource]:
+        from lithox.store.postgres.dump import PostgresDump
+
+        yield PostgresDump(self._address, self._options)
+
+    def check_at_rest(self) -> None:
+        from lithox.store.postgres.dump import check_at_rest
+
+        check_at_rest(self._address, self._options)
+
+    def load(self, rows: Iterable[DumpRow]) -> None:
+        from lithox.store.postgres.dump import load_postgres
+
+        load_postgres(self._address, self._options, rows)
+
+
 def place_of(text: str) -> Place:
     """Returns the place that `sqlite:PATH` or `postgresql://...` names.
 
     Raises:
         BadArguments: neither.
+        ConfigError: the name of a schema is none.
     """
+    if text.startswith(SERVER_SCHEMES):
+        return PostgresPlace(text)
     if text.startswith(SQLITE) and len(text) > len(SQLITE):
         return SqlitePlace(Path(text.removeprefix(SQLITE)))
     raise BadArguments(
@@ -137,6 +177,7 @@ def migrate(source: Place, target: Place, on_progress: OnProgress | None = None)
         StoreCorrupt: what was written reads otherwise.
     """
     reader = ArchiveReader(KIND_STORE)
+    source.check_at_rest()
     with source.open_dump() as dump:
         chunks = _told_chunks(archive_of_store(dump), reader, on_progress)
         target.load(read_rows(chunks, reader))

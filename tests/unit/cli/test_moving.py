@@ -12,7 +12,7 @@ import pytest
 from lithox.cli import archives
 from lithox.cli.archives import Told, format_counts
 from lithox.model.archive import KIND_ENTITIES, KIND_STORE
-from lithox.node.moving_stores import DATABASE_NAME
+from lithox.node.opening import STORE_NAME
 from lithox.store.embedded.dump import EmbeddedDump, load_embedded
 from tests.store_rows import SMALL, make_archive, read_source
 from tests.unit.gateway.fake_moving import archive
@@ -24,7 +24,7 @@ def data(tmp_path, monkeypatch) -> Path:
     monkeypatch.delenv("LITHOX_NODE", raising=False)
     folder = tmp_path / "data"
     folder.mkdir()
-    load_embedded(folder / DATABASE_NAME, SMALL)
+    load_embedded(folder / STORE_NAME, SMALL)
     return folder
 
 
@@ -50,7 +50,7 @@ class Output:
 
 
 def rows_of(folder: Path) -> list[Any]:
-    return read_source(EmbeddedDump(folder / DATABASE_NAME))
+    return read_source(EmbeddedDump(folder / STORE_NAME))
 
 
 def test_a_store_at_rest_goes_through_an_archive(at_rest, data, tmp_path):
@@ -144,7 +144,7 @@ def test_a_damaged_archive_restores_nothing(at_rest, tmp_path, cut):
     ended = at_rest("restore", str(file), "--data", str(tmp_path / "other"))
     assert (ended.status, ended.out) == (2, "")
     assert "not a whole archive" in ended.err
-    assert not (tmp_path / "other" / DATABASE_NAME).exists()
+    assert not (tmp_path / "other" / STORE_NAME).exists()
 
 
 def test_a_restore_into_a_store_is_refused(at_rest, data, tmp_path):

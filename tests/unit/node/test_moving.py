@@ -19,7 +19,7 @@ from lithox.model.archive import KIND_ENTITIES, ArchiveWriter
 from lithox.model.big_values import CHUNK_BYTES, Manifest, encode_manifest
 from lithox.model.values import decode_json, decode_value, encode_json, encode_value
 from lithox.modules.bundle import Bundle
-from lithox.node import moving_entities, moving_stores
+from lithox.node import moving_entities
 from lithox.node.entity_lines import read_pieces
 from lithox.node.moving import MOVES_MAX
 from lithox.node.node import Node
@@ -454,8 +454,7 @@ def test_an_import_that_always_loses_says_so(tmp_path: Path) -> None:
 
 
 def test_names_that_stand_twice_agree() -> None:
-    """What the store's and the command line's halves say of the same thing is the same."""
-    assert moving_stores.DATABASE_NAME == STORE_NAME
+    """The store knows the outbox by the name that dispatch gives it."""
     assert {OUTBOX} == ORDERED_ENTITIES
 
 

@@ -102,10 +102,7 @@ def prepare(connection: Connection, options: PostgresOptions) -> None:
     version = find_version(connection, options.schema)
     if version < SCHEMA_VERSION and options.migrate == "apply":
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-            version = find_version(connection, options.schema)
-            for step in range(version, SCHEMA_VERSION):
-                _apply(connection, options.schema, step)
+            make_current(connection, options.schema)
         version = find_version(connection, options.schema)
     if version < SCHEMA_VERSION:
         found = f"has version {version}" if version else "is not there"
@@ -113,6 +110,18 @@ def prepare(connection: Connection, options: PostgresOptions) -> None:
             f"the schema {options.schema!r} {found}, this lithox needs version {SCHEMA_VERSION}; "
             'make it with store_migrate = "apply", when no older node is at work on it'
         )
+
+
+def make_current(connection: Connection, schema: str) -> None:
+    """Makes the schema or brings it up to date, in the transaction that is open.
+
+    Raises:
+        StoreCorrupt: it is newer than this lithox knows, or not ours.
+        psycopg.Error: the server refuses.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    for step in range(find_version(connection, schema), SCHEMA_VERSION):
+        _apply(connection, schema, step)
 
 
 def find_version(connection: Connection, schema: str) -> int:

@@ -13,6 +13,7 @@ from lithox.store.mailbox import Mailbox
 from lithox.store.postgres import connections, schema
 from lithox.store.postgres.background import Background
 from lithox.store.postgres.connections import Connection
+from lithox.store.postgres.dump import PostgresDump
 from lithox.store.postgres.failures import meaning_of_failure
 from lithox.store.postgres.options import PostgresOptions
 from lithox.store.postgres.reader import DirectReader
@@ -122,6 +123,9 @@ class _PostgresEngine(DirectReader):
 
     def confirm_withdrawal(self) -> None:
         self._writer.confirm_withdrawal()
+
+    def open_dump(self) -> PostgresDump:
+        return PostgresDump(self._address, self._options)
 
     def statistics(self) -> dict[str, Any]:
         writer, background = self._writer, self._background
