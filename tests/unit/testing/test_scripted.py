@@ -149,7 +149,7 @@ def test_a_scan_collects_its_pages_and_sends_its_writes_once() -> None:
 
     guest = start(scanning)
     step = guest.step(1_000, frees_lock=False)
-    assert msgspec.msgpack.decode(step.data) == [0, "scan", "a", "", 100, {"a1": 1}]
+    assert msgspec.msgpack.decode(step.data) == [0, "scan", "a", None, 100, {"a1": 1}]
     guest.answer(messages.encode_answer([["a1", 1]], True))
     step = guest.step(1_000, frees_lock=False)
     assert msgspec.msgpack.decode(step.data) == [0, "scan", "a", "a1", 100, {}]
