@@ -15,6 +15,8 @@ from lithox.dispatch.inflight import InFlight
 from lithox.dispatch.job import Job
 from lithox.dispatch.messages.delivery import Delivery, MessageOrigin
 from lithox.dispatch.messages.waiting import Waiting
+from lithox.dispatch.schedules.records import SCHEDULES_PREFIX
+from lithox.dispatch.schedules.timers import Timers
 from lithox.dispatch.transaction import Transaction
 from lithox.dispatch.turns import Turns
 from lithox.store.cells import VisibleCells
@@ -55,6 +57,7 @@ def test_every_fault_and_every_end_happens_somewhere() -> None:
         "answered request.deadline_passed", "answered store.results_full",
         "answered store.unavailable", "answered transaction.diverged", "sent", "delivered", "dead",
         "answered app.gone", "answered app.sold_out", "answered app.message.queue_full",
+        "fired",
     }  # fmt: skip
 
 
@@ -222,6 +225,29 @@ def end_groups_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Groups, "has_next", lambda self, frame: False)
 
 
+def forget_timers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Does not read at a start which timers are armed."""
+    monkeypatch.setattr(Timers, "start", lambda self: setattr(self, "_is_running", True))
+
+
+def fire_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes a timer for due a little before it is."""
+    wall_ms = Timers._wall_ms
+    monkeypatch.setattr(Timers, "_wall_ms", lambda self: wall_ms(self) + 2)
+
+
+def keep_fired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves a timer that is due once where it is when it fires."""
+    plan_one = Timers._plan_one
+
+    def careless(self: Timers, batch: Any, *rest: Any) -> None:
+        plan_one(self, batch, *rest)
+        for cell in [c for c in batch.writes if c[0].startswith(SCHEDULES_PREFIX)]:
+            del batch.writes[cell]
+
+    monkeypatch.setattr(Timers, "_plan_one", careless)
+
+
 def test_a_message_handed_over_twice_takes_effect_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Handing a message over twice is harmless, whatever else happens."""
     deliver_twice(monkeypatch)
@@ -251,7 +277,10 @@ def test_a_message_handed_over_twice_takes_effect_once(monkeypatch: pytest.Monke
         (drop_failed, "mail", "took effect before|waits, and nothing happens|died before"),
         (deliver_newest, "mail", "took effect before|died before"),
         (forget_requests, "shop", "has result False|took effect twice"),
-        (end_groups_early, "bank", "alone"),
+        (end_groups_early, "bank", "alone|fits no state"),
+        (forget_timers, "clocks", "never fires|is in no index"),
+        (fire_early, "clocks", "early"),
+        (keep_fired, "clocks", "stays as it was"),
     ],
 )
 def test_a_planted_bug_is_seen(
@@ -265,5 +294,5 @@ def test_a_planted_bug_is_seen(
 
 def test_a_torn_batch_that_is_kept_is_seen() -> None:
     """A disk that keeps the first rows of a batch without its end is caught."""
-    with pytest.raises(SimulationFailed, match=r"on the disk has|the disk has results"):
+    with pytest.raises(SimulationFailed, match="disk has|outbox has|in no index"):
         run_until_broken(disk_class=LenientDisk)

@@ -25,12 +25,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lithox.dispatch.job import Job
+from lithox.dispatch.schedules.records import SCHEDULES_PREFIX
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import LithoxError
 from lithox.model.ids import SYSTEM_ENTITY_PREFIX, SYSTEM_KEY_PREFIX
 from lithox.model.request import Answer, Request
 from lithox.model.values import decode_value
 from lithox.store.engine import Part, ResultKey, key_of_result
+from lithox.testing.alarms import Alarms, plain_timer
 from lithox.testing.letters import Letters
 from lithox.testing.serial import Outcome, Requests, SerialModel, plain
 from lithox.testing.simulated_disk import SimulatedDisk
@@ -49,6 +51,8 @@ ENDED_CODES: Final = frozenset(
         "transaction.conflict",
         "transaction.diverged",
         "message.queue_full",
+        "guest.too_many_timers",
+        "guest.too_many_hops",
         "guest.out_of_fuel",
         "guest.out_of_wall",
         "guest.out_of_calls",
@@ -136,11 +140,13 @@ class Ledger:
     Args:
         model: what each request does alone.
         letters: the books about messages.
+        alarms: the books about timers.
     """
 
-    def __init__(self, model: SerialModel, letters: Letters) -> None:
+    def __init__(self, model: SerialModel, letters: Letters, alarms: Alarms) -> None:
         self.model = model
         self.letters = letters
+        self.alarms = alarms
         self._results: list[ResultKey] = []
         self._requests: dict[str, Any] = {}
         self.wishes: list[Wish] = []
@@ -183,10 +189,12 @@ class Ledger:
         self.synced_version = part.version
         committed = self._committed.pop(part.version, None)
         if committed is None:
+            self.alarms.check_fired(part.writes)
             self.letters.note_others(part.writes)
-            self._keep(part.version, _users_cells(part))
+            self._keep(part.version, _kept_cells(part))
         else:
             self._replay(part, committed)
+        self.alarms.note_written(part.writes)
 
     def note_gone(self, asked: Asked) -> None:
         """Notes that the node that had the request is gone: nobody knows what came of it."""
@@ -221,7 +229,7 @@ class Ledger:
         outcome = self._run(committed, part.version - 1)
         if outcome.error:
             raise InvariantBroken(f"{what} became version {part.version}; alone: {outcome.error}")
-        found = _users_cells(part)
+        found = _kept_cells(part)
         if found != outcome.writes:
             raise InvariantBroken(
                 f"{what} as version {part.version} wrote {_differences(found, outcome.writes)}"
@@ -336,7 +344,7 @@ class Ledger:
         changed: dict[str, dict[str, Any]] = {}
         for cell, value in writes.items():
             entity, key = cell
-            if not _is_users(cell):
+            if not _is_kept(cell):
                 continue
             history = self._entities.setdefault(entity, _History())
             state = changed.setdefault(entity, dict(history.states[-1]))
@@ -360,7 +368,7 @@ class Ledger:
         """Compares what is on the disk with what was replayed."""
         for entity in sorted({*self._entities, *disk.list_entities("", "", ENTITIES_MAX)}):
             cells = disk.read_entity(entity).items()
-            found = {key: decode_value(v) for key, v in cells if _is_users((entity, key))}
+            found = {key: _decode((entity, key), v) for key, v in cells if _is_kept((entity, key))}
             if found != self.state_of(entity):
                 raise InvariantBroken(
                     f"{entity} on the disk has {_differences(found, self.state_of(entity))}"
@@ -373,21 +381,36 @@ class Ledger:
                 f"{sorted(missing)}; of {len(wanted)}, {len(set(wanted))} differ"
             )
         self.letters.check_disk(disk)
+        self.alarms.check_disk(disk)
+
+    def check_at_rest(self, disk: SimulatedDisk) -> None:
+        """Compares the disk with the books once nothing happens any more: nothing may wait."""
+        self.check_disk(disk)
+        self.letters.check_at_rest()
+        self.alarms.check_at_rest(disk)
 
 
-def _is_users(cell: tuple[str, str]) -> bool:
+def _is_kept(cell: tuple[str, str]) -> bool:
+    """Returns whether the serial model speaks of a cell: an entity's own state, or a timer."""
+    if cell[0].startswith(SCHEDULES_PREFIX):
+        return True
     return not cell[0].startswith(SYSTEM_ENTITY_PREFIX) and not cell[1].startswith(
         SYSTEM_KEY_PREFIX
     )
 
 
-def _users_cells(part: Part) -> dict[tuple[str, str], Any]:
-    """Returns what a part writes of entities' own state, as plain values."""
+def _kept_cells(part: Part) -> dict[tuple[str, str], Any]:
+    """Returns what a part writes of entities' own state and timers, as plain values."""
     return {
-        cell: None if value is None else decode_value(value)
+        cell: None if value is None else _decode(cell, value)
         for cell, value in part.writes.items()
-        if _is_users(cell)
+        if _is_kept(cell)
     }
+
+
+def _decode(cell: tuple[str, str], value: bytes) -> Any:
+    is_timer = cell[0].startswith(SCHEDULES_PREFIX)
+    return plain_timer(value) if is_timer else decode_value(value)
 
 
 def _differences(found: Mapping[Any, Any], wanted: Mapping[Any, Any]) -> str:

@@ -27,7 +27,8 @@ from lithox.testing.serial import Sent
 from lithox.testing.simulated_disk import SimulatedDisk
 from lithox.testing.world import InvariantBroken
 
-Pair = tuple[str, str]
+Pair = tuple[str, str, str]
+"""(sender, receiver, timer id or "")."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Letter:
 
     id: str
     sent: Sent
+    pair: Pair
 
     def __str__(self) -> str:
         sent = self.sent
@@ -78,12 +80,16 @@ class Letters:
         found = [_sent_of(record) for record, _ in rows]
         if found != wanted:
             raise InvariantBroken(f"{what} sent {found!r}; alone it sends {wanted!r}")
-        for (_, message_id), sent in zip(rows, found, strict=True):
-            if message_id in self._waiting:
-                raise InvariantBroken(f"{what} sent another message under the id {message_id}")
-            letter = self._waiting[message_id] = Letter(id=message_id, sent=sent)
-            self._pairs.setdefault((sent.sender, sent.receiver), deque()).append(letter)
-            self.sent += 1
+        for record, message_id in rows:
+            self._add(what, message_id, record)
+
+    def _add(self, what: str, message_id: str, record: MessageRecord) -> None:
+        if message_id in self._waiting:
+            raise InvariantBroken(f"{what} sent another message under the id {message_id}")
+        letter = Letter(id=message_id, sent=_sent_of(record), pair=record.pair)
+        self._waiting[message_id] = letter
+        self._pairs.setdefault(letter.pair, deque()).append(letter)
+        self.sent += 1
 
     def take(self, message_id: str) -> Letter:
         """Takes the message whose effect a commit is; it must be the first of its pair."""
@@ -92,8 +98,10 @@ class Letters:
         return letter
 
     def note_others(self, writes: Mapping[Cell, bytes | None]) -> None:
-        """Takes what the node itself has committed about messages: those that died."""
+        """Takes what the node itself has committed about messages: fired timers, and the dead."""
         for (entity, key), value in writes.items():
+            if entity == OUTBOX and value is not None:
+                self._add("a timer", key, decode_message(value))
             if entity != DEAD or value is None:
                 continue
             tries = decode_dead(value).tries
@@ -105,8 +113,7 @@ class Letters:
         letter = self._waiting.pop(message_id, None)
         if letter is None:
             raise InvariantBroken(f"message {message_id} {how}, but it did not wait")
-        pair = self._pairs[(letter.sent.sender, letter.sent.receiver)]
-        first = pair.popleft()
+        first = self._pairs[letter.pair].popleft()
         if first is not letter:
             raise InvariantBroken(f"{letter} {how} before {first}, which was sent earlier")
         return letter

@@ -13,8 +13,10 @@ from __future__ import annotations
 from typing import Final
 
 from lithox.dispatch.messages.bounds import MessageBounds
+from lithox.dispatch.schedules.bounds import TimerBounds
 from lithox.kernel import Policy
 from lithox.model.limits import Limits
+from lithox.testing.alarms import Alarms
 from lithox.testing.callers import CallerHabits, Killer, SimulatedCaller
 from lithox.testing.ledger import Ledger
 from lithox.testing.letters import Letters
@@ -33,13 +35,14 @@ from lithox.testing.whole_node import (
 from lithox.testing.workloads import ACCOUNTS, MODULES, OPENING_BALANCE, WORKLOADS, Workload
 from lithox.testing.world import InvariantBroken, World
 
+NS_PER_MS: Final = 1_000_000
 EVENTS_MAX: Final = 300_000
 """Events after which a simulation that has not come to rest is a failure."""
-WISHES: Final = 120
+WISHES: Final = 80
 """Wishes of all callers together."""
 WORKLOADS_MAX: Final = 3
 """Workloads of one simulation: with fewer, callers meet more often."""
-CRASHES_MAX: Final = 40
+CRASHES_MAX: Final = 12
 """Crashes and closings of one simulation; after the last one nothing is killed any more either."""
 DOWN_NS: Final = 300_000
 """Mean time between a crash and the restart."""
@@ -71,13 +74,14 @@ class NodeSimulator:
         self.ledger = Ledger(
             SerialModel(lambda entity: find_module(MODULES, entity)),
             Letters(self._habits.messages.tries_max),
+            Alarms(lambda: self.world.clock.wall_ns() // NS_PER_MS),
         )
         self.disk = disk_class(self.world, self._draw_disk())
         self.disk.install(deploy(ScriptedEngine(), MODULES)[1])
         self.disk.on_synced.append(self.ledger.note_synced)
         self._lives = 0
         self._crashes_left = CRASHES_MAX
-        self._crash_ns = draw.choice((0, 1_000_000, 3_000_000))
+        self._crash_ns = draw.choice((0, 1_000_000, 4_000_000))
         used = tuple(
             draw.sample(workloads, draw.randrange(1, min(WORKLOADS_MAX, len(workloads)) + 1))
         )
@@ -97,7 +101,9 @@ class NodeSimulator:
     def _is_busy(self) -> bool:
         """Returns whether anybody wants anything still, a message too; faults go on so long."""
         return self._crashes_left > 0 and (
-            self.ledger.letters.waiting > 0 or not all(one.is_done for one in self._callers)
+            self.ledger.letters.waiting > 0
+            or self.ledger.alarms.armed > 0
+            or not all(one.is_done for one in self._callers)
         )
 
     def _start(self) -> None:
@@ -192,8 +198,7 @@ class NodeSimulator:
         assert self.node is not None, "the last thing that happens to a node is a start"
         self.node.check_at_rest()
         self._count(self.node)
-        self.ledger.check_disk(self.disk)
-        self.ledger.letters.check_at_rest()
+        self.ledger.check_at_rest(self.disk)
         accounts = [self.ledger.state_of(f"bank/{index}") for index in range(ACCOUNTS)]
         total = sum(account.get("balance", OPENING_BALANCE) for account in accounts)
         if total != ACCOUNTS * OPENING_BALANCE:
@@ -201,6 +206,7 @@ class NodeSimulator:
         letters = self.ledger.letters
         self.world.counts["sent"] += letters.sent
         self.world.counts["delivered"] += letters.delivered
+        self.world.counts["fired"] += self.ledger.alarms.fired
         self.world.counts["dead"] += letters.dead
         self.world.note("rest", self.ledger.synced_version)
 
@@ -238,6 +244,12 @@ class NodeSimulator:
             pending_commits_max=draw.choice((2, 10_000, 10_000)),
             results_per_account_max=draw.choice((4, 1_000_000, 1_000_000)),
             node_limits=Limits(fuel=200_000),
+            timers=TimerBounds(
+                interval_min_ms=1,
+                entity_max=draw.choice((2, 100)),
+                batch_max=draw.choice((1, 100)),
+                held_max=draw.choice((2, 100)),
+            ),
             messages=MessageBounds(
                 tries_max=draw.choice((2, 5)),
                 pause_first_ms=1,

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from lithox.dispatch.job import derive_id
 from lithox.dispatch.outcomes import APP_CODE
+from lithox.dispatch.schedules.records import schedules_of
 from lithox.model.ids import EntityPath, identity_of_entity
 from lithox.model.values import decode_value, encode_value
 from lithox.testing.script import Action, Module, Refused, ScriptedSelf, ScriptError
@@ -45,7 +46,8 @@ class Outcome:
     Attributes:
         value: what the handler returned; None after an error.
         error: the code of its error, "" when it succeeded.
-        writes: cell -> plain value, None for a deletion; empty after an error.
+        writes: cell -> plain value, None for a deletion; empty after an error. Timers are cells
+            of the system entity that holds them, without their times.
         touched: entities that took part; the outcome depends on no other.
         sent: messages in the order of sending; empty after an error.
         has_requested: it made a request of its own.
@@ -183,6 +185,13 @@ class _SerialRun:
                 outcome.sent.append(message)
                 self._position += 1
                 return [""]
+            case ("ask", "schedule", {"name": str(name), "handler": handler} as spec):
+                timer = {"handler": handler, "args": spec["args"], "every": spec.get("every", 0)}
+                outcome.writes[(schedules_of(entity), name)] = plain(timer)
+                self._position += 1
+                return [name]
+            case ("ask", "cancel", str(name)):
+                return [self._cancel(schedules_of(entity), name)]
             case ("ask", "request", str(callee), str(handler), rest):
                 return [self._request(entity, callee, handler, rest)]
             case ("trap", str(detail)):
@@ -201,6 +210,14 @@ class _SerialRun:
             return plain(self._requests.values[request_id])
         alone = self._model.run(self._state, callee, handler, args)
         raise Refused(1, alone.error or "unrecorded", "the request is not on the disk", {})
+
+    def _cancel(self, place: str, name: str) -> bool:
+        writes = self._outcome.writes
+        self._outcome.touched.add(place)
+        found = writes[(place, name)] if (place, name) in writes else self._find(place, name)
+        if found is not None:
+            writes[(place, name)] = None
+        return found is not None
 
     def _find(self, entity: str, key: str) -> Any:
         return self._state(entity).get(key)

@@ -25,6 +25,7 @@ from lithox.dispatch.records import (
     TemplateRecord,
     encode_record,
 )
+from lithox.dispatch.schedules.bounds import DEFAULT_TIMER_BOUNDS, TimerBounds
 from lithox.kernel import Kernel, Policy
 from lithox.model.ids import Pid
 from lithox.model.limits import Limits
@@ -62,6 +63,7 @@ class NodeHabits:
         pending_commits_max: commits that may wait for the disk.
         results_per_account_max: recorded results of one account.
         messages: how messages are tried again, and how many may wait.
+        timers: how many may be armed, and how they are moved.
         node_limits: above everything any run may use.
     """
 
@@ -72,6 +74,7 @@ class NodeHabits:
     pending_commits_max: int = 10_000
     results_per_account_max: int = 1_000_000
     messages: MessageBounds = DEFAULT_BOUNDS
+    timers: TimerBounds = DEFAULT_TIMER_BOUNDS
     node_limits: Limits = field(default_factory=lambda: Limits(fuel=1_000_000))
 
 
@@ -189,10 +192,14 @@ class WholeNode:
             results_per_account_max=habits.results_per_account_max,
             long=SimulatedLong(self.channels),
             messages=habits.messages,
+            timers=habits.timers,
         )
         delivery = self.dispatcher.mail.delivery
         self.dispatcher.lanes.on_deadline = self._make_alarm(self.dispatcher.notify_time)
         delivery.on_deadline = self._make_alarm(delivery.notify_time)
+        timers = self.dispatcher.timers
+        timers.on_deadline = self._make_alarm(timers.notify_time)
+        delivery.on_started = timers.start
         delivery.start()
         self.dispatcher.catalog.adopt(deploy(self.engine, modules)[0])
 

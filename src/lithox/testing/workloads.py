@@ -9,6 +9,7 @@ lose races; everything else they do depends on arguments and state alone, as `se
     claims   numbers are given out by counting what a scan finds; phantoms would give one twice
     mail     messages that send messages, some of them from calls that fail, some of which die
     shop     orders that reserve stock by requests of their own, and sometimes fail after that
+    clocks   timers that are set, replaced, cancelled, and some that repeat until they have enough
     hostile  endless loops, errors after writes, traps: nothing of them may stay
 """
 
@@ -26,7 +27,7 @@ OPENING_BALANCE: Final = 100
 LISTS: Final = 3
 DESKS: Final = 2
 BOXES: Final = 3
-STOCK: Final = 200
+STOCK: Final = 60
 
 Call = tuple[str, str, list[Any]]
 """(entity, handler, args)."""
@@ -384,6 +385,77 @@ def draw_shop(random: Random, number: int, spread: int) -> Call:
     return own, "order", [stock, amounts, _draw_fuel(random), how]
 
 
+# -- clocks ----------------------------------------------------------------------------------
+
+
+def _set_timer(self: ScriptedSelf, name: str, after_ms: int, label: int, how: str) -> Script:
+    """Arms a timer of that name in place of an older one; ends as `how` says."""
+    del self
+    told = (yield ("get", "set")) or 0
+    spec = {"handler": "ring", "args": [name, label], "after": after_ms, "name": name}
+    yield ("ask", "schedule", spec)
+    yield ("set", "set", told + 1)
+    if how == "raise":
+        raise ScriptError("it was not meant", code="wanted")
+    return told
+
+
+def _repeat(self: ScriptedSelf, name: str, every_ms: int, times: int) -> Script:
+    del self
+    spec = {"handler": "tick", "args": [name, times], "every": every_ms, "name": name}
+    yield ("ask", "schedule", spec)
+    yield ("set", f"ticks-{name}", 0)
+    return name
+
+
+def _cancel_timer(self: ScriptedSelf, name: str, fuel: int) -> Script:
+    del self
+    (was_there,) = yield ("ask", "cancel", name)
+    yield ("burn", fuel)
+    cancelled = (yield ("get", "cancelled")) or 0
+    yield ("set", "cancelled", cancelled + was_there)
+    return was_there
+
+
+def _ring(self: ScriptedSelf, name: str, label: int) -> Script:
+    del self
+    rung = (yield ("get", "rung")) or []
+    yield ("set", "rung", [*rung, [name, label]])
+    return len(rung)
+
+
+def _tick(self: ScriptedSelf, name: str, times: int) -> Script:
+    """Counts, and cancels its own timer when it has counted far enough."""
+    del self
+    ticks = (yield ("get", f"ticks-{name}")) or 0
+    yield ("set", f"ticks-{name}", ticks + 1)
+    if ticks + 1 >= times:
+        yield ("ask", "cancel", name)
+    return ticks
+
+
+CLOCKS: Module = {
+    "set_timer": _set_timer,
+    "repeat": _repeat,
+    "cancel_timer": _cancel_timer,
+    "ring": _ring,
+    "tick": _tick,
+}
+
+
+def draw_clocks(random: Random, number: int, spread: int) -> Call:
+    """Draws a call that sets or cancels timers."""
+    own = f"clocks/{_pick(random, 2, spread)}"
+    kind = random.randrange(6)
+    if kind == 0:
+        return own, "repeat", [f"beat-{random.randrange(2)}", random.randrange(1, 4), 3]
+    name = random.choice(("a", "b", "c", "beat-0"))
+    if kind == 1:
+        return own, "cancel_timer", [name, _draw_fuel(random)]
+    how = random.choice(("", "", "raise"))
+    return own, "set_timer", [name, random.choice((0, 1, 5)), number, how]
+
+
 # -- hostile ---------------------------------------------------------------------------------
 
 
@@ -454,6 +526,7 @@ WORKLOADS: Final = (
     Workload(name="claims", match="claims/*", module=CLAIMS, draw=draw_claims),
     Workload(name="mail", match="mail/*", module=MAIL, draw=draw_mail),
     Workload(name="shop", match="shop/*", module=SHOP, draw=draw_shop),
+    Workload(name="clocks", match="clocks/*", module=CLOCKS, draw=draw_clocks),
     Workload(name="hostile", match="hostile/*", module=HOSTILE, draw=draw_hostile),
 )
 MODULES: Final = {workload.match: workload.module for workload in WORKLOADS}
