@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lithox.cli.message_backend import EmbeddedMessages, MessageBackend
 from lithox.cli.moving_backend import EmbeddedMoving, MovingBackend
 from lithox.cli.options import Target
+from lithox.cli.request_backend import EmbeddedRequests, RequestBackend
 from lithox.cli.service_backend import EmbeddedServices, ServiceBackend
 from lithox.cli.store_backend import EmbeddedStores, StoreBackend
 from lithox.errors import NotFound
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from lithox.node.node import Node
 
 
-class Backend(MessageBackend, MovingBackend, ServiceBackend, StoreBackend, Protocol):
+class Backend(
+    MessageBackend, MovingBackend, RequestBackend, ServiceBackend, StoreBackend, Protocol
+):
     """The methods of `lithox.Client` that commands use."""
 
     async def ask(
@@ -95,7 +98,9 @@ class Backend(MessageBackend, MovingBackend, ServiceBackend, StoreBackend, Proto
     async def audit(self, limit: int = 100) -> list[dict[str, Any]]: ...
 
 
-class EmbeddedBackend(EmbeddedMessages, EmbeddedMoving, EmbeddedServices, EmbeddedStores):
+class EmbeddedBackend(
+    EmbeddedMessages, EmbeddedMoving, EmbeddedRequests, EmbeddedServices, EmbeddedStores
+):
     """The same over a node in this process, as its operator."""
 
     def __init__(self, node: Node) -> None:

@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from lithox.cli.options import DURATION, Target, limit_options, target_options
+from lithox.cli.arguments import NumbersAllowed, read_argument, unshield
+from lithox.cli.commands_requests import (
+    NO_WAIT_NS,
+    WAIT_FOR_EVER,
+    Wait,
+    async_option,
+    callback_option,
+    check_callback,
+    deadline_option,
+    id_option,
+    milliseconds,
+    show_accepted,
+    show_answer,
+    wait_for_outcome,
+)
+from lithox.cli.options import Target, limit_options, target_options
 from lithox.cli.terminal import escape_line
-from lithox.errors import BadArguments, InternalError, LithoxError
+from lithox.errors import LithoxError
 from lithox.model.limits import Limits
-
-MILLISECOND_NS: Final = 1_000_000
-_NEGATIVE: Final = re.compile(r"-(?:[0-9]|\.[0-9])")
-_SHIELD: Final = "\0"
-"""Stands before a negative number while click reads the line; no shell can pass a NUL."""
-_JSON_STARTS: Final = ("{", "[", '"')
-
-
-def read_argument(text: str) -> Any:
-    """Returns the value a command-line argument stands for: JSON, or itself as text.
-
-    Raises:
-        BadArguments: it begins like a JSON map, list or text and is none.
-    """
-    from lithox.model.values import decode_json, parse_json
-
-    try:
-        parse_json(text)
-    except BadArguments as error:
-        if text.startswith(_JSON_STARTS):
-            raise BadArguments(f"argument {text[:80]!r}: {error.message}") from None
-        return text
-    return decode_json(text)
-
-
-class NumbersAllowed(click.Command):
-    """A command whose arguments may be negative numbers, which click takes for options."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        shielded = [_SHIELD + one if _NEGATIVE.match(one) else one for one in args]
-        return super().parse_args(ctx, shielded)
-
-
-def unshield(text: str) -> str:
-    """Returns an argument as it was given."""
-    return text.removeprefix(_SHIELD)
 
 
 @click.command()
@@ -94,8 +72,20 @@ def deploy(*, path: Path, target: Target, as_json: bool) -> int:
 @click.argument("entity")
 @click.argument("handler")
 @click.argument("arguments", nargs=-1, metavar="[ARG]...")
-@click.option("--id", "request_id", metavar="ID", help="Request id: the same id runs once.")
-@click.option("--deadline", type=DURATION, metavar="TIME", help="Give up after this (5s).")
+@id_option
+@deadline_option
+@async_option
+@callback_option
+@click.option(
+    "--wait",
+    type=Wait(),
+    is_flag=False,
+    flag_value=WAIT_FOR_EVER,
+    default="1ns",
+    show_default=False,
+    metavar="[TIME]",
+    help="With --async: wait for its end after all, so long or for ever.",
+)
 @limit_options
 @target_options
 def call(  # noqa: PLR0913 - click gives every option by its name
@@ -105,6 +95,9 @@ def call(  # noqa: PLR0913 - click gives every option by its name
     arguments: tuple[str, ...],
     request_id: str | None,
     deadline: int | None,
+    is_async: bool,
+    callback: str | None,
+    wait: int | None,
     limits: Limits | None,
     target: Target,
     as_json: bool,
@@ -114,39 +107,29 @@ def call(  # noqa: PLR0913 - click gives every option by its name
     Arguments are JSON; a bare word is a text.
     """
     from lithox.cli.backend import open_backend
-    from lithox.cli.console import print_json, print_value, run_async, with_progress
-    from lithox.cli.failures import show_error
-    from lithox.model.request import Answer
-    from lithox.model.values import to_json
+    from lithox.cli.console import run_async, with_progress
 
+    check_callback(callback, is_async=is_async)
     values = [read_argument(unshield(one)) for one in arguments]
-    deadline_ms = None if deadline is None else max(1, deadline // MILLISECOND_NS)
+    said: dict[str, Any] = {
+        "request_id": request_id,
+        "limits": limits,
+        "deadline_ms": milliseconds(deadline),
+    }
 
-    async def work() -> Answer:
+    async def work() -> int:
         async with open_backend(target) as node:
-            asking = node.ask(
-                entity,
-                handler,
-                *values,
-                request_id=request_id,
-                limits=limits,
-                deadline_ms=deadline_ms,
-            )
-            return await with_progress(asking, f"{entity}:{handler} is running")
+            if not is_async:
+                asking = node.ask(entity, handler, *values, **said)
+                answer = await with_progress(asking, f"{entity}:{handler} is running")
+                return show_answer(answer, as_json=as_json)
+            found = await node.call_async(entity, handler, *values, callback=callback, **said)
+            if wait == NO_WAIT_NS:
+                return show_accepted(found, as_json=as_json)
+            waiting = wait_for_outcome(node, found, None, wait)
+            outcome = await with_progress(waiting, f"{entity}:{handler} is running")
+            if outcome is None:
+                return show_accepted(found, as_json=as_json)
+            return show_answer(outcome, as_json=as_json, has_usage=False)
 
-    answer = run_async(work())
-    if answer.error is None:
-        if as_json:
-            body = {"request": answer.request_id, "status": "ok", "value": to_json(answer.value)}
-            print_json({**body, "usage": answer.usage.to_json()})
-        else:
-            print_value(answer.value)
-        return 0
-    if not isinstance(answer.error, LithoxError):
-        raise InternalError(str(answer.error)) from answer.error
-    if as_json:
-        # With the usage, which an error alone does not carry.
-        shown = {"status": answer.error.code, "error": to_json(answer.error.to_fields())}
-        print_json({"request": answer.request_id, **shown, "usage": answer.usage.to_json()})
-    show_error(answer.error)
-    return answer.error.exit_status
+    return run_async(work())

@@ -16,7 +16,8 @@ import msgspec
 
 from lithox.client.messages import MessageMethods
 from lithox.client.moving import MovingMethods
-from lithox.client.processes import ProcessMethods, encode_limits
+from lithox.client.processes import ProcessMethods
+from lithox.client.requests import RequestMethods, encode_call, read_answer
 from lithox.client.services import ServiceMethods
 from lithox.client.stores import StoreMethods
 from lithox.client.values import ValueMethods
@@ -28,7 +29,7 @@ from lithox.model.ids import (
     check_request_id,
 )
 from lithox.model.limits import Limits
-from lithox.model.request import Answer, Usage
+from lithox.model.request import Answer
 from lithox.model.values import check_value, from_json, to_json
 
 MANIFEST_NAME: Final = "lithox.toml"
@@ -38,7 +39,13 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 class Client(
-    MessageMethods, MovingMethods, ProcessMethods, ServiceMethods, StoreMethods, ValueMethods
+    MessageMethods,
+    MovingMethods,
+    ProcessMethods,
+    RequestMethods,
+    ServiceMethods,
+    StoreMethods,
+    ValueMethods,
 ):
     """A node over HTTP, used as an async context manager.
 
@@ -131,15 +138,7 @@ class Client(
             check_request_id(request_id)
         body = encode_call(list(args), limits=limits, deadline_ms=deadline_ms)
         status, data = await self._wire.exchange("POST", path, body, request_id=request_id)
-        if status >= 300 or not isinstance(data, dict):
-            error = self._wire.error_of(status, data)
-            return Answer(error=error, usage=read_usage(data))
-        found = cast("dict[str, Any]", data)
-        return Answer(
-            request_id=found.get("request"),
-            value=from_json(found.get("value")),
-            usage=read_usage(found),
-        )
+        return read_answer(self._wire, status, data)
 
     # -- code -------------------------------------------------------------------------------
 
@@ -241,33 +240,6 @@ class Client(
     async def audit(self, limit: int = 100) -> list[dict[str, Any]]:
         """Returns the newest audit records, newest first; administrators only."""
         return (await self._wire.ask("GET", f"/v1/audit?limit={int(limit)}"))["records"]
-
-
-def encode_call(args: list[Any], *, limits: Limits | None, deadline_ms: int | None) -> bytes:
-    """Returns the body of a call; raises BadArguments when `args` are not plain values."""
-    check_value(args)
-    body: dict[str, Any] = {"args": to_json(args)}
-    if limits is not None:
-        body["limits"] = encode_limits(limits)
-    if deadline_ms is not None:
-        body["deadline_ms"] = deadline_ms
-    return _encoder.encode(body)
-
-
-def read_usage(data: Any) -> Usage:
-    """Returns the usage object of an answer; zeros where there is none."""
-    body = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
-    said = body.get("usage")
-    if not isinstance(said, dict):
-        return Usage()
-    said = cast("dict[str, Any]", said)
-    return Usage(
-        fuel=said.get("fuel", 0),
-        cpu_ns=said.get("cpu_us", 0) * 1000,
-        wall_ns=int(said.get("ms", 0) * 1e6),
-        memory_bytes=said.get("memory", 0),
-        attempts=said.get("attempts", 0),
-    )
 
 
 def encode_bundle(path: Path) -> bytes:

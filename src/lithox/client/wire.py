@@ -147,6 +147,7 @@ class Wire:
         body: bytes | None = None,
         *,
         request_id: str | None = None,
+        is_async: bool = False,
     ) -> tuple[int, Any]:
         """Returns (HTTP status, parsed JSON body or None).
 
@@ -154,6 +155,7 @@ class Wire:
 
         Args:
             path: percent-encoded path and query.
+            is_async: asks to be answered as soon as the request is accepted.
 
         Raises:
             PeerUnreachable: no connection, or no answer in time.
@@ -162,6 +164,8 @@ class Wire:
         headers = dict(_JSON_HEADERS) if body is not None else {}
         if request_id is not None:
             headers["Idempotency-Key"] = request_id
+        if is_async:
+            headers["Prefer"] = "respond-async"
         with self._translated():
             return await self._exchange(method, path, body, headers)
 

@@ -32,6 +32,7 @@ from lithox.gateway.openapi import describe
 from lithox.gateway.paths import read_query
 from lithox.gateway.ports import GatewayNode
 from lithox.gateway.process_routes import PROCESS_ROUTES
+from lithox.gateway.request_routes import REQUEST_ROUTES
 from lithox.gateway.routes import ROUTES, Asked, Route, Router
 from lithox.gateway.service_routes import SERVICE_ROUTES
 from lithox.gateway.settings import GatewaySettings
@@ -84,6 +85,7 @@ class Gateway:
             (
                 *ROUTES,
                 *MESSAGE_ROUTES,
+                *REQUEST_ROUTES,
                 *PROCESS_ROUTES,
                 *CODE_ROUTES,
                 *SERVICE_ROUTES,

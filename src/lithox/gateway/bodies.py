@@ -46,11 +46,15 @@ class LimitsBody(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class CallBody(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Arguments of a handler and what bounds its run."""
+    """Arguments of a handler and what bounds its run.
+
+    `callback` is where the outcome of a request that is answered later is sent.
+    """
 
     args: list[Any] = []
     limits: LimitsBody | None = None
     deadline_ms: Deadline | None = None
+    callback: Annotated[str, Meta(min_length=1, max_length=2_000)] | None = None
 
 
 class StateBody(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -116,12 +116,24 @@ _IDEMPOTENCY_KEY: Final = {
     "description": "Request id: the same id runs once and gets the recorded answer again",
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
 }
+_PREFER: Final = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`respond-async`: answered 202 once the request is accepted durably",
+    "schema": {"type": "string"},
+}
 
 
 def describe(routes: Iterable[Route]) -> dict[str, Any]:
     """Returns the OpenAPI document of `routes`, ready for a JSON encoder."""
     listed = tuple(routes)
-    shapes = {one for route in listed for one in (route.body, route.answer) if one is not None}
+    shapes = {
+        one
+        for route in listed
+        for one in (route.body, route.answer, route.later)
+        if one is not None
+    }
     ordered = sorted(shapes | {ErrorAnswer}, key=lambda one: one.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     paths: dict[str, Any] = {}
@@ -159,8 +171,8 @@ def _operation(route: Route, path: str) -> dict[str, Any]:
         {"name": name, "in": "query", "required": False, **_described(route, name)}
         for name in route.query
     ]
-    if route.name == CALL.name:
-        parameters.append(_IDEMPOTENCY_KEY)
+    if route.body is not None and route.later is not None:
+        parameters += [_IDEMPOTENCY_KEY, _PREFER]
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
@@ -208,4 +220,8 @@ def _responses(route: Route) -> dict[str, Any]:
         done["content"] = {CONTENT_TYPE: {"schema": {"type": "string"}}}
     elif route.status == 200:
         done["content"] = {_JSON: {"schema": {"type": "object"}}}
-    return {str(route.status): done, "default": error}
+    responses = {str(route.status): done, "default": error}
+    if route.later is not None:
+        later = {"$ref": f"#/components/schemas/{route.later.__name__}"}
+        responses["202"] = {"description": "Later", "content": {_JSON: {"schema": later}}}
+    return responses

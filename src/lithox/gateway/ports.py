@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from lithox.model.big_values import BigValue
 from lithox.model.limits import Limits
-from lithox.model.request import Answer, Caller, Request
+from lithox.model.request import Answer, Call, Caller, Request
 from lithox.modules.bundle import Bundle
 from lithox.node.big_values import OpenValue, Source
 
@@ -33,6 +33,39 @@ class GatewayNode(Protocol):
         ...
 
     def submit(self, request: Request) -> asyncio.Future[Answer]: ...
+
+    def make_group(
+        self,
+        calls: tuple[Call, ...],
+        *,
+        request_id: str | None,
+        limits: Limits | None,
+        deadline_ms: int | None,
+        caller: Caller | None,
+    ) -> Request: ...
+
+    async def accept(self, request: Request, *, callback: str | None = None) -> str: ...
+
+    async def request_outcome(
+        self,
+        request_id: str,
+        *,
+        entity: str | None = None,
+        wait_ms: int = 0,
+        caller: Caller | None = None,
+    ) -> Answer | None: ...
+
+    def callbacks_dead(
+        self, *, after: str = "", limit: int = 100, caller: Caller | None = None
+    ) -> dict[str, Any]: ...
+
+    def callback_retry(
+        self, identity: str, request_id: str, *, caller: Caller | None = None
+    ) -> None: ...
+
+    def callback_purge(
+        self, identity: str, request_id: str, *, caller: Caller | None = None
+    ) -> None: ...
 
     def identify(self, token: str | None, *, is_loopback: bool) -> Caller: ...
 

@@ -17,12 +17,14 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from lithox.errors import BadArguments, NotAvailable
+from lithox.errors import BadArguments
 from lithox.gateway import bodies
+from lithox.gateway.accepting import accept, check_waits, wants_async
 from lithox.gateway.answers import Reply, reply_answer, reply_done, reply_json
 from lithox.gateway.guards import Facts
 from lithox.gateway.paths import read_amount, read_call_target, read_entity, unquote_strict
 from lithox.gateway.ports import GatewayNode
+from lithox.gateway.request_bodies import AcceptedAnswer
 from lithox.gateway.streams import StreamReply
 from lithox.gateway.values import BYTES, get_value, put_value, wants_bytes
 from lithox.model.ids import check_request_id, check_state_key
@@ -91,6 +93,7 @@ class Route:
         gives: media type of an answer that is made while it leaves; in place of `answer`, or
             beside it: then the Accept header decides.
         status: of the successful answer.
+        later: shape of the answer 202 when there is none yet, or None: never so.
     """
 
     name: str
@@ -104,6 +107,7 @@ class Route:
     is_public: bool = False
     is_large: bool = False
     status: int = 200
+    later: type[Struct] | None = None
     takes: str | None = None
     gives: str | None = None
 
@@ -113,9 +117,6 @@ async def call(asked: Asked) -> Reply:
     entity, handler = read_call_target(asked.names["target"])
     body: bodies.CallBody = asked.body
     raw_id = asked.facts.get(b"idempotency-key")
-    prefer = asked.facts.get(b"prefer")
-    if prefer is not None and b"respond-async" in prefer.lower():
-        raise NotAvailable("asynchronous requests are not available on this node yet")
     deadline_ms, limits = body.deadline_ms, body.limits
     request = Request(
         entity=entity,
@@ -126,6 +127,10 @@ async def call(asked: Asked) -> Reply:
         deadline_ns=None if deadline_ms is None else asked.node.deadline_in(deadline_ms),
         request_id=None if raw_id is None else check_request_id(raw_id.decode("latin-1")),
     )
+    if wants_async(asked.facts):
+        return await accept(asked.node, request, body.callback)
+    if body.callback is not None:
+        check_waits(body.callback)
     return reply_answer(await asked.node.submit(request))
 
 
@@ -231,14 +236,6 @@ async def show_readiness(asked: Asked) -> Reply:
     return reply_json({"status": "store.unavailable"}, status=503)
 
 
-async def refuse_atomic(_asked: Asked) -> Reply:
-    raise NotAvailable("/v1/atomic is not available on this node yet; call handlers one by one")
-
-
-async def refuse_requests(_asked: Asked) -> Reply:
-    raise NotAvailable("recorded requests cannot be looked up on this node yet")
-
-
 _ENTITY: Final = "/v1/entities/{entity}"
 _STATE: Final = "/v1/state/{entity}"
 _ITEM: Final = "/v1/state/{entity}:{key}"
@@ -255,6 +252,7 @@ CALL: Final = Route(
     respond=call,
     body=bodies.CallBody,
     answer=bodies.CallAnswer,
+    later=AcceptedAnswer,
 )
 ROUTES: Final[tuple[Route, ...]] = (
     CALL,
@@ -286,12 +284,6 @@ ROUTES: Final[tuple[Route, ...]] = (
           respond=show_node),
     Route(name="read_audit", method="GET", path="/v1/audit", summary="Read the audit records",
           respond=read_audit, answer=bodies.AuditAnswer, query=("limit",)),
-    Route(name="atomic", method="POST", path="/v1/atomic",
-          summary="Several calls in one transaction (answers 501 until it is there)",
-          respond=refuse_atomic, status=501),
-    Route(name="show_request", method="GET", path="/v1/requests/{id}",
-          summary="The outcome of a request (answers 501 until it is there)",
-          respond=refuse_requests, query=("wait_ms",), status=501),
     Route(name="health", method="GET", path="/healthz", summary="The process lives",
           respond=show_health, answer=bodies.HealthAnswer, is_public=True),
     Route(name="readiness", method="GET", path="/readyz", summary="The store can be written",

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from lithox.client import Client
-from lithox.client.client import encode_bundle, encode_call, read_usage
+from lithox.client.client import encode_bundle
+from lithox.client.requests import encode_call, read_usage
 from lithox.errors import BadArguments, ConfigError, NotFound
 from lithox.model.limits import Limits
 

@@ -26,8 +26,10 @@ from lithox.node.store_admin import StoreAdmin
 from lithox.node.store_methods import StoreMethods
 from lithox.security.identities import Identities, KnownIdentity, digest_of_token
 from lithox.store.memory import MemoryStore
+from tests.unit.gateway.fake_messages import FakeMessages
 from tests.unit.gateway.fake_moving import FakeMoving
 from tests.unit.gateway.fake_programs import FakePrograms, FakeRun
+from tests.unit.gateway.fake_requests import DEAD, FakeRequests
 from tests.unit.gateway.fake_services import FakeServices, make_row
 from tests.unit.gateway.fake_values import FakeValues
 
@@ -50,7 +52,9 @@ class FakeReport:
 
 
 @dataclass
-class FakeNode(FakeMoving, FakePrograms, FakeServices, FakeValues, StoreMethods):
+class FakeNode(
+    FakeMessages, FakeMoving, FakePrograms, FakeRequests, FakeServices, FakeValues, StoreMethods
+):
     """Answers by handler name: `echo`, `increment`, `raise`, `fuel`, `wait`, `bug`, `busy`."""
 
     has_tokens: bool = False
@@ -72,7 +76,11 @@ class FakeNode(FakeMoving, FakePrograms, FakeServices, FakeValues, StoreMethods)
     service_acts: list[tuple[str, str]] = field(default_factory=list)
 
     acts: list[tuple[str, str, str]] = field(default_factory=list)
+    accepted: list[tuple[Request, str | None]] = field(default_factory=list)
+    looked: list[tuple[str, str | None, int]] = field(default_factory=list)
+    dead: list[dict[str, Any]] = field(default_factory=lambda: [dict(DEAD)])
     closed: list[str] = field(default_factory=list)
+    message_acts: list[tuple[str, Any]] = field(default_factory=list)
     imports: list[tuple[str, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

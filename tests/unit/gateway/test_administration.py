@@ -118,15 +118,6 @@ def test_a_route_without_body_refuses_one(method, path):
     assert (got.status, got.message.endswith("takes no body")) == (400, True)
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/v1/atomic"), ("GET", "/v1/requests/r-1?wait_ms=5")]
-)
-def test_what_comes_later_says_so(method, path):
-    """Paths of the contract that are not there yet answer 501, not 404."""
-    got = send(method, path)
-    assert (got.status, got.code) == (501, "request.not_available")
-
-
 def test_readiness_follows_the_store():
     """A node that cannot write is alive but not ready."""
     node = FakeNode(ready=False)

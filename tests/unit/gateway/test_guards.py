@@ -81,12 +81,6 @@ CALL = "/v1/entities/counter/alice:echo"
             "request.bad_arguments",
             "the Content-Length header is a decimal number of bytes",
         ),
-        (
-            [("Prefer", "respond-async")],
-            501,
-            "request.not_available",
-            "asynchronous requests are not available on this node yet",
-        ),
     ],
 )
 def test_a_header_that_decides_is_checked(headers, status, code, message):
