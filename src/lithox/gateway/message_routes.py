@@ -1,14 +1,13 @@
 """The routes of messages and timers; who may do what is the node's to say.
 
-Acts are answered when they are durable. A purge without a body names one letter or all of them in
-its query, so that forgetting everything is never what a missing parameter means.
+Acts are answered when they are durable.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from lithox.errors import BadArguments
+from lithox.errors import BadArguments, NotFound
 from lithox.gateway import message_bodies as bodies
 from lithox.gateway.answers import Reply, reply_done, reply_json
 from lithox.gateway.paths import unquote_strict
@@ -16,7 +15,6 @@ from lithox.gateway.routes import Asked, Route
 from lithox.model.values import to_json
 
 PAGE: Final = ("after", "limit")
-_WHICH: Final = "say which dead letters: ids, or all of them"
 
 
 async def list_messages(asked: Asked) -> Reply:
@@ -34,16 +32,20 @@ async def list_dead(asked: Asked) -> Reply:
 async def retry_dead(asked: Asked) -> Reply:
     body: bodies.RetryBody = asked.body
     if (body.ids is None) != body.all:
-        raise BadArguments(_WHICH)
+        raise BadArguments("say which dead letters: ids, or all of them")
     count = await asked.node.messages_retry(body.ids, caller=asked.caller)
     return reply_json({"count": count})
 
 
 async def purge_dead(asked: Asked) -> Reply:
-    one, every = asked.query.get("id"), asked.query.get("all")
-    if (one is None) == (every is None) or every not in (None, "true"):
-        raise BadArguments("say which dead letters: ?id=ID, or ?all=true")
-    count = await asked.node.messages_purge(None if one is None else [one], caller=asked.caller)
+    return reply_json({"count": await asked.node.messages_purge(caller=asked.caller)})
+
+
+async def purge_one(asked: Asked) -> Reply:
+    message_id = unquote_strict(asked.names["id"], "message")
+    count = await asked.node.messages_purge([message_id], caller=asked.caller)
+    if not count:
+        raise NotFound(f"no dead letter {message_id[:80]!r}")
     return reply_json({"count": count})
 
 
@@ -70,8 +72,10 @@ MESSAGE_ROUTES: Final[tuple[Route, ...]] = (
           respond=list_dead, answer=bodies.DeadLettersAnswer, query=PAGE),
     Route(name="retry_dead", method="POST", path=_DEAD, summary="Deliver dead letters again",
           respond=retry_dead, body=bodies.RetryBody, answer=bodies.CountAnswer),
-    Route(name="purge_dead", method="DELETE", path=_DEAD, summary="Forget dead letters",
-          respond=purge_dead, answer=bodies.CountAnswer, query=("id", "all")),
+    Route(name="purge_dead", method="DELETE", path=_DEAD, summary="Forget all dead letters",
+          respond=purge_dead, answer=bodies.CountAnswer),
+    Route(name="purge_one", method="DELETE", path=f"{_DEAD}/{{id}}", summary="Forget a dead letter",
+          respond=purge_one, answer=bodies.CountAnswer),
     Route(name="list_timers", method="GET", path=_TIMERS, summary="List an entity's timers",
           respond=list_timers, answer=bodies.TimersAnswer, query=PAGE),
     Route(name="cancel_timer", method="DELETE", path=f"{_TIMERS}:{{timer}}",

@@ -46,10 +46,6 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "description": "Id or name of a timer",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
     },
-    "all": {
-        "description": "All of them, in place of one by its id",
-        "schema": {"type": "string", "enum": ["true"]},
-    },
     "kind": {
         "description": "Which store of code",
         "schema": {"type": "string", "enum": list(KINDS)},

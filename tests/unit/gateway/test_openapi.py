@@ -35,6 +35,7 @@ EXAMPLES = {
     "kind": "program",
     "name": "hello",
     "pattern": "a/b",
+    "timer": "t.1",
 }
 STREAMS = {"import_entities": (b"".join(archive(KIND_ENTITIES, 1)), MEDIA_TYPE)}
 """Bodies that are no JSON, with their media types."""
@@ -45,6 +46,7 @@ BODIES: dict[str, Any] = {
     "atomic": {"calls": [{"entity": "a", "handler": "b"}]},
     "retry_dead_callback": {"identity": "alice", "request": "r-1"},
     "purge_dead_callback": {"identity": "alice", "request": "r-1"},
+    "retry_dead": {"all": True},
     "put_state": {"value": 1},
     "put_handlers": {"handlers": {}},
     "set_code": {"text": "print(1)"},
