@@ -45,7 +45,7 @@ class MessageBounds:
         for field in fields(self):
             value = getattr(self, field.name)
             if type(value) is not int or value < 1:
-                raise ConfigError(f"messages: {field.name} is a whole number above 0")
+                raise ConfigError(f"{field.name} is a whole number above 0")
 
     def pause_ms(self, failures: int) -> int:
         """Returns the rest after the `failures`-th failure in a row, 1 or more."""

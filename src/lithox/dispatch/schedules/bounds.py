@@ -38,7 +38,7 @@ class TimerBounds:
         for field in fields(self):
             value = getattr(self, field.name)
             if type(value) is not int or value < 1:
-                raise ConfigError(f"timers: {field.name} is a whole number above 0")
+                raise ConfigError(f"{field.name} is a whole number above 0")
 
 
 DEFAULT_TIMER_BOUNDS: Final = TimerBounds()

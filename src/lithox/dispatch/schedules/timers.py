@@ -115,7 +115,7 @@ class Timers:
         self._clock = clock
         self._schedule = schedule
         self._mail = mail
-        self._bounds = bounds
+        self.bounds = bounds
         self._window = Window(self._read_keys, held_max=bounds.held_max, page_max=PAGE_MAX)
         self._deferred: deque[tuple[int, str]] = deque()
         self._withdrawn_seen = 0
@@ -228,6 +228,14 @@ class Timers:
             self._window.remove(key)
             self.armed.change(parse_due_key(key).entity, account, -1)
 
+    def notify_added(self, keys: dict[str, str]) -> None:
+        """Hears that an administrator has added rows of the index: key -> account."""
+        for key, account in keys.items():
+            self._window.add(key)
+            self.armed.change(parse_due_key(key).entity, account, 1)
+        if keys:
+            self._ask_for_time()
+
     # -- being due --------------------------------------------------------------------------
 
     def _wall_ms(self) -> int:
@@ -292,7 +300,7 @@ class Timers:
 
     def _plan(self, batch: _Batch) -> bool:
         """Puts what is due into `batch`; returns whether there may be more."""
-        now_ms, bounds = self._wall_ms(), self._bounds
+        now_ms, bounds = self._wall_ms(), self.bounds
         snapshot = self._store.open_snapshot()
         try:
             while True:
@@ -363,11 +371,11 @@ class Timers:
         if not record.is_repeated:
             return [record.due_ms] if room > 0 else None
         if record.missed == MISSED_ALL:
-            times = times_passed(record, now_ms, self._bounds.missed_max)
+            times = times_passed(record, now_ms, self.bounds.missed_max)
             called = times[len(times) - max(0, room) :] if room < len(times) else times
         else:
             times = times_passed(record, now_ms, 1)
-            is_late = record.missed == MISSED_NONE and now_ms - times[-1] > self._bounds.late_ms
+            is_late = record.missed == MISSED_NONE and now_ms - times[-1] > self.bounds.late_ms
             # One that has not ended, or not even begun, is not piled upon.
             called = [] if is_late or in_lane or room < 1 else times[-1:]
         batch.skipped += len(times) - len(called)
