@@ -18,7 +18,7 @@ from lithox.gateway.metrics import CONTENT_TYPE
 from lithox.gateway.process_routes import WAIT_MS_MAX
 from lithox.gateway.routes import CALL, PAGE_LIMIT_MAX, Route
 from lithox.modules.code import KINDS
-from lithox.node.moving_entities import MODES
+from lithox.node.moving_imports import MODES
 
 OPENAPI_VERSION: Final = "3.1.0"
 API_VERSION: Final = "1"

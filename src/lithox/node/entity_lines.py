@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from lithox.dispatch.big_values import big_entity, blob_id_of, chunk_key
+from lithox.dispatch.messages.outbox import check_args
 from lithox.dispatch.records import (
     ENTITY_KEY,
     USER_KEYS_START,
@@ -25,6 +26,16 @@ from lithox.dispatch.records import (
     HandlerOverride,
     decode_entity,
 )
+from lithox.dispatch.schedules.bounds import DEFAULT_TIMER_BOUNDS
+from lithox.dispatch.schedules.calendar import check_cron
+from lithox.dispatch.schedules.records import (
+    MISSED,
+    TIME_MS_MAX,
+    ScheduleRecord,
+    decode_schedule,
+    schedules_of,
+)
+from lithox.dispatch.schedules.spec import check_timer_id
 from lithox.errors import BadArguments, LithoxError
 from lithox.model.archive import KIND_ENTITIES, ArchiveReader, refusal
 from lithox.model.big_values import (
@@ -35,8 +46,8 @@ from lithox.model.big_values import (
     is_big,
 )
 from lithox.model.ids import (
-    SYSTEM_ENTITY_PREFIX,
     check_entity_path,
+    check_handler_name,
     check_state_key,
     is_system_entity,
 )
@@ -47,12 +58,12 @@ from lithox.security.access import parse_access
 from lithox.store.contract import Cell
 from lithox.store.dump import CellRow, DumpSource
 
-TIMERS_PREFIX: Final = SYSTEM_ENTITY_PREFIX + "s/"
-"""Before an entity's path: where its timers lie."""
 PIECE_KEYS_MAX: Final = 1_000
 PIECE_BYTES_MAX: Final = 4 << 20
 """Cells, and bytes of them, that one commit of an import writes (about 15 ms)."""
 DIGEST_BYTES: Final = 32
+HOPS_MAX: Final = 1 << 16
+"""More than any node allows: its own bound ends the chain when the timer is due."""
 CHUNKS_MAX: Final = 1 << 32
 """Numbers of chunks that have a key."""
 
@@ -94,7 +105,17 @@ class _ChunkLine(Struct, tag_field="k", tag="chunk", forbid_unknown_fields=True)
 class _TimerLine(Struct, tag_field="k", tag="timer", forbid_unknown_fields=True):
     e: str
     id: str
-    v: msgspec.Raw
+    handler: str
+    args: msgspec.Raw
+    due_ms: int
+    every_ms: int
+    cron: str
+    zone: str
+    missed: str
+    account: str
+    owner: str
+    hops: int
+    set_ms: int
 
 
 _Line = _EntityLine | _ValueLine | _BigLine | _ChunkLine | _TimerLine
@@ -126,9 +147,8 @@ def write_entity(rows: Iterable[CellRow], source: DumpSource) -> Iterator[tuple[
     for row in cells:
         if row.key >= USER_KEYS_START:
             yield _value_line(row)
-    for row in _shadow(source, TIMERS_PREFIX + entity):
-        shown = msgspec.Raw(encode_json(decode_value(row.value)))
-        yield "timer", _encoder.encode(_TimerLine(e=entity, id=row.key, v=shown))
+    for row in _shadow(source, schedules_of(entity)):
+        yield "timer", _timer_line(entity, row)
 
 
 def _line_of(entity: str, record: EntityRecord) -> _EntityLine:
@@ -152,6 +172,13 @@ def _value_line(row: CellRow) -> tuple[str, bytes]:
     return "big", _encoder.encode(line)
 
 
+def _timer_line(entity: str, row: CellRow) -> bytes:
+    record = decode_schedule(row.value)
+    fields = {name: getattr(record, name) for name in ScheduleRecord.__struct_fields__}
+    fields["args"] = msgspec.Raw(encode_json(decode_value(bytes(record.args))))
+    return _encoder.encode(_TimerLine(e=entity, id=row.key, **fields))
+
+
 def _shadow(source: DumpSource, entity: str) -> Iterator[CellRow]:
     return source.cells(entity, entity + "\x00")
 
@@ -170,8 +197,8 @@ class Piece:
 
     Attributes:
         number: 0 for the first; `record` is the same in all.
-        writes: its cells, timers and chunks included, the record excepted.
-        timers: stored timers among the writes, by id.
+        writes: its cells, chunks included, record and timers excepted.
+        timers: by id.
         is_last: no other follows.
     """
 
@@ -179,7 +206,7 @@ class Piece:
     record: EntityRecord
     number: int
     writes: dict[Cell, bytes | None] = field(default_factory=dict[Cell, "bytes | None"])
-    timers: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    timers: dict[str, ScheduleRecord] = field(default_factory=dict[str, ScheduleRecord])
     is_last: bool = False
 
 
@@ -202,7 +229,8 @@ def read_pieces(chunks: Iterable[bytes]) -> Iterator[Piece]:
             continue
         if piece is None or line.e != piece.entity:
             raise refusal(f"a row of {line.e[:80]!r} stands outside its entity")
-        if size >= PIECE_BYTES_MAX or len(piece.writes) >= PIECE_KEYS_MAX:
+        count = len(piece.writes) + len(piece.timers)
+        if size >= PIECE_BYTES_MAX or count >= PIECE_KEYS_MAX:
             yield piece
             piece = Piece(entity=piece.entity, record=piece.record, number=piece.number + 1)
             size = 0
@@ -250,21 +278,54 @@ def _record_of(line: _EntityLine) -> EntityRecord:
 def _put(piece: Piece, line: _ValueLine | _BigLine | _ChunkLine | _TimerLine) -> int:
     """Adds a line's cell to `piece`; returns its bytes."""
     entity = piece.entity
+    if isinstance(line, _TimerLine):
+        if line.id in piece.timers:
+            raise refusal(f"{entity} has timer {line.id[:80]!r} twice")
+        piece.timers[line.id] = timer = _timer_of(line)
+        return len(line.id) + len(timer.args)
     if isinstance(line, _ValueLine):
         cell, value = (entity, check_state_key(line.key)), encode_value(decode_json(bytes(line.v)))
     elif isinstance(line, _BigLine):
         cell, value = (entity, check_state_key(line.key)), _big_of(piece, line)
-    elif isinstance(line, _ChunkLine):
+    else:
         if not 0 <= line.n < CHUNKS_MAX or not _BLOB_ID.match(line.id):
             raise refusal(f"chunk {line.n} of {line.id[:80]!r} has no such place")
         cell, value = (big_entity(entity), chunk_key(line.id, line.n)), line.v
-    else:
-        cell, value = (TIMERS_PREFIX + entity, line.id), encode_value(decode_json(bytes(line.v)))
-        piece.timers[line.id] = value
     if cell in piece.writes:
         raise refusal(f"{entity} has {line.__struct_config__.tag} {cell[1][:80]!r} twice")
     piece.writes[cell] = value
     return len(cell[1]) + len(value)
+
+
+def _timer_of(line: _TimerLine) -> ScheduleRecord:
+    """Returns a timer, checked like one that a handler sets."""
+    check_timer_id(line.id)
+    args = msgspec.Raw(encode_value(decode_json(bytes(line.args))))
+    check_args(args)
+    if line.cron:
+        check_cron(line.cron, line.zone)
+    is_sound = (
+        0 <= line.due_ms <= TIME_MS_MAX
+        and (line.every_ms == 0 or line.every_ms >= DEFAULT_TIMER_BOUNDS.interval_min_ms)
+        and not (line.every_ms and line.cron)
+        and line.missed in MISSED
+        and 0 <= line.hops <= HOPS_MAX
+    )
+    if not is_sound:
+        raise refusal(f"the timer {line.id!r} of {line.e} says what no timer can")
+    return ScheduleRecord(
+        handler=check_handler_name(line.handler),
+        args=args,
+        due_ms=line.due_ms,
+        every_ms=line.every_ms,
+        cron=line.cron,
+        zone=line.zone,
+        missed=line.missed,
+        account=line.account,
+        owner=line.owner,
+        hops=line.hops,
+        set_ms=line.set_ms,
+    )
 
 
 def _big_of(piece: Piece, line: _BigLine) -> bytes:

@@ -1,7 +1,7 @@
 """The part of `lithox.Node` about moving data: as the operator, unless a caller is given.
 
-`Moves` and `EntityMoves` say what each promises, and do it; this gives the methods their public
-form, the same names and orders as in `lithox.Client`.
+`Moves`, `EntityExports` and `EntityImports` say what each promises, and do it; this gives the
+methods their public form, the same names and orders as in `lithox.Client`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 from lithox.model.request import Caller
 from lithox.node.moving import Moves
-from lithox.node.moving_entities import REFUSE, EntityMoves
+from lithox.node.moving_entities import EntityExports
+from lithox.node.moving_imports import REFUSE, EntityImports
 from lithox.security.identities import LOCAL_OPERATOR
 
 
@@ -19,7 +20,8 @@ class MovingMethods:
     """Methods of a node that has opened its store."""
 
     _moves: Moves
-    _entity_moves: EntityMoves
+    _exports: EntityExports
+    _imports: EntityImports
 
     def backup(self, *, caller: Caller | None = None) -> AsyncIterator[bytes]:
         """Returns the archive of the whole store, chunk by chunk, while the node goes on.
@@ -47,15 +49,15 @@ class MovingMethods:
             NotFound, NotPermitted: of a single entity.
             Overloaded: several backups, exports or imports are under way.
         """
-        return self._entity_moves.export(pattern, caller or LOCAL_OPERATOR)
+        return self._exports.export(pattern, caller or LOCAL_OPERATOR)
 
     async def entity_import(
         self, chunks: AsyncIterable[bytes], *, mode: str = REFUSE, caller: Caller | None = None
     ) -> dict[str, Any]:
-        """Imports the entities of an archive; see `EntityMoves.take`.
+        """Imports the entities of an archive; see `EntityImports.take`.
 
         Args:
             chunks: the archive.
             mode: what to do with an entity that is there: "refuse", "replace" or "skip" it.
         """
-        return await self._entity_moves.take(chunks, mode, caller or LOCAL_OPERATOR)
+        return await self._imports.take(chunks, mode, caller or LOCAL_OPERATOR)

@@ -45,7 +45,8 @@ from lithox.node.message_admin import MessageAdmin
 from lithox.node.message_methods import MessageMethods
 from lithox.node.messages_side import MessagesSide
 from lithox.node.moving import Moves
-from lithox.node.moving_entities import EntityMoves
+from lithox.node.moving_entities import EntityExports
+from lithox.node.moving_imports import EntityImports
 from lithox.node.moving_methods import MovingMethods
 from lithox.node.natives import read_pid
 from lithox.node.opening import open_store
@@ -248,8 +249,9 @@ class Node(
         self.registry = self.program_side.registry
         self._services = self.program_side.services
         self._moves = Moves(store=self._store, dispatcher=self.dispatcher, clock=self._clock)
-        self._entity_moves = EntityMoves(
-            store=self._store, catalog=catalog, moves=self._moves, folder=self.data
+        self._exports = EntityExports(store=self._store, catalog=catalog, moves=self._moves)
+        self._imports = EntityImports(
+            store=self._store, dispatcher=self.dispatcher, moves=self._moves, folder=self.data
         )
         self._stores = StoreAdmin(self.code, self._engines, self.dispatcher.record_act)
         self._timer = DeadlineTimer(loop, self._clock, self.dispatcher.notify_time)

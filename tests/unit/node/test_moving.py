@@ -14,16 +14,25 @@ import lithox
 from lithox.dispatch.big_values import big_entity, blob_id_of, chunk_key
 from lithox.dispatch.messages.records import OUTBOX
 from lithox.dispatch.records import EntityRecord, encode_record
-from lithox.errors import BadArguments, Conflict, NotFound, NotPermitted, Overloaded
+from lithox.dispatch.schedules.bounds import TimerBounds
+from lithox.dispatch.schedules.records import DUE, due_key
+from lithox.errors import (
+    BadArguments,
+    Conflict,
+    NotFound,
+    NotPermitted,
+    Overloaded,
+    TooManyTimers,
+)
 from lithox.model.archive import KIND_ENTITIES, ArchiveWriter
 from lithox.model.big_values import CHUNK_BYTES, Manifest, encode_manifest
 from lithox.model.values import decode_json, decode_value, encode_json, encode_value
 from lithox.modules.bundle import Bundle
-from lithox.node import moving_entities
+from lithox.node import moving_imports
+from lithox.node.config import NodeConfig
 from lithox.node.entity_lines import read_pieces
 from lithox.node.moving import MOVES_MAX
 from lithox.node.node import Node
-from lithox.node.opening import STORE_NAME
 from lithox.security.identities import LOCAL_OPERATOR
 from lithox.store.contract import Commit
 from lithox.store.dump import ORDERED_ENTITIES, CellRow
@@ -33,6 +42,8 @@ from lithox.testing.scripted import ScriptedEngine
 from tests.unit.node.test_administration import acts, write
 from tests.unit.node.test_node import ALICE, BOB, bundle_of, run
 
+FAR_MS = 4_102_444_800_000
+"""The year 2100."""
 TEMPLATE = 'owner = "caller"\naccess = [{who = "bob", rights = ["read"]}]\n'
 
 
@@ -67,6 +78,14 @@ def entity_line(entity: str, **changes: Any) -> dict[str, Any]:
         "k": "entity", "e": entity, "owner": "alice", "template": "counter/*", "created_ms": 1,
         "access": None, "limits": {}, "handlers": {}, "pin": None,
         "has_big": False, **changes,
+    }  # fmt: skip
+
+
+def timer_line(entity: str, timer_id: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "k": "timer", "e": entity, "id": timer_id, "handler": "increment", "args": [5],
+        "due_ms": FAR_MS, "every_ms": 0, "cron": "", "zone": "", "missed": "once",
+        "account": "alice", "owner": "alice", "hops": 1, "set_ms": 1, **changes,
     }  # fmt: skip
 
 
@@ -334,6 +353,15 @@ def test_a_damaged_import_writes_nothing(tmp_path: Path) -> None:
         ([entity_line("a"), {"k": "chunk", "e": "a", "id": "b", "n": -1, "v": ""}], "no such"),
         ([entity_line("a"), {"k": "big", "e": "a", "key": "k", "id": "b", "size": 1, "chunks": 1,
                              "sha256": "00"}], "not described"),
+        ([entity_line("a"), timer_line("a", "t", every_ms=1)], "what no timer can"),
+        ([entity_line("a"), timer_line("a", "t", every_ms=1000, cron="* * * * *", zone="UTC")],
+         "what no timer can"),
+        ([entity_line("a"), timer_line("a", "t", due_ms=-1)], "what no timer can"),
+        ([entity_line("a"), timer_line("a", "t", missed="never")], "what no timer can"),
+        ([entity_line("a"), timer_line("a", "t", cron="x")], "cron"),
+        ([entity_line("a"), timer_line("a", "t", args={})], "list"),
+        ([entity_line("a"), timer_line("a", "a/b")], "a timer's name"),
+        ([entity_line("a"), *2 * [timer_line("a", "t")]], "timer 't' twice"),
         ([{"k": "cell", "e": "a", "key": "k", "v": ""}], "cannot be read"),
     ],
 )  # fmt: skip
@@ -384,7 +412,7 @@ def test_what_is_too_large_for_one_commit_goes_in_pieces(tmp_path: Path) -> None
             assert items == {row["key"]: row["v"] for row in values}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(moving_entities, "PIECE_KEYS_MAX", 10)
+        patch.setattr(moving_imports, "PIECE_KEYS_MAX", 10)
         patch.setattr("lithox.node.entity_lines.PIECE_KEYS_MAX", 10)
         run(tmp_path, body)
 
@@ -431,12 +459,61 @@ def test_big_values_travel_in_chunks(tmp_path: Path) -> None:
     run(tmp_path, body)
 
 
+def test_timers_travel_and_go_off(tmp_path: Path) -> None:
+    """They come out readable and go in armed; those of what was replaced are gone."""
+
+    async def body(node: Node, engine: ScriptedEngine) -> None:
+        await fill(node, engine)
+        far = timer_line("counter/a", "far", cron="0 5 * * *", zone="Europe/Berlin")
+        due = timer_line("counter/a", "now", due_ms=1)
+        data = sealed(entity_line("counter/a"), far, due)
+        assert (await take(node, data, mode="replace"))["imported"] == 1
+        while await node.call("counter/a", "increment", 0, caller=ALICE) != 5:
+            pass  # The call gives the timer's message its turn.
+        rows = lines(await whole(node.entity_export("counter/a")))
+        assert [row for row in rows if row["k"] == "timer"] == [far]
+        assert node.statistics()["timers_armed"] == 1
+        other = sealed(entity_line("counter/a"), timer_line("counter/a", "other"))
+        await take(node, other, mode="replace")
+        found, more = await node.timers_list("counter/a")
+        assert ([timer["id"] for timer in found], more) == (["other"], False)
+        assert node.statistics()["timers_armed"] == 1
+        cells = [row for row in read_rows([await whole(node.backup())]) if isinstance(row, CellRow)]
+        assert [row.key for row in cells if row.entity == DUE] == [
+            due_key(FAR_MS, "counter/a", "other")
+        ]
+
+    run(tmp_path, body)
+
+
+def test_timers_of_others_are_paid_by_who_imports_them(tmp_path: Path) -> None:
+    """Who is no administrator cannot let another account pay; bounds hold as for handlers."""
+
+    async def body(node: Node, engine: ScriptedEngine) -> None:
+        await fill(node, engine)
+        data = sealed(
+            entity_line("counter/b", owner="bob"), timer_line("counter/b", "t", account="alice")
+        )
+        await take(node, data, caller=BOB)
+        (row,) = [
+            row
+            for row in lines(await whole(node.entity_export("counter/b")))
+            if row["k"] == "timer"
+        ]
+        assert (row["account"], row["owner"]) == ("bob", "bob")
+        timers = [timer_line("counter/c", f"t{number}") for number in range(3)]
+        with pytest.raises(TooManyTimers, match="entity counter/c: the entity may have 2"):
+            await take(node, sealed(entity_line("counter/c"), *timers))
+
+    run(tmp_path, body, config=NodeConfig(timers=TimerBounds(entity_max=2)))
+
+
 def test_an_import_that_always_loses_says_so(tmp_path: Path) -> None:
     """When runs on the entity are faster each time, the answer is a conflict."""
 
     async def body(node: Node, engine: ScriptedEngine) -> None:
         await fill(node, engine)
-        real = moving_entities._plan
+        real = moving_imports._plan
 
         def disturbed(snapshot: Any, piece: Any) -> Any:
             planned = real(snapshot, piece)
@@ -445,7 +522,7 @@ def test_an_import_that_always_loses_says_so(tmp_path: Path) -> None:
             return planned
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(moving_entities, "_plan", disturbed)
+            patch.setattr(moving_imports, "_plan", disturbed)
             with pytest.raises(Conflict, match="lost 10 times"):
                 await take(node, sealed(entity_line("counter/a")), mode="replace")
         assert node.admin_get_state("counter/a", "count", ALICE) == 5
