@@ -294,5 +294,5 @@ def test_a_planted_bug_is_seen(
 
 def test_a_torn_batch_that_is_kept_is_seen() -> None:
     """A disk that keeps the first rows of a batch without its end is caught."""
-    with pytest.raises(SimulationFailed, match="disk has|outbox has|in no index"):
+    with pytest.raises(SimulationFailed, match=r"disk has|outbox has|in no index"):
         run_until_broken(disk_class=LenientDisk)

@@ -17,8 +17,9 @@ from lithox.errors import LithoxError
 from lithox.model.ids import AccountName, EntityPath, HandlerName, Identity, Pid, RequestId
 from lithox.model.limits import Limits
 from lithox.model.request import Answer, Call, Caller, Request
-from lithox.testing.ledger import Asked, Ledger, Wish
+from lithox.testing.ledger import Ledger
 from lithox.testing.whole_node import NETWORK_DELAY_NS, WholeNode
+from lithox.testing.wishes import Asked, Wish
 from lithox.testing.workloads import Workload
 from lithox.testing.world import World
 

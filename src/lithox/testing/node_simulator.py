@@ -32,7 +32,8 @@ from lithox.testing.whole_node import (
     deploy,
     find_module,
 )
-from lithox.testing.workloads import ACCOUNTS, MODULES, OPENING_BALANCE, WORKLOADS, Workload
+from lithox.testing.workloads import MODULES, WORKLOADS, Workload
+from lithox.testing.workloads_state import ACCOUNTS, OPENING_BALANCE
 from lithox.testing.world import InvariantBroken, World
 
 NS_PER_MS: Final = 1_000_000
