@@ -109,14 +109,18 @@ class VisibleCells:
         if self._is_shared and entity.startswith(QUEUE_PREFIX):
             return None
         view = self.views.touch(entity)
-        if view is not None and view.is_complete:
-            self.hits += 1
-            return view
+        if view is not None:
+            if view.is_complete:
+                self.hits += 1
+                return view
+            if view.is_known_large(bytes_max):
+                return None
         items: dict[str, Item | None] = {}
         if not self.absent.is_absent(entity):
             self.misses += 1
             loaded = self._engine.load_items(entity, bytes_max)
             if loaded is None:
+                self.views.note_large(entity, bytes_max)
                 return None
             items |= loaded
         return self.keep_loaded(entity, items)

@@ -32,15 +32,33 @@ VIEW_SHARE_MAX: Final = 8
 """One view may take 1/8 of the cache; a larger one is used once and not kept."""
 
 
+LOADS_SKIPPED_MAX: Final = 1_000
+"""Loads of an entity found too large that are refused without looking whether it still is: to look
+reads up to the bound in vain (16 KiB of small items: 7 ms), and a run begins with a load."""
+
+
 class View:
     """What is known of one entity; `items_bytes` counts keys and values, as limits do."""
 
-    __slots__ = ("_changes", "_sorted_keys", "is_complete", "is_shared", "items", "items_bytes")
+    __slots__ = (
+        "_changes",
+        "_sorted_keys",
+        "is_complete",
+        "is_shared",
+        "items",
+        "items_bytes",
+        "large_bytes",
+        "loads_skipped",
+    )
 
     def __init__(self, items: dict[str, Item | None], *, is_complete: bool) -> None:
         self.items = items
         self.is_complete = is_complete
         self.is_shared = False
+        self.large_bytes = 0
+        """Known to be larger than this, when last looked at."""
+        self.loads_skipped = 0
+        """Loads answered since then without looking."""
         self._sorted_keys: list[str] | None = None
         self._changes = 0
         self.items_bytes = sum(_item_bytes(key, item) for key, item in items.items())
@@ -75,6 +93,13 @@ class View:
         self.items_bytes -= _item_bytes(key, self.items.pop(key))
         self._sorted_keys = None
         return self.cost_bytes - before
+
+    def is_known_large(self, bytes_max: int) -> bool:
+        """Returns whether loading the entity up to `bytes_max` was tried in vain not long ago."""
+        if self.large_bytes < bytes_max or self.loads_skipped >= LOADS_SKIPPED_MAX:
+            return False
+        self.loads_skipped += 1
+        return True
 
     def keys_between(self, start: str, end: str | None) -> Iterator[str]:
         """Returns the keys from `start` to before `end`, ascending; None: to the last.
@@ -146,6 +171,14 @@ class EntityViews:
         if view.cost_bytes * VIEW_SHARE_MAX > self._bytes_max:
             self.forget(entity)
         self.trim()
+
+    def note_large(self, entity: str, bytes_max: int) -> None:
+        """Remembers that `entity` has more than `bytes_max` bytes."""
+        if entity not in self.views:
+            self.keep(entity, View({}, is_complete=False))
+        view = self.views.get(entity)
+        if view is not None:
+            view.large_bytes, view.loads_skipped = bytes_max, 0
 
     def open_for_change(self, entity: str) -> View | None:
         """Returns the view of `entity`, made safe to change; None: nothing is known of it."""

@@ -1,4 +1,4 @@
-"""Values as bytes on a whole node: one commit writes them, pieces are read, nothing is left over."""
+"""Values as bytes on a whole node: one commit writes them, pieces are read, nothing is left."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lithox.store.contract import Item
-from lithox.store.views import SORTED_CHANGES_MAX, View
+from lithox.store.views import LOADS_SKIPPED_MAX, SORTED_CHANGES_MAX, EntityViews, View
 
 
 class Key(str):
@@ -47,3 +47,20 @@ def test_page_of_a_large_view_does_not_sort_it() -> None:
         Key.compared = 0
         assert len(list(view.keys_between(Key("k00010"), Key("k00020")))) == 10
         assert Key.compared < 100
+
+
+def test_an_entity_found_large_is_not_looked_at_again_for_a_while() -> None:
+    """A load in vain is remembered for its bound and below, and tried again after many."""
+    views = EntityViews()
+    views.note_large("e", 100)
+    view = views.views["e"]
+    assert not view.is_complete
+    assert not view.is_known_large(101)
+    assert [view.is_known_large(100) for _ in range(LOADS_SKIPPED_MAX + 1)] == [
+        *[True] * LOADS_SKIPPED_MAX,
+        False,
+    ]
+    views.note_large("e", 100)
+    assert view.is_known_large(50)
+    views.keep("e", View({}, is_complete=True))
+    assert views.views["e"].is_complete
