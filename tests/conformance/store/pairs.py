@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
@@ -30,6 +31,13 @@ class NodeStore:
         self.go_round()
         while not is_reached():
             self.posted.get(timeout=WAIT_S_MAX)()
+            self.go_round()
+
+    def wait_until_counted(self, name: str, count: int) -> None:
+        """Waits until a counter of the engine's own thread has reached `count`."""
+        end = time.monotonic() + WAIT_S_MAX
+        while self.store.statistics()[name] < count:
+            assert time.monotonic() < end, f"{name} does not reach {count}"
             self.go_round()
 
     def read(self, entity: str, key: str = "k") -> bytes | None:

@@ -151,7 +151,11 @@ class _PostgresEngine(DirectReader):
 
     def _connect_writer(self) -> Connection:
         connection = connections.connect(self._address, self._options)
-        connections.check_durable(connection, is_unsafe=self._options.is_unsafe)
+        try:
+            connections.check_durable(connection, is_unsafe=self._options.is_unsafe)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _connect_reader(self) -> Connection:

@@ -211,8 +211,8 @@ class Writer:
                 time.sleep(wait_s)
                 wait_s = min(2 * wait_s, self._options.retry_last_s)
             else:
+                self._applied = number
                 break
-        self._applied = number
         self.batches += 1
         self.rows += batch.count_rows()
         self._reach("commit.after_sync")
