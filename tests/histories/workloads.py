@@ -7,13 +7,16 @@ thing at a time. What one asks is drawn from a seed; when it is asked is up to t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+import lithox
+from lithox.errors import PeerProtocolError, PeerUnreachable
 from tests.histories.records import Append, Look, Read, Step, Write
 
 BUNDLE = Path(__file__).with_name("cells")
@@ -22,6 +25,22 @@ ENTITIES = 4
 APPENDS_PER_KEY_MAX = 60
 GROUP_STEPS_MAX = 3
 KINDS = ("whole", "items", "register", "plain")
+OUTCOME_WAIT_MS = 5_000
+
+
+class Way(StrEnum):
+    """How steps reach the node. Those of several steps make one transaction of them."""
+
+    CALL = "a call"
+    RELAYED = "a call whose handler makes a request of its own"
+    ACCEPTED = "a call that is accepted first, and its outcome waited for"
+    MAILED = "a call whose handler sends a message"
+    JOINED = "a call whose handler calls others inside its transaction"
+    ATOMIC = "a group of calls that commit together"
+
+
+SINGLE = (Way.CALL, Way.CALL, Way.CALL, Way.RELAYED, Way.ACCEPTED, Way.MAILED)
+GROUPS = (Way.JOINED, Way.ATOMIC)
 
 
 class Call(NamedTuple):
@@ -30,6 +49,64 @@ class Call(NamedTuple):
     entity: str
     handler: str
     args: list[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One operation to be asked for.
+
+    Attributes:
+        via: the entity that relays or mails.
+    """
+
+    way: Way
+    steps: tuple[Step, ...]
+    via: str
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it changes nothing, so that it may be asked again without an id."""
+        return self.way is not Way.ACCEPTED and all(
+            isinstance(step, Read | Look) for step in self.steps
+        )
+
+    async def put(self, client: lithox.Client, request_id: str | None) -> lithox.Answer:
+        """Asks once; returns the answer, its value in the form that `observe` takes."""
+        calls = [_call_of(step) for step in self.steps]
+        if self.way is Way.ATOMIC:
+            group = [(one.entity, one.handler, *one.args) for one in calls]
+            return await client.ask_atomic(group, request_id=request_id)
+        if self.way is Way.JOINED:
+            call = Call(self.via, "group", [[_as_map(one) for one in calls]])
+        elif self.way is Way.RELAYED:
+            call = Call(self.via, "relay", [calls[0].entity, calls[0].handler, *calls[0].args])
+        elif self.way is Way.MAILED:
+            call = Call(self.via, "mail", [calls[0].entity, *calls[0].args])
+        else:
+            call = calls[0]
+        if self.way is Way.ACCEPTED:
+            return await _wait_accepted(client, call, request_id)
+        return await client.ask(call.entity, call.handler, *call.args, request_id=request_id)
+
+    def observe(self, answer: Any) -> list[Step]:
+        """Returns the steps with what the node's answer says they saw."""
+        answers = answer if self.way in GROUPS else [answer]
+        return [_observe(step, told) for step, told in zip(self.steps, answers, strict=True)]
+
+
+async def _wait_accepted(
+    client: lithox.Client, call: Call, request_id: str | None
+) -> lithox.Answer:
+    try:
+        told = await client.call_async(call.entity, call.handler, *call.args, request_id=request_id)
+        answer = None
+        while answer is None:
+            answer = await client.request_outcome(told, wait_ms=OUTCOME_WAIT_MS)
+    except (PeerUnreachable, PeerProtocolError):
+        raise
+    except lithox.LithoxError as error:
+        return lithox.Answer(error=error)
+    return answer
 
 
 @dataclass(slots=True)
@@ -69,12 +146,21 @@ class Cells:
             self.keys[kind][place] = self._new_key(kind)
         return key, next(self._values)
 
-    def draw(self) -> list[Step]:
-        """Returns the steps of one operation; those on a plain register stand alone."""
-        if self.random.random() >= self.group_share:
-            return [self._draw_step(self.random.choice(KINDS))]
-        steps = self.random.randint(2, GROUP_STEPS_MAX)
-        return [self._draw_step(self.random.choice(KINDS[:3])) for _ in range(steps)]
+    def draw(self) -> Asked:
+        """Returns one operation; steps on a plain register stand alone."""
+        via = f"cells/{self.random.randrange(ENTITIES)}"
+        if self.random.random() < self.group_share:
+            kinds = [
+                self.random.choice(KINDS[:3])
+                for _ in range(self.random.randint(2, GROUP_STEPS_MAX))
+            ]
+            way = self.random.choice(GROUPS)
+            return Asked(way=way, steps=tuple(map(self._draw_step, kinds)), via=via)
+        step = self._draw_step(self.random.choice(KINDS))
+        way = self.random.choice(SINGLE)
+        if way is Way.MAILED and not isinstance(step, Append):
+            way = Way.CALL
+        return Asked(way=way, steps=(step,), via=via)
 
     def _draw_step(self, kind: str) -> Step:
         is_write = self.random.random() < 0.5
@@ -85,10 +171,14 @@ class Cells:
         key = self.random.choice(self.keys[kind])
         return Read(key=key) if kind in {"whole", "items"} else Look(key=key)
 
-    def last_reads(self) -> list[list[Step]]:
+    def last_reads(self) -> list[Asked]:
         """Returns an operation for each key there ever was, to be asked when all else is over."""
         return [
-            [Look(key=key) if ":register" in key or ":plain" in key else Read(key=key)]
+            Asked(
+                way=Way.CALL,
+                steps=(Look(key=key) if ":register" in key or ":plain" in key else Read(key=key),),
+                via="",
+            )
             for key in sorted(self.ever)
         ]
 
@@ -102,21 +192,9 @@ def is_plain(step: Step) -> bool:
     return ":plain" in step.key
 
 
-def acts(steps: Sequence[Step]) -> list[tuple[str, str, list[Any]]]:
-    """Returns (entity, handler, arguments) of each step, for groups made at the client."""
-    return [(call.entity, call.handler, call.args) for call in map(_call_of, steps)]
-
-
-def call_for(steps: Sequence[Step]) -> Call:
-    """Returns the request that does `steps`: one handler, or a group of joined calls."""
-    if len(steps) == 1:
-        return _call_of(steps[0])
-    calls = [_call_of(step) for step in steps]
-    listed = [
-        {"entity": c.entity, "act": c.handler, **dict(zip(("key", "value"), c.args, strict=False))}
-        for c in calls
-    ]
-    return Call(calls[0].entity, "group", [listed])
+def _as_map(call: Call) -> dict[str, Any]:
+    named = dict(zip(("key", "value"), call.args, strict=False))
+    return {"entity": call.entity, "act": call.handler, **named}
 
 
 def _call_of(step: Step) -> Call:
@@ -130,12 +208,6 @@ def _call_of(step: Step) -> Call:
             return Call(entity, "put" if is_plain(step) else "write", [key, value])
         case Look():
             return Call(entity, "get" if is_plain(step) else "look", [key])
-
-
-def observe(steps: Sequence[Step], answer: Any) -> list[Step]:
-    """Returns `steps` with what the node's answer says they saw."""
-    answers = [answer] if len(steps) == 1 else answer
-    return [_observe(step, told) for step, told in zip(steps, answers, strict=True)]
 
 
 def _observe(step: Step, told: Any) -> Step:

@@ -7,6 +7,7 @@ was acknowledged is there once, every other is not there.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -18,11 +19,14 @@ import lithox
 from examples.tpcc import terminals
 from tests.histories import workloads
 from tests.histories.judging import assert_possible
-from tests.histories.records import Look, Read, Recorder, Step, save
+from tests.histories.mail import Sent, find_disorder, find_missing
+from tests.histories.records import Append, Read, Recorder, save
 from tests.repo.checkout import ROOT
 
 EXAMPLES = ROOT / "examples"
 PAGE = 500
+POLLS_MAX = 200
+"""How often everything is read until the last message has arrived."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,23 @@ class Job:
     request_id: str | None = None
     is_read: bool = False
     note: Any = None
+
+    async def put(self, client: lithox.Client) -> lithox.Answer:
+        """Asks once."""
+        return await client.ask(self.entity, self.handler, *self.args, request_id=self.request_id)
+
+
+@dataclass(slots=True)
+class Step(Job):
+    """A job of the checker's workload, which knows more ways to the node."""
+
+    asked: workloads.Asked = field(kw_only=True)
+    operation: int = field(kw_only=True)
+    begun_ns: int = field(default_factory=time.monotonic_ns)
+
+    async def put(self, client: lithox.Client) -> lithox.Answer:
+        """Asks once, in the way that was drawn."""
+        return await self.asked.put(client, self.request_id)
 
 
 class Source(Protocol):
@@ -106,44 +127,63 @@ class Cells(Source):
         self._random = random
         self._cells = workloads.Cells(random)
         self._recorder = Recorder()
+        self._sent: list[Sent] = []
+        self._lists: dict[str, tuple[int, ...]] = {}
 
     async def begin(self, client: lithox.Client) -> None:
         """Needs nothing: an entity is there once it is written."""
 
     def draw(self, number: int, request_id: str) -> Job:
         """Returns an operation; some writes go without an id, and may stay unknown."""
-        steps = self._cells.draw()
-        return self._job(number, steps, request_id)
+        asked = self._cells.draw()
+        must_have_id = asked.way is workloads.Way.ACCEPTED
+        has_id = must_have_id or (not asked.is_read and self._random.random() < 0.9)
+        return self._job(number, asked, request_id if has_id else None)
 
-    def _job(self, number: int, steps: list[Step], request_id: str) -> Job:
-        call = workloads.call_for(steps)
-        is_read = all(isinstance(step, Read | Look) for step in steps)
-        has_id = not is_read and self._random.random() < 0.9
-        return Job(
+    def _job(self, number: int, asked: workloads.Asked, request_id: str | None) -> Step:
+        return Step(
             source=self,
-            entity=call.entity,
-            handler=call.handler,
-            args=call.args,
-            request_id=request_id if has_id else None,
-            is_read=is_read,
-            note=(self._recorder.invoke(number, steps), steps),
+            entity=asked.via,
+            handler=asked.way,
+            args=[],
+            request_id=request_id,
+            is_read=asked.is_read,
+            asked=asked,
+            operation=self._recorder.invoke(number, asked.steps),
         )
 
     def done(self, job: Job, value: Any) -> None:
-        """Records what was seen."""
-        operation, steps = job.note
-        self._recorder.succeed(operation, workloads.observe(steps, value))
+        """Records what was seen; of a message only that it was sent."""
+        assert isinstance(job, Step)
+        first = job.asked.steps[0]
+        if job.asked.way is workloads.Way.MAILED:
+            assert isinstance(first, Append)
+            told_ns = time.monotonic_ns()
+            sent = Sent(job.asked.via, first.key, first.value, job.begun_ns, told_ns)
+            self._sent.append(sent)
+            return
+        seen = job.asked.observe(value)
+        self._recorder.succeed(job.operation, seen)
+        if isinstance(seen[0], Read) and seen[0].values is not None:
+            self._lists[seen[0].key] = seen[0].values
 
     def refused(self, job: Job, code: str) -> None:
         """Fails: these handlers raise nothing."""
-        raise AssertionError(f"{job.entity}:{job.handler} ended with {code}")
+        raise AssertionError(f"{job.entity}, {job.handler}: {code}")
 
     async def check(self, client: lithox.Client) -> None:
-        """Reads every key and has the history judged."""
-        for steps in self._cells.last_reads():
-            job = self._job(-1, steps, "")
-            self.done(job, await client.call(job.entity, job.handler, *job.args))
+        """Reads every key until the last message has arrived, and has the history judged."""
+        for _ in range(POLLS_MAX):
+            for asked in self._cells.last_reads():
+                job = self._job(-1, asked, None)
+                answer = await job.put(client)
+                assert answer.error is None, answer.error
+                self.done(job, answer.value)
+            if not find_missing(self._sent, self._lists):
+                break
         assert_possible(self._recorder.history(), self._cells.plain_keys())
+        assert find_missing(self._sent, self._lists) == [], "sent and lost"
+        assert find_disorder(self._sent, self._lists) == []
 
     def save(self, path: Path) -> None:
         """Keeps the history for whoever looks into it."""

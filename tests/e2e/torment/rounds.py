@@ -25,9 +25,10 @@ from lithox.errors import PeerProtocolError, PeerUnreachable
 from tests.e2e.node.serving import COMMAND, surroundings
 from tests.e2e.torment.jobs import Bank, Cells, Job, Source, Tpcc
 from tests.e2e.torment.nodes import EmbeddedNode
+from tests.e2e.torment.shop import Shop
 
 CLIENTS = 8
-ROUND_SECONDS_MAX = 50
+ROUND_SECONDS_MAX = 120
 RETRY_SECONDS = 0.05
 AGAIN = {
     "store.unavailable",
@@ -35,6 +36,7 @@ AGAIN = {
     "request.overloaded",
     "request.deadline_passed",
     "request.not_available",
+    "message.queue_full",
     "guest.out_of_wall",
 }
 """Answers after which the same request may be asked again: nothing has happened, or it is done and
@@ -89,7 +91,7 @@ class Torment:
         self.random = random
         self.counts = Counts()
         self.cells = Cells(random)
-        self.sources: Sequence[Source] = (self.cells, Bank(random), Tpcc(random))
+        self.sources: Sequence[Source] = (self.cells, Bank(random), Tpcc(random), Shop(random))
         self._name = name
         self._asked = 0
         self._left = 0
@@ -116,9 +118,7 @@ class Torment:
                     self.counts.repeated += 1
                 asked_ns = time.monotonic_ns()
                 try:
-                    answer = await client.ask(
-                        job.entity, job.handler, *job.args, request_id=job.request_id
-                    )
+                    answer = await job.put(client)
                 except (PeerUnreachable, PeerProtocolError):
                     assert not is_last, "the node was left alone"
                     self._cut_off(number, job)

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.torment.nodes import NODES, UnsyncedNode
 from tests.e2e.torment.rounds import MakeNode, Plan, deploy, run_epoch
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PLAN = Plan(seed=1, rounds=5, acknowledgements=(15, 80))
 

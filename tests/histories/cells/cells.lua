@@ -55,4 +55,14 @@ function cells.group(self, steps)
   return answers
 end
 
+-- One step as a request of its own, whose effect stays whatever becomes of this run.
+function cells.relay(self, entity, act, key, value)
+  return self:request(entity, act, key, value)
+end
+
+-- One append as a message: it takes effect later, and once.
+function cells.mail(self, entity, key, value)
+  return self:send(entity, "append", key, value)
+end
+
 return cells
