@@ -236,14 +236,6 @@ class Timers:
         if keys:
             self._ask_for_time()
 
-    def notify_added(self, keys: dict[str, str]) -> None:
-        """Hears that an administrator has added rows of the index: key -> account."""
-        for key, account in keys.items():
-            self._window.add(key)
-            self.armed.change(parse_due_key(key).entity, account, 1)
-        if keys:
-            self._ask_for_time()
-
     # -- being due --------------------------------------------------------------------------
 
     def _wall_ms(self) -> int:
