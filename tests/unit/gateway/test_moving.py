@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lithox.gateway.app import Gateway
+from lithox.gateway.protocol import STREAM_STEP_BYTES, bounded_protocol
 from lithox.gateway.settings import GatewaySettings
 from lithox.model.archive import KIND_ENTITIES, KIND_STORE, MEDIA_TYPE
 from tests.unit.gateway.asgi_client import send
@@ -142,3 +144,38 @@ def test_an_unknown_mode_is_refused():
     """What to do with entities that are there is one of three words."""
     got = send("POST", "/v1/import?mode=merge", parts=[b""], headers=JSONL)
     assert (got.status, got.code) == (400, "request.bad_arguments")
+
+
+class Armed:
+    """Stands for the loop of a connection: remembers which timers were set and cancelled."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def call_later(self, _delay_s: float, _action: Any) -> Any:
+        self.events.append("armed")
+        return SimpleNamespace(cancel=lambda: self.events.append("cancelled"))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "is_answered", "events"),
+    [
+        ([STREAM_STEP_BYTES], False, ["cancelled", "armed"]),
+        ([STREAM_STEP_BYTES - 1], False, []),
+        ([STREAM_STEP_BYTES // 2] * 4, False, ["cancelled", "armed"] * 2),
+        ([STREAM_STEP_BYTES] * 2, True, []),
+    ],
+)
+def test_a_long_body_that_comes_on_gets_new_time(
+    sizes: list[int], is_answered: bool, events: list[str]
+):
+    """Each 64 KiB of a streamed body, until it is answered; a body that only trickles gets none."""
+    protocol: Any = object.__new__(bounded_protocol(GatewaySettings()))
+    protocol.loop = loop = Armed()
+    protocol.cycle = SimpleNamespace(response_complete=is_answered)
+    protocol._stream_bytes = 0
+    protocol._timer = None
+    protocol._arm()
+    for size in sizes:
+        protocol._note_progress(size)
+    assert loop.events == ["armed", *events]
