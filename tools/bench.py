@@ -53,6 +53,9 @@ ROWS = [
     Row("programs-starts", "bench.programs", ("starts",)),
     Row("programs-deadlines", "bench.programs", ("deadlines",)),
     Row("programs-fairness", "bench.programs", ("fairness",)),
+    Row("transactions-reads", "bench.transactions", ("reads",)),
+    Row("transactions-hot", "bench.transactions", ("hot",)),
+    Row("transactions-joined", "bench.transactions", ("joined",)),
 ]
 
 

@@ -67,6 +67,8 @@ class Resolution:
     limits: Limits
     handlers: dict[str, ResolvedHandler] = field(default_factory=dict[str, ResolvedHandler])
     """Filled as handlers are asked for."""
+    callers: dict[tuple[str, bool], bool] = field(default_factory=dict[tuple[str, bool], bool])
+    """(identity, is an administrator) -> may call; filled as they ask, while there is a record."""
 
     def owner_for(self, actor: Actor) -> str:
         """Returns the owner; of an entity that does not exist yet, the one it would get.

@@ -7,7 +7,7 @@ failed callee wrote is rolled back to a savepoint and its error is raised in the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.frames import FrameTable
@@ -16,7 +16,7 @@ from lithox.dispatch.records import ENTITY_KEY
 from lithox.dispatch.starting import Starter, check_access, find_record
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import GuestError, NotPermitted
-from lithox.kernel.limits import remaining, smallest
+from lithox.kernel.limits import smallest
 from lithox.model.ids import (
     EntityPath,
     check_entity_path,
@@ -94,18 +94,19 @@ class JoinedCalls:
         guest, limits, transaction = frame.guest, frame.limits, frame.job.transaction
         assert guest is not None
         assert transaction is not None
-        used = Limits(
-            fuel=guest.fuel_used,
-            wall_ns=now_ns - frame.spawned_ns,
-            output_bytes=frame.output_bytes,
-            calls=guest.calls,
-            state_bytes=transaction.writes_bytes - frame.state_bytes_before,
+        # One record and no loop: this is on the way of every joined call. Wall time passes for both
+        # at once, and the caller holds its memory while the callee runs.
+        return Limits(
+            fuel=_left(limits.fuel, guest.fuel_used),
+            memory_bytes=_left(limits.memory_bytes, guest.memory_bytes),
+            wall_ns=_left(limits.wall_ns, now_ns - frame.spawned_ns),
+            output_bytes=_left(limits.output_bytes, frame.output_bytes),
+            calls=_left(limits.calls, guest.calls),
+            state_bytes=_left(
+                limits.state_bytes, transaction.writes_bytes - frame.state_bytes_before
+            ),
+            big_bytes=limits.big_bytes,
         )
-        left = remaining(limits, used)
-        if limits.memory_bytes is None:
-            return left
-        # The caller holds its memory while the callee runs.
-        return replace(left, memory_bytes=max(0, limits.memory_bytes - guest.memory_bytes))
 
     def answer_caller(self, frame: Frame, answer: bytes) -> None:
         """Ends a callee and lets its caller go on; the caller's allowance pays for it."""
@@ -131,3 +132,7 @@ def check_participants(transaction: Transaction, entity: EntityPath) -> None:
             limit="participants",
             allowed=PARTICIPANTS_MAX,
         )
+
+
+def _left(allowed: int | None, used: int) -> int | None:
+    return None if allowed is None else max(0, allowed - used)

@@ -29,7 +29,7 @@ from lithox.sandbox.contract import Guest, Step
 
 PUMP_NS: Final = 2_000_000
 """How long the pump may keep the event loop before it lets input and output have a go."""
-FOLLOW_NS: Final = 1_000_000
+FOLLOW_NS: Final = 2_000_000
 """How long the slices of one request (caller, callee, caller ...) may follow each other before
 others have a go: a transaction that is ended quickly cannot lose against them."""
 LONG_OUT_MAX: Final = 2
@@ -140,6 +140,8 @@ class Lanes:
         self._long = long
         self._long_out: set[Pid] = set()
         self._is_scheduled = False
+        self._followed: tuple[Pid | None, int] = (None, 0)
+        """Whose request was being followed when a round ended, and how long it still may be."""
         self.is_stopped = False
         self.on_deadline: Callable[[int], None] | None = None
         """Told the earliest deadline after each round of the pump, in monotonic nanoseconds."""
@@ -164,8 +166,8 @@ class Lanes:
         self._perform()
         # One reading of each clock serves as the end of a slice and the start of the next.
         cpu_ns = clock.thread_cpu_ns()
-        follow: Pid | None = None
-        follow_end_ns = now_ns
+        follow, follow_left_ns = self._followed
+        follow_end_ns = now_ns + follow_left_ns
         while True:
             chosen = None
             if follow is not None and now_ns < follow_end_ns:
@@ -185,6 +187,8 @@ class Lanes:
             follow = driver.following(frame)
             if now_ns >= end_ns:
                 break
+        # What the end of this round has interrupted goes first in the next one.
+        self._followed = (follow, max(0, follow_end_ns - now_ns))
         self._feed_long(now_ns)
         self._perform()
         if kernel.has_ready(Lane.FAST):

@@ -25,6 +25,8 @@ from lithox.sandbox import messages
 from lithox.security.access import RIGHT_CALL, Actor, is_allowed
 from lithox.store.contract import Item, Snapshot
 
+CALLERS_KNOWN_MAX: Final = 64
+"""Callers of one entity whose right is remembered."""
 PRELOAD_BYTES_MAX: Final = 16_384
 """State of entities up to this size travels with the call; larger ones are read key by key."""
 
@@ -164,7 +166,23 @@ def check_access(actor: Actor, resolution: Resolution) -> None:
 
 
 def may_call(actor: Actor, resolution: Resolution) -> bool:
-    """Returns whether `actor` may call the entity; every entity may call itself."""
+    """Returns whether `actor` may call the entity; every entity may call itself.
+
+    Asked of the same few callers at every joined call, so it is remembered where it depends on
+    nothing else: the owner of an entity that does not exist yet depends on who asks.
+    """
+    if resolution.record is None:
+        return _may_call(actor, resolution)
+    key = (actor.identity, actor.is_admin)
+    known = resolution.callers.get(key)
+    if known is None:
+        if len(resolution.callers) >= CALLERS_KNOWN_MAX:
+            resolution.callers.clear()
+        known = resolution.callers[key] = _may_call(actor, resolution)
+    return known
+
+
+def _may_call(actor: Actor, resolution: Resolution) -> bool:
     return is_allowed(
         actor=actor,
         right=RIGHT_CALL,
