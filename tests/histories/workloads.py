@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import lithox
 from lithox.errors import PeerProtocolError, PeerUnreachable
+from lithox.model.request import Answer
 from tests.histories.records import Append, Look, Read, Step, Write
 
 BUNDLE = Path(__file__).with_name("cells")
@@ -70,7 +71,7 @@ class Asked:
             isinstance(step, Read | Look) for step in self.steps
         )
 
-    async def put(self, client: lithox.Client, request_id: str | None) -> lithox.Answer:
+    async def put(self, client: lithox.Client, request_id: str | None) -> Answer:
         """Asks once; returns the answer, its value in the form that `observe` takes."""
         calls = [_call_of(step) for step in self.steps]
         if self.way is Way.ATOMIC:
@@ -94,9 +95,7 @@ class Asked:
         return [_observe(step, told) for step, told in zip(self.steps, answers, strict=True)]
 
 
-async def _wait_accepted(
-    client: lithox.Client, call: Call, request_id: str | None
-) -> lithox.Answer:
+async def _wait_accepted(client: lithox.Client, call: Call, request_id: str | None) -> Answer:
     try:
         told = await client.call_async(call.entity, call.handler, *call.args, request_id=request_id)
         answer = None
@@ -105,7 +104,7 @@ async def _wait_accepted(
     except (PeerUnreachable, PeerProtocolError):
         raise
     except lithox.LithoxError as error:
-        return lithox.Answer(error=error)
+        return Answer(error=error)
     return answer
 
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import lithox
 from examples.tpcc import terminals
+from lithox.model.request import Answer
 from tests.histories import workloads
 from tests.histories.judging import assert_possible
 from tests.histories.mail import Sent, find_disorder, find_missing
@@ -47,7 +48,7 @@ class Job:
     is_read: bool = False
     note: Any = None
 
-    async def put(self, client: lithox.Client) -> lithox.Answer:
+    async def put(self, client: lithox.Client) -> Answer:
         """Asks once."""
         return await client.ask(self.entity, self.handler, *self.args, request_id=self.request_id)
 
@@ -60,7 +61,7 @@ class Step(Job):
     operation: int = field(kw_only=True)
     begun_ns: int = field(default_factory=time.monotonic_ns)
 
-    async def put(self, client: lithox.Client) -> lithox.Answer:
+    async def put(self, client: lithox.Client) -> Answer:
         """Asks once, in the way that was drawn."""
         return await self.asked.put(client, self.request_id)
 

@@ -22,6 +22,7 @@ from random import Random
 
 import lithox
 from lithox.errors import PeerProtocolError, PeerUnreachable
+from lithox.model.request import Answer
 from tests.e2e.node.serving import COMMAND, surroundings
 from tests.e2e.torment.jobs import Bank, Cells, Job, Source, Tpcc
 from tests.e2e.torment.nodes import EmbeddedNode
@@ -133,7 +134,7 @@ class Torment:
             # Nobody will ever know; the history says so.
             del self._pending[number]
 
-    async def _hear(self, number: int, job: Job, answer: lithox.Answer) -> None:
+    async def _hear(self, number: int, job: Job, answer: Answer) -> None:
         """Notes an answer, or keeps the job to be asked again."""
         code = None if answer.error is None else getattr(answer.error, "code", "internal")
         if code in AGAIN:
