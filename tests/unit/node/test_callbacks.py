@@ -1,0 +1,320 @@
+"""Telling outcomes to call-backs: signed, tried again, dead at last, across restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lithox.dispatch.accepted_records import AcceptedRecord
+from lithox.errors import NotFound, NotPermitted, Overloaded
+from lithox.model.ids import RequestId
+from lithox.model.request import Answer
+from lithox.node.callback_records import CALLBACKS
+from lithox.node.callback_settings import CallbackSettings
+from lithox.node.callbacks import Callbacks
+from lithox.store.contract import Commit
+from lithox.store.memory import MemoryDisk, MemoryStore
+from lithox.testing.clock import FakeClock
+
+URL = "https://example.org/hook"
+OTHER = "https://other.example/hook"
+SECOND_MS = 1_000
+SETTINGS = CallbackSettings(
+    allow=("https://example.org:443", "https://other.example:443"),
+    keys=(bytes(24),),
+    tries_max=3,
+    sending_max=4,
+    sending_origin_max=2,
+)
+
+
+class Receiver:
+    """What sending comes to: `answers` in turn, then success; those of `gates` wait."""
+
+    def __init__(self) -> None:
+        self.answers: list[str | None] = []
+        self.gates: dict[str, asyncio.Event] = {}
+        self.got: list[tuple[str, dict[str, str], Any]] = []
+        self.now = 0
+        self.most = 0
+
+    async def send(self, url: str, headers: dict[str, str], body: bytes) -> str | None:
+        self.got.append((url, headers, json.loads(body)))
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            if url in self.gates:
+                await self.gates[url].wait()
+        finally:
+            self.now -= 1
+        return self.answers.pop(0) if self.answers else None
+
+
+class Desk:
+    """Call-backs over a memory store, a clock that stands still and a receiver."""
+
+    def __init__(
+        self,
+        *,
+        disk: MemoryDisk | None = None,
+        settings: CallbackSettings = SETTINGS,
+        clock: FakeClock | None = None,
+    ) -> None:
+        self.disk = disk or MemoryDisk()
+        self.queue: list[Callable[[], None]] = []
+        self.store = MemoryStore(post=self.queue.append, disk=self.disk)
+        self.clock = clock or FakeClock()
+        self.receiver = Receiver()
+        self.outcomes: dict[tuple[str, str], Answer] = {}
+        self.due: list[int] = []
+        self.callbacks = Callbacks(
+            store=self.store,
+            clock=self.clock,
+            settings=settings,
+            find=lambda identity, request_id: self.outcomes.get((identity, request_id)),
+            send=self.receiver.send,
+        )
+        self.callbacks.on_deadline = self.due.append
+        self.callbacks.start()
+
+    def finish(self, request_id: str, url: str = URL) -> None:
+        """An outcome becomes known, with its call-back."""
+        self.outcomes["alice", request_id] = Answer(request_id=RequestId(request_id), value=7)
+        record = AcceptedRecord(
+            entity="a",
+            handler="b",
+            args=b"\x90",
+            identity="alice",
+            account="alice",
+            digest=b"",
+            accepted_ms=1,
+            callback=url,
+        )
+        writes = self.callbacks.writes_of("alice", request_id, record)
+        self.store.submit(Commit(self.store.visible_version, writes=writes), lambda _: None)
+        self.callbacks.notify_finished("alice", request_id)
+
+    async def run(self) -> None:
+        """Lets everything happen that waits for nothing but its turn."""
+        for _ in range(50):
+            queue, self.queue[:] = list(self.queue), []
+            for call in queue:
+                call()
+            await asyncio.sleep(0)
+
+    async def pass_ms(self, duration_ms: int) -> None:
+        self.clock.advance(duration_ms * 1_000_000)
+        self.callbacks.notify_time()
+        await self.run()
+
+    @property
+    def rows(self) -> int:
+        return self.store.measure_entity(CALLBACKS)[0]
+
+
+def run(work: Callable[[], Any]) -> None:
+    asyncio.run(work())
+
+
+def test_outcome_is_sent_signed_and_the_row_goes() -> None:
+    """The body is what a lookup says; the headers are those of Standard Webhooks."""
+
+    async def work() -> None:
+        desk = Desk()
+        desk.finish("r-1")
+        await desk.run()
+        ((url, headers, body),) = desk.receiver.got
+        assert (url, body) == (URL, {"request": "r-1", "status": "ok", "value": 7})
+        assert headers["content-type"] == "application/json"
+        assert headers["webhook-timestamp"] == str(desk.clock.wall_ns() // 1_000_000_000)
+        assert headers["webhook-signature"].startswith("v1,")
+        assert "." not in headers["webhook-id"]
+        assert desk.rows == 0
+
+    run(work)
+
+
+def test_failing_receiver_is_tried_again_and_dead_at_last() -> None:
+    """Each rest is four times the one before; every try has the same id."""
+
+    async def work() -> None:
+        desk = Desk()
+        desk.receiver.answers = ["answered with status 500"] * 3
+        desk.finish("r-1")
+        await desk.run()
+        for rest_ms in (SECOND_MS, 4 * SECOND_MS):
+            tried = len(desk.receiver.got)
+            await desk.pass_ms(rest_ms - 1)
+            assert len(desk.receiver.got) == tried
+            await desk.pass_ms(1)
+            assert len(desk.receiver.got) == tried + 1
+        await desk.pass_ms(3_600 * SECOND_MS)
+        assert len(desk.receiver.got) == 3
+        assert len({headers["webhook-id"] for _, headers, _ in desk.receiver.got}) == 1
+        dead, more = desk.callbacks.list_dead("", 10)
+        assert [(one["request"], one["tries"], one["error"]) for one in dead] == [
+            ("r-1", 3, "answered with status 500")
+        ]
+        assert (more, desk.rows) == (False, 1)
+
+    run(work)
+
+
+def test_dead_callback_is_sent_again_or_purged() -> None:
+    """Each once: what is not dead (any more) is not found."""
+
+    async def work() -> None:
+        desk = Desk()
+        desk.receiver.answers = ["no"] * 3
+        desk.finish("r-1")
+        await desk.run()
+        with pytest.raises(NotFound):
+            desk.callbacks.retry("alice", "r-1")
+        await desk.pass_ms(SECOND_MS)
+        await desk.pass_ms(4 * SECOND_MS)
+        desk.callbacks.retry("alice", "r-1")
+        with pytest.raises(NotFound):
+            desk.callbacks.retry("alice", "r-1")
+        await desk.run()
+        assert (len(desk.receiver.got), desk.rows) == (4, 0)
+        with pytest.raises(NotFound):
+            desk.callbacks.purge("alice", "r-1")
+
+    run(work)
+
+
+def test_tries_and_rests_outlast_a_restart() -> None:
+    """What was waiting is tried when its rest is over, with the tries it has left."""
+
+    async def work() -> None:
+        desk = Desk()
+        desk.receiver.answers = ["no"]
+        desk.finish("r-1")
+        await desk.run()
+        await desk.callbacks.stop()
+        desk.store.close()
+        again = Desk(disk=desk.disk, clock=desk.clock)
+        again.outcomes = desk.outcomes
+        again.receiver.answers = ["no", "no"]
+        await again.run()
+        assert again.receiver.got == []
+        await again.pass_ms(SECOND_MS)
+        await again.pass_ms(4 * SECOND_MS)
+        assert len(again.receiver.got) == 2
+        assert len(again.callbacks.list_dead("", 10)[0]) == 1
+
+    run(work)
+
+
+def test_receiver_that_never_answers_keeps_no_other_waiting() -> None:
+    """So many at once to one origin, so many in all; what ends makes room."""
+
+    async def work() -> None:
+        desk = Desk()
+        gate = desk.receiver.gates[URL] = asyncio.Event()
+        for number in range(5):
+            desk.finish(f"r-{number}")
+        for number in range(5, 8):
+            desk.finish(f"r-{number}", OTHER)
+        await desk.run()
+        urls = [url for url, _, _ in desk.receiver.got]
+        assert (urls.count(URL), urls.count(OTHER)) == (2, 3)
+        gate.set()
+        await desk.run()
+        assert len(desk.receiver.got) == 8
+        assert (desk.rows, desk.receiver.most <= SETTINGS.sending_max) == (0, True)
+
+    run(work)
+
+
+def test_closing_breaks_a_try_off_and_keeps_its_row() -> None:
+    """It is sent by the next node, as if it had not been tried."""
+
+    async def work() -> None:
+        desk = Desk()
+        desk.receiver.gates[URL] = asyncio.Event()
+        desk.finish("r-1")
+        await desk.run()
+        await desk.callbacks.stop()
+        await desk.run()
+        assert desk.rows == 1
+        again = Desk(disk=desk.disk, clock=desk.clock)
+        again.outcomes = desk.outcomes
+        await again.run()
+        assert len(again.receiver.got) == 1
+
+    run(work)
+
+
+def test_origin_that_is_listed_no_more_is_not_called() -> None:
+    """What was allowed when it was accepted may not be now."""
+
+    async def work() -> None:
+        desk = Desk()
+        desk.receiver.gates[URL] = asyncio.Event()
+        desk.finish("r-1")
+        await desk.run()
+        await desk.callbacks.stop()
+        shut = Desk(disk=desk.disk, clock=desk.clock, settings=CallbackSettings(keys=(bytes(24),)))
+        shut.outcomes = desk.outcomes
+        await shut.run()
+        assert shut.receiver.got == []
+        ((dead,), _) = shut.callbacks.list_dead("", 10)
+        assert "are not allowed" in dead["error"]
+        with pytest.raises(NotPermitted):
+            shut.callbacks.check(URL)
+
+    run(work)
+
+
+def test_waiting_and_dead_callbacks_are_bounded() -> None:
+    """Beyond the bounds acceptances are refused, and what dies is dropped."""
+
+    async def work() -> None:
+        settings = CallbackSettings(
+            allow=SETTINGS.allow, keys=SETTINGS.keys, tries_max=1, waiting_max=2, dead_max=1
+        )
+        desk = Desk(settings=settings)
+        desk.receiver.answers = ["no"] * 9
+        for number in range(3):
+            desk.finish(f"r-{number}")
+            await desk.run()
+        assert (desk.rows, len(desk.callbacks.list_dead("", 10)[0])) == (1, 1)
+        settings = CallbackSettings(allow=SETTINGS.allow, keys=SETTINGS.keys, waiting_max=1)
+        desk = Desk(settings=settings)
+        desk.receiver.answers = ["no"]
+        desk.finish("r-1")
+        await desk.run()
+        with pytest.raises(Overloaded):
+            desk.callbacks.check(URL)
+
+    run(work)
+
+
+def test_sweep_sends_what_another_node_should_have_sent() -> None:
+    """Rows that are late by a minute are taken over, others are left to their node."""
+
+    async def work() -> None:
+        one = Desk()
+        one.receiver.gates[URL] = asyncio.Event()
+        one.finish("r-1")
+        row = one.store.open_snapshot().find(CALLBACKS, "alice/r-1")
+        assert row is not None
+        two = Desk(clock=one.clock)
+        two.outcomes = one.outcomes
+        writes = {(CALLBACKS, "alice/r-1"): row.value}
+        two.store.submit(Commit(two.store.visible_version, writes=writes), lambda _: None)
+        two.callbacks.sweep()
+        await two.run()
+        assert two.receiver.got == []
+        await two.pass_ms(61 * SECOND_MS)
+        two.callbacks.sweep()
+        await two.run()
+        assert len(two.receiver.got) == 1
+        await one.callbacks.stop()
+
+    run(work)
