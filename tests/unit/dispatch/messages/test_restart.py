@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lithox.dispatch.messages.bounds import MessageBounds
+from lithox.dispatch.messages.mail import Mail
 from lithox.dispatch.messages.records import OUTBOX
 from lithox.store.memory import MemoryDisk
 from tests.unit.dispatch.messages.post import SECOND_NS, PostHouse
@@ -116,3 +117,23 @@ def test_old_messages_of_another_node_are_taken_over() -> None:
     delivery.wake()
     again.run()
     assert again.seen("box/b") == ["1", "2"]
+
+
+def test_a_message_that_two_deliver_takes_effect_once() -> None:
+    """The one who comes second finds no row in its own transaction, and does nothing."""
+    house = PostHouse()
+    house.hold()
+    house.call("box/a", "send_many", ["box/b", "box/c"], ["1", "2"])
+    other = Mail(
+        store=house.store,
+        clock=house.clock,
+        submit=house.dispatcher.submit,
+        schedule=house.queue.append,
+        bounds=MessageBounds(),
+    )
+    other.delivery.start()
+    house.let_go()
+    for name in ("box/b", "box/c"):
+        assert house.seen(name) == ["1", "2"]
+    assert house.dispatcher.counters.succeeded > 5, "both have tried"
+    assert house.waiting_rows == 0
