@@ -27,6 +27,7 @@ from lithox.errors import (
     NotFound,
     NotPermitted,
     Overloaded,
+    PreconditionFailed,
     RequestError,
     StoreCorrupt,
     StoreInUse,
@@ -35,6 +36,7 @@ from lithox.errors import (
     TransactionError,
     Unauthenticated,
 )
+from lithox.model.big_values import BigValue
 from lithox.model.limits import Limits
 from lithox.model.program_result import ProgramResult
 from lithox.model.request import Caller
@@ -48,6 +50,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BadArguments",
+    "BigValue",
     "Caller",
     "Cancelled",
     "Client",
@@ -70,6 +73,7 @@ __all__ = [
     "NotFound",
     "NotPermitted",
     "Overloaded",
+    "PreconditionFailed",
     "ProgramResult",
     "RequestError",
     "StoreCorrupt",
