@@ -39,7 +39,7 @@ MUTANT_SEEDS = range(100)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_promise_holds(seed: int) -> None:
     """Through crashes, power cuts and failing syncs everything done is done once, and whole."""
-    report = NodeSimulator(seed, wishes=WISHES).run()
+    report = NodeSimulator(seed).run()
     assert report.counts["rest"] == 1
     assert report.counts.get("answered ok", 0) > 0
 
