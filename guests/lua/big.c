@@ -147,7 +147,7 @@ static int reader_index(lua_State *L) {
 
 /* ---- writing ---- */
 
-/* self:writer(key) -> writer of a new value; the key keeps its old one until the writer is closed */
+/* self:writer(key) -> writer of a new value; the key keeps its old one until that is closed */
 static int self_writer(lua_State *L) {
   size_t len;
   const char *key;

@@ -79,7 +79,7 @@ class Served:
 async def until(is_so: Callable[[], bool]) -> None:
     """Waits for what the server does by itself; the test's own time limit bounds it."""
     while not is_so():  # noqa: ASYNC110 - nothing tells of it but the state itself
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
 
 @asynccontextmanager
