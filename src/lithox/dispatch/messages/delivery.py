@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from lithox.dispatch.job import Clock, Job, OnAnswer
 from lithox.dispatch.messages.bounds import MessageBounds
+from lithox.dispatch.messages.reading import Found, read_abandoned, read_page, to_found, to_tries
 from lithox.dispatch.messages.records import (
     DEAD,
     OUTBOX,
@@ -34,7 +35,6 @@ from lithox.dispatch.messages.records import (
     MessageRecord,
     TriesRecord,
     decode_message,
-    decode_tries,
     encode_dead,
     encode_tries,
 )
@@ -44,10 +44,8 @@ from lithox.errors import LithoxError, StoreUnavailable
 from lithox.model.ids import AccountName, EntityPath, HandlerName, RequestId, identity_of_entity
 from lithox.model.request import Answer, Caller, Request
 from lithox.model.values import decode_value
-from lithox.store.contract import Cell, Commit, Range, Snapshot, Store
+from lithox.store.contract import Cell, Commit, Snapshot, Store
 
-PAGE_MAX: Final = 512
-"""Rows read at a time at the start, and by a sweep."""
 SUBMITS_MAX: Final = 32
 """Messages handed over before the event loop gets a go; about a millisecond."""
 ADOPTED_AFTER_MS: Final = 60_000
@@ -111,7 +109,7 @@ class Delivery:
         self._is_running = False
         self._is_stopped = False
         self._tries: dict[str, TriesRecord] = {}
-        self._found: list[tuple[int, int, str, MessageRecord, int]] = []
+        self._found: list[Found] = []
         self._fresh: list[tuple[str, MessageRecord, int]] = []
         self.counters = Counters()
         self.dead_count = 0
@@ -132,17 +130,13 @@ class Delivery:
         if self._is_stopped:
             snapshot.release()
             return
-        page = snapshot.scan(Range(entity, start, None), PAGE_MAX)
-        for key, item in page.items:
-            if entity == TRIES:
-                self._tries[key] = decode_tries(item.value)
-            else:
-                record = decode_message(item.value)
-                size = len(item.value) + len(key)
-                self._found.append((item.version, record.position, key, record, size))
-        if page.more:
-            start = page.items[-1][0] + "\x00"
-            self._schedule(partial(self._load_page, snapshot, entity, start))
+        rows, following = read_page(snapshot, entity, start)
+        if entity == TRIES:
+            self._tries |= to_tries(rows)
+        else:
+            self._found += to_found(rows)
+        if following is not None:
+            self._schedule(partial(self._load_page, snapshot, entity, following))
         elif entity == TRIES:
             self._schedule(partial(self._load_page, snapshot, OUTBOX, ""))
         else:
@@ -151,9 +145,8 @@ class Delivery:
 
     def _end_loading(self) -> None:
         found, self._found = self._found, []
-        found.sort(key=lambda row: row[:2])
-        for _, _, message_id, record, size in found:
-            self._add(message_id, record, size, self._tries.get(message_id))
+        for one in sorted(found, key=lambda row: row[:2]):
+            self._add(one.id, one.record, one.size_bytes, self._tries.get(one.id))
         self._tries.clear()
         # What was committed since the snapshot comes after all that it showed.
         fresh, self._fresh = self._fresh, []
@@ -397,24 +390,10 @@ class Delivery:
         known = {entry.id for _, entry in self._waiting.entries()}
         before_ms = self._clock.wall_ns() // NS_PER_MS - ADOPTED_AFTER_MS
         snapshot = self._store.open_snapshot()
-        found: list[tuple[int, int, str, MessageRecord, int]] = []
-        tries: dict[str, TriesRecord] = {}
         try:
-            start, more = "", True
-            while more:
-                page = snapshot.scan(Range(OUTBOX, start, None), PAGE_MAX)
-                for key, item in page.items:
-                    record = decode_message(item.value)
-                    if key not in known and record.sent_ms <= before_ms:
-                        size = len(item.value) + len(key)
-                        found.append((item.version, record.position, key, record, size))
-                        failed = snapshot.find(TRIES, key)
-                        if failed is not None:
-                            tries[key] = decode_tries(failed.value)
-                more = page.more
-                start = page.items[-1][0] + "\x00" if page.items else ""
+            found = read_abandoned(snapshot, known, before_ms)
         finally:
             snapshot.release()
-        for _, _, message_id, record, size in sorted(found, key=lambda row: row[:2]):
-            self._add(message_id, record, size, tries.get(message_id))
+        for one, tries in found:
+            self._add(one.id, one.record, one.size_bytes, tries)
         self.wake()

@@ -19,45 +19,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from lithox.dispatch.job import Clock, Job
 from lithox.dispatch.messages.mail import Mail
-from lithox.dispatch.messages.outbox import MESSAGE_PREFIX
-from lithox.dispatch.messages.records import (
-    OUTBOX,
-    MessageRecord,
-    PairKey,
-    derive_id,
-    encode_message,
-)
+from lithox.dispatch.messages.records import OUTBOX
 from lithox.dispatch.schedules.armed import Armed
+from lithox.dispatch.schedules.batches import Batch, Planner
 from lithox.dispatch.schedules.bounds import TimerBounds
-from lithox.dispatch.schedules.calendar import next_due_ms, times_passed
 from lithox.dispatch.schedules.records import (
     DUE,
-    MISSED_ALL,
-    MISSED_NONE,
-    DueKey,
-    ScheduleRecord,
     account_of_removal,
     decode_account,
-    decode_schedule,
     due_key,
-    encode_account,
-    encode_schedule,
     parse_due_key,
-    schedules_of,
 )
 from lithox.dispatch.schedules.setting import Setting
 from lithox.dispatch.schedules.window import Window
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import LithoxError, StoreCorrupt
-from lithox.store.contract import Cell, Commit, Item, Range, Snapshot, Store
+from lithox.store.contract import Commit, Range, Snapshot, Store
 
 RECHECK_MS: Final = 60_000
 """How long a jump of the wall clock may go unnoticed."""
@@ -83,22 +66,6 @@ class Counters:
     """Rows that could not be read; they stay where they are."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Batch:
-    """What one commit does to timers that are due."""
-
-    keys: list[str] = field(default_factory=list[str])
-    reads: list[Cell] = field(default_factory=list[Cell])
-    writes: dict[Cell, bytes | None] = field(default_factory=dict[Cell, "bytes | None"])
-    rearmed: list[str] = field(default_factory=list[str])
-    gone: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """(entity, account) of timers that are armed no more."""
-    messages: int = 0
-    message_bytes: int = 0
-    by_account: dict[str, int] = field(default_factory=dict[str, int])
-    skipped: int = 0
-
-
 class Timers:
     """The timers of one node. All methods are called on the node's thread."""
 
@@ -118,6 +85,7 @@ class Timers:
         self.bounds = bounds
         self._window = Window(self._read_keys, held_max=bounds.held_max, page_max=PAGE_MAX)
         self._deferred: deque[tuple[int, str]] = deque()
+        self._planner = Planner(bounds=bounds, message_bounds=mail.bounds, waiting=mail.waiting)
         self._withdrawn_seen = 0
         self._counting = 0
         self._is_running = False
@@ -285,7 +253,7 @@ class Timers:
         if self._store.withdrawn_version != self._withdrawn_seen:
             self._read_anew()
             return
-        batch = _Batch()
+        batch = Batch()
         try:
             is_full = self._plan(batch)
             if batch.writes:
@@ -298,7 +266,7 @@ class Timers:
             self._wake()
         self._ask_for_time()
 
-    def _plan(self, batch: _Batch) -> bool:
+    def _plan(self, batch: Batch) -> bool:
         """Puts what is due into `batch`; returns whether there may be more."""
         now_ms, bounds = self._wall_ms(), self.bounds
         snapshot = self._store.open_snapshot()
@@ -309,7 +277,8 @@ class Timers:
                     return False
                 batch.keys.append(self._window.take())
                 try:
-                    self._plan_one(batch, snapshot, key, now_ms)
+                    if not self._planner.plan_one(batch, snapshot, key, now_ms):
+                        self._defer([batch.keys.pop()])
                 except StoreCorrupt:
                     self.counters.broken += 1
                     batch.keys.pop()
@@ -322,93 +291,7 @@ class Timers:
         finally:
             snapshot.release()
 
-    def _plan_one(self, batch: _Batch, snapshot: Snapshot, key: str, now_ms: int) -> None:
-        due = parse_due_key(key)
-        index, cell = (DUE, key), (schedules_of(due.entity), due.timer_id)
-        row = snapshot.find(*index)
-        if row is None:
-            return
-        item = snapshot.find(*cell)
-        record = None if item is None else decode_schedule(item.value)
-        if item is None or record is None or record.due_ms != due.due_ms:
-            batch.reads += (index, cell)
-            batch.writes[index] = None
-            batch.gone.append((due.entity, decode_account(row.value)))
-            return
-        times = self._times_to_call(batch, due, record, now_ms)
-        if times is None:
-            self._defer([batch.keys.pop()])
-            return
-        batch.reads += (index, cell)
-        batch.writes[index] = None
-        for time_ms in times:
-            self._add_message(batch, due, record, (item, time_ms, now_ms))
-        next_ms = next_due_ms(record, now_ms) if record.is_repeated else None
-        if next_ms is None:
-            batch.writes[cell] = None
-            batch.gone.append((due.entity, record.account))
-            return
-        moved = due_key(next_ms, due.entity, due.timer_id)
-        batch.writes[cell] = encode_schedule(msgspec.structs.replace(record, due_ms=next_ms))
-        batch.writes[DUE, moved] = encode_account(record.account)
-        batch.rearmed.append(moved)
-
-    def _times_to_call(
-        self, batch: _Batch, due: DueKey, record: ScheduleRecord, now_ms: int
-    ) -> list[int] | None:
-        """Returns the times for which the timer calls now, by its policy and what may wait.
-
-        None: the outbox has no room for a timer that is due once, so it stays due.
-        """
-        mail = self._mail
-        own = batch.by_account.get(record.account, 0)
-        in_lane = mail.waiting.count_of_pair(PairKey(due.entity, due.entity, due.timer_id))
-        room = min(
-            mail.bounds.pair_max - in_lane,
-            mail.bounds.account_max - mail.waiting.count_of_account(record.account) - own,
-            mail.bounds.node_max - mail.waiting.count - batch.messages,
-        )
-        if not record.is_repeated:
-            return [record.due_ms] if room > 0 else None
-        if record.missed == MISSED_ALL:
-            times = times_passed(record, now_ms, self.bounds.missed_max)
-            called = times[len(times) - max(0, room) :] if room < len(times) else times
-        else:
-            times = times_passed(record, now_ms, 1)
-            is_late = record.missed == MISSED_NONE and now_ms - times[-1] > self.bounds.late_ms
-            # One that has not ended, or not even begun, is not piled upon.
-            called = [] if is_late or in_lane or room < 1 else times[-1:]
-        batch.skipped += len(times) - len(called)
-        return called
-
-    def _add_message(
-        self, batch: _Batch, due: DueKey, record: ScheduleRecord, when: tuple[Item, int, int]
-    ) -> None:
-        item, time_ms, now_ms = when
-        batch.messages += 1
-        batch.by_account[record.account] = batch.by_account.get(record.account, 0) + 1
-        # The version tells apart two timers of one name that are due at one time.
-        message_id = derive_id(
-            MESSAGE_PREFIX, "timer", due.entity, due.timer_id, time_ms, item.version
-        )
-        row = encode_message(
-            MessageRecord(
-                sender=due.entity,
-                receiver=due.entity,
-                handler=record.handler,
-                args=record.args,
-                account=record.account,
-                owner=record.owner,
-                hops=record.hops,
-                sent_ms=now_ms,
-                position=batch.messages,
-                lane=due.timer_id,
-            )
-        )
-        batch.message_bytes += len(row)
-        batch.writes[OUTBOX, message_id] = row
-
-    def _commit(self, batch: _Batch) -> None:
+    def _commit(self, batch: Batch) -> None:
         """Makes a batch visible and hands its messages over; raises StoreUnavailable."""
 
         def settle(failure: Exception | None) -> None:

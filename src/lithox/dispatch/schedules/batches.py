@@ -1,0 +1,167 @@
+"""What becomes of timers that are due: rows that go, rows that move on, messages in their place.
+
+Reads a snapshot and changes nothing; `Timers` commits what is planned here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from lithox.dispatch.messages.bounds import MessageBounds
+from lithox.dispatch.messages.outbox import MESSAGE_PREFIX
+from lithox.dispatch.messages.records import (
+    OUTBOX,
+    MessageRecord,
+    PairKey,
+    derive_id,
+    encode_message,
+)
+from lithox.dispatch.messages.waiting import Waiting
+from lithox.dispatch.schedules.bounds import TimerBounds
+from lithox.dispatch.schedules.calendar import next_due_ms, times_passed
+from lithox.dispatch.schedules.records import (
+    DUE,
+    MISSED_ALL,
+    MISSED_NONE,
+    DueKey,
+    ScheduleRecord,
+    decode_account,
+    decode_schedule,
+    due_key,
+    encode_account,
+    encode_schedule,
+    parse_due_key,
+    schedules_of,
+)
+from lithox.store.contract import Cell, Item, Snapshot
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """What one commit does to timers that are due."""
+
+    keys: list[str] = field(default_factory=list[str])
+    reads: list[Cell] = field(default_factory=list[Cell])
+    writes: dict[Cell, bytes | None] = field(default_factory=dict[Cell, "bytes | None"])
+    rearmed: list[str] = field(default_factory=list[str])
+    gone: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """(entity, account) of timers that are armed no more."""
+    messages: int = 0
+    message_bytes: int = 0
+    by_account: dict[str, int] = field(default_factory=dict[str, int])
+    skipped: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Planner:
+    """Decides what becomes of timers that are due.
+
+    Attributes:
+        waiting: how many messages wait already.
+    """
+
+    bounds: TimerBounds
+    message_bounds: MessageBounds
+    waiting: Waiting
+
+    def plan_one(self, batch: Batch, snapshot: Snapshot, key: str, now_ms: int) -> bool:
+        """Adds what is to be done about one row of the index.
+
+        Args:
+            batch: what is planned so far.
+            snapshot: what is read.
+            key: a row whose time has come.
+            now_ms: wall-clock milliseconds since 1970.
+
+        Returns:
+            False when the outbox has no room for a timer that is due once, so it stays due.
+
+        Raises:
+            StoreCorrupt: a row cannot be read.
+        """
+        due = parse_due_key(key)
+        index, cell = (DUE, key), (schedules_of(due.entity), due.timer_id)
+        row = snapshot.find(*index)
+        if row is None:
+            return True
+        item = snapshot.find(*cell)
+        record = None if item is None else decode_schedule(item.value)
+        if item is None or record is None or record.due_ms != due.due_ms:
+            batch.reads += (index, cell)
+            batch.writes[index] = None
+            batch.gone.append((due.entity, decode_account(row.value)))
+            return True
+        times = self._times_to_call(batch, due, record, now_ms)
+        if times is None:
+            return False
+        batch.reads += (index, cell)
+        batch.writes[index] = None
+        for time_ms in times:
+            self._add_message(batch, due, record, (item, time_ms, now_ms))
+        next_ms = next_due_ms(record, now_ms) if record.is_repeated else None
+        if next_ms is None:
+            batch.writes[cell] = None
+            batch.gone.append((due.entity, record.account))
+            return True
+        moved = due_key(next_ms, due.entity, due.timer_id)
+        batch.writes[cell] = encode_schedule(msgspec.structs.replace(record, due_ms=next_ms))
+        batch.writes[DUE, moved] = encode_account(record.account)
+        batch.rearmed.append(moved)
+        return True
+
+    def _times_to_call(
+        self, batch: Batch, due: DueKey, record: ScheduleRecord, now_ms: int
+    ) -> list[int] | None:
+        """Returns the times for which the timer calls now, by its policy and what may wait.
+
+        None: the outbox has no room for a timer that is due once, so it stays due.
+        """
+        waiting, bounds = self.waiting, self.message_bounds
+        own = batch.by_account.get(record.account, 0)
+        in_lane = waiting.count_of_pair(PairKey(due.entity, due.entity, due.timer_id))
+        room = min(
+            bounds.pair_max - in_lane,
+            bounds.account_max - waiting.count_of_account(record.account) - own,
+            bounds.node_max - waiting.count - batch.messages,
+        )
+        if not record.is_repeated:
+            return [record.due_ms] if room > 0 else None
+        if record.missed == MISSED_ALL:
+            times = times_passed(record, now_ms, self.bounds.missed_max)
+            called = times[len(times) - max(0, room) :] if room < len(times) else times
+        else:
+            times = times_passed(record, now_ms, 1)
+            is_late = record.missed == MISSED_NONE and now_ms - times[-1] > self.bounds.late_ms
+            # One that has not ended, or not even begun, is not piled upon.
+            called = [] if is_late or in_lane or room < 1 else times[-1:]
+        batch.skipped += len(times) - len(called)
+        return called
+
+    def _add_message(
+        self, batch: Batch, due: DueKey, record: ScheduleRecord, when: tuple[Item, int, int]
+    ) -> None:
+        item, time_ms, now_ms = when
+        batch.messages += 1
+        batch.by_account[record.account] = batch.by_account.get(record.account, 0) + 1
+        # The version tells apart two timers of one name that are due at one time.
+        message_id = derive_id(
+            MESSAGE_PREFIX, "timer", due.entity, due.timer_id, time_ms, item.version
+        )
+        row = encode_message(
+            MessageRecord(
+                sender=due.entity,
+                receiver=due.entity,
+                handler=record.handler,
+                args=record.args,
+                account=record.account,
+                owner=record.owner,
+                hops=record.hops,
+                sent_ms=now_ms,
+                position=batch.messages,
+                lane=due.timer_id,
+            )
+        )
+        batch.message_bytes += len(row)
+        batch.writes[OUTBOX, message_id] = row
