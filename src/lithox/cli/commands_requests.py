@@ -20,7 +20,7 @@ MILLISECOND_NS: Final = 1_000_000
 SEPARATOR: Final = "+"
 WAIT_FOR_EVER: Final = "for ever"
 NO_WAIT_NS: Final = 1
-WAIT_MS_STEP: Final = 60_000
+WAIT_MS_STEP: Final = 30_000
 """One question waits this long at most; then it is asked again."""
 EXIT_RUNNING: Final = 4
 DEAD_COLUMNS: Final[tuple[Column, ...]] = (

@@ -115,7 +115,7 @@ class RequestMethods:
 
         Args:
             entity: whose handler was asked; not needed for accepted requests and groups.
-            wait_ms: how long to wait for the end of one that runs, at most a minute.
+            wait_ms: how long to wait for the end of one that runs, at most half a minute.
         """
         query: dict[str, Any] = {"wait_ms": int(wait_ms)}
         if entity is not None:

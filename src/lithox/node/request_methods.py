@@ -25,7 +25,7 @@ from lithox.node.request_side import RequestSide
 from lithox.node.seeds import SeedSource
 from lithox.security.identities import LOCAL_OPERATOR
 
-WAIT_MS_MAX: Final = 60_000
+WAIT_MS_MAX: Final = 30_000
 PAGE_LIMIT_MAX: Final = 1_000
 ATOMIC_HANDLER: Final = HandlerName("atomic")
 CallSpec = Sequence[Any]
@@ -261,7 +261,7 @@ class RequestMethods:
 
         Args:
             entity: whose handler was asked; not needed for accepted requests and groups.
-            wait_ms: how long to wait for the end of one that runs, at most a minute.
+            wait_ms: how long to wait for the end of one that runs, at most half a minute.
 
         Raises:
             NotFound: nothing runs or is kept under this id. A request that failed while its
