@@ -19,6 +19,7 @@ counts as changed now, so that a run cannot join two versions of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from lithox.errors import Conflict, LithoxError, TransactionError
@@ -32,6 +33,9 @@ from lithox.store.visible import Options, VisibleStore, call_each, refusal_of
 
 PREFETCH_BYTES_MAX: Final = 1 << 20
 """An entity up to this size is fetched whole before a run; of a larger one nothing."""
+
+
+_NOTHING: Final[Mapping[Token, int]] = MappingProxyType({})
 
 
 class SharedPart(Part):
@@ -52,10 +56,9 @@ class SharedPart(Part):
         result: ResultRecord | None,
         value_bytes: int,
         on_done: OnDone | None,
-        checks: Mapping[Token, int],
     ) -> None:
         super().__init__(version, writes, result, value_bytes, on_done)
-        self.checks = checks
+        self.checks: Mapping[Token, int] = _NOTHING
         self.replaced: ResultRecord | None = None
         self.expired_ns = 0
 
@@ -159,7 +162,8 @@ class SharedStore(VisibleStore):
             value_bytes = self._cells.apply(version, commit.writes)
         finally:
             self._is_submitting = False
-        part = SharedPart(version, commit.writes, commit.result, value_bytes, on_done, checks)
+        part = SharedPart(version, commit.writes, commit.result, value_bytes, on_done)
+        part.checks = checks
         if commit.result is not None:
             self._results.put(version, commit.result)
             part.value_bytes += len(commit.result.answer)
@@ -222,7 +226,7 @@ class SharedStore(VisibleStore):
         version = self._next_version
         for record in expired:
             self._results.drop(version, record)
-        part = SharedPart(version, {}, None, 0, None, {})
+        part = SharedPart(version, {}, None, 0, None)
         part.dropped_results = tuple(key_of_result(record) for record in expired)
         part.expired_ns = now_ns
         self._queue(part)
@@ -348,17 +352,22 @@ class SharedStore(VisibleStore):
         entries = self._beliefs.entries
         named: dict[Token, None] = {}
         for cell in commit.reads:
-            if not cell[0].startswith(QUEUE_PREFIX):
-                named[cell[0]] = None
+            entity = cell[0]
+            if entity in named:
+                continue
+            if not entity.startswith(QUEUE_PREFIX):
+                named[entity] = None
                 continue
             belief = entries.get(cell)
             if belief is None:
                 return None
             if belief.newest:
                 named[cell] = None
-        areas = (area.entity for area in commit.ranges)
-        for entity in (*areas, *(cell[0] for cell in commit.writes)):
+        for entity, _, _ in commit.ranges:
             if not entity.startswith(QUEUE_PREFIX):
+                named[entity] = None
+        for entity, _ in commit.writes:
+            if entity not in named and not entity.startswith(QUEUE_PREFIX):
                 named[entity] = None
         unknown = [token for token in named if token not in entries]
         if unknown:
@@ -371,10 +380,14 @@ class SharedStore(VisibleStore):
 
     def _believe_written(self, part: SharedPart) -> None:
         entries, version = self._beliefs.entries, part.version
+        believed = ""
         for cell, value in part.writes.items():
             entity = cell[0]
+            if entity == believed:
+                continue
             if not entity.startswith(QUEUE_PREFIX):
                 entries[entity].newest = version
+                believed = entity
             elif value is None:
                 entries.pop(cell, None)
             else:
@@ -426,7 +439,7 @@ class SharedStore(VisibleStore):
         cells = [token for token in tokens if not isinstance(token, str)]
         self._cells.notify_changed(version, entities, cells)
         if self._pending:
-            self._queue(SharedPart(version, {}, None, 0, None, {}))
+            self._queue(SharedPart(version, {}, None, 0, None))
         else:
             self.visible_version = self.durable_version = version
 

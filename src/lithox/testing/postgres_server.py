@@ -17,9 +17,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
 START_S_MAX: Final = 60.0
 _POLL_S: Final = 0.02
@@ -54,11 +55,14 @@ class PostgresServer:
         password: of the roles OWNER, who owns the database, and ADMIN, who may do everything.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, *, parent: Path | None = None
+    ) -> None:
         """Makes the folder and its database. Blocks for about two seconds.
 
         Args:
             settings: settings of the server besides ours.
+            parent: where its folder is made; None: where temporary files are.
 
         Raises:
             FileNotFoundError: the server is not installed.
@@ -66,10 +70,10 @@ class PostgresServer:
         programs = find_programs()
         if programs is None:
             raise FileNotFoundError("PostgreSQL is not installed (apt-get install postgresql)")
-        self._programs = programs
+        self.programs = programs
         self._settings = dict(settings or {})
         self._user = _unprivileged_user()
-        self.folder = Path(tempfile.mkdtemp(prefix="lithox-postgres-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="lithox-postgres-", dir=parent))
         self.password = secrets.token_hex(12)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -117,9 +121,17 @@ class PostgresServer:
             time.sleep(_POLL_S)
 
     def kill(self) -> None:
-        """Ends it with SIGKILL, as a power cut would. Blocks until the process is gone."""
+        """Ends it and its children with SIGKILL, as a power cut would. Blocks until it is gone."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
+            pid = self._process.pid
+            # Alone its children would go on with what they are doing.
+            with suppress(OSError):
+                listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+                self._process.send_signal(signal.SIGKILL)
+                for child in listed.split():
+                    with suppress(ProcessLookupError):
+                        os.kill(int(child), signal.SIGKILL)
+            self._process.kill()
             self._process.wait()
             self._process = None
 
@@ -146,15 +158,12 @@ class PostgresServer:
                 os.chown(path, self._user.pw_uid, self._user.pw_gid)
         arguments = ["--auth=scram-sha-256", f"--username={ADMIN}", f"--pwfile={word}", "--no-sync"]
         arguments += ["--encoding=UTF8", "--locale=C", f"--pgdata={self.folder / 'data'}"]
-        made = subprocess.run(  # noqa: S603
-            [str(self._programs / "initdb"), *arguments],
-            check=False,
-            capture_output=True,
-            cwd=self.folder,
-            **self._identity(),
-        )
-        if made.returncode != 0:
-            raise RuntimeError(f"initdb failed: {made.stderr.decode(errors='replace')[-500:]}")
+        log = self.folder / "log"
+        with log.open("ab") as output:
+            words = [str(self.programs / "initdb"), *arguments]
+            if self._run(words, output).wait() != 0:
+                said = log.read_text(errors="replace")[-500:]
+                raise RuntimeError(f"initdb failed: {said}")
 
     def _make_database(self) -> None:
         import psycopg
@@ -172,14 +181,9 @@ class PostgresServer:
             **self._settings,
         }
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(  # noqa: S603
-                [str(self._programs / "postgres"), "-D", str(self.folder / "data"), *words],
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                cwd=self.folder,
-                **self._identity(),
+        with (self.folder / "log").open("ab") as output:
+            return self._run(
+                [str(self.programs / "postgres"), "-D", str(self.folder / "data"), *words], output
             )
 
     def _wait_ready(self, end: float) -> bool:
@@ -198,10 +202,19 @@ class PostgresServer:
                 return True
         return False
 
-    def _identity(self) -> dict[str, object]:
-        if self._user is None:
-            return {}
-        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+    def _run(self, words: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Starts a program as the user that may run the server."""
+        user = self._user
+        return subprocess.Popen(  # noqa: S603 - words of this module only
+            words,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            cwd=self.folder,
+            user=None if user is None else user.pw_uid,
+            group=None if user is None else user.pw_gid,
+            extra_groups=None if user is None else [],
+        )
 
 
 def _unprivileged_user() -> pwd.struct_passwd | None:

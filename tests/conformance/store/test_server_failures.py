@@ -220,7 +220,7 @@ def test_newer_and_foreign_schemas_are_refused(world: PostgresWorld) -> None:
 
 def test_address_and_password_are_never_told(world: PostgresWorld) -> None:
     """A wrong address, port or password is refused without repeating any secret."""
-    secret = "hunter2secret"  # noqa: S105 - not one
+    secret = "hunter2secret"
     port = world.server.port
     for address in (
         f"postgresql://lithox:{secret}@127.0.0.1:{port}/lithox",

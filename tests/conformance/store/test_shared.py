@@ -1,4 +1,4 @@
-"""Several nodes on one database: whatever a cache says, no update is lost and no answer is stale."""
+"""Several nodes on one database: whatever a cache says, no update is lost, no answer stale."""
 
 from __future__ import annotations
 
@@ -177,7 +177,6 @@ def test_withdrawn_commits_are_told_in_order(
 
 def test_versions_of_one_entity_grow_across_nodes(pair: tuple[NodeStore, NodeStore]) -> None:
     """Whoever commits later to an entity has the greater version, though each node counts."""
-    one, two = pair
     seen = []
     for number in range(6):
         node = pair[number % 2]
@@ -222,7 +221,7 @@ def test_result_is_recorded_once(pair: tuple[NodeStore, NodeStore]) -> None:
 
 
 def test_message_is_taken_once(pair: tuple[NodeStore, NodeStore]) -> None:
-    """Two nodes find one row of a queue; only one commits what deletes it, blind writes never lose."""
+    """Two nodes find one row of a queue; only one commits what deletes it; blind writes stay."""
     one, two = pair
     one.write(OUTBOX, "message", key="m1")
     assert (one.read(OUTBOX, "m1"), two.read(OUTBOX, "m1")) == (b"message", b"message")
@@ -253,7 +252,7 @@ def test_forgotten_beliefs_count_as_changes(
     """What a node no longer remembers the version of cannot be mistaken for unchanged."""
     one, two = pair
     one.write("a", "1")
-    monkeypatch.setattr(two.store._beliefs, "_beliefs_max", 2)  # noqa: SLF001 - the bound, shrunk
+    monkeypatch.setattr(two.store._beliefs, "_beliefs_max", 2)
     begun = two.begin(("a", "k"))
     for number in range(5):
         two.write(f"other{number}", "1")

@@ -1,8 +1,8 @@
 """What may wait for the server without anybody's thread waiting: checks, fetches, notices.
 
-One thread with one connection. It sleeps until the node's thread wakes it or the server has a notice
-for it; then it confirms all answers that wait in one question, and fetches the entities that are
-asked for. It also makes the connections that others have lost.
+One thread with one connection. It sleeps until the node's thread wakes it or the server has a
+notice for it; then it confirms all answers that wait in one question, and fetches the entities that
+are asked for. It also makes the connections that others have lost.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from typing import Any, Final
 import psycopg
 
 from lithox.errors import TransactionError
-from lithox.store.mailbox import Mailbox
 from lithox.store.postgres import statements
 from lithox.store.postgres.arrays import Bytes, BytesArray, Int
 from lithox.store.postgres.connections import Connection, is_lost
 from lithox.store.postgres.failures import meaning_of_failure
+from lithox.store.postgres.link import Link
 from lithox.store.postgres.notices import decode_notice
-from lithox.store.postgres.options import PostgresOptions
 from lithox.store.postgres.rows import LOAD_KEYS_MAX, items_of
 from lithox.store.shared import Fetched, ReadCheck, SharedStore
 
@@ -39,22 +38,20 @@ class Background:
     """The thread and its connection. `start` it once; `stop` it once."""
 
     def __init__(
-        self,
-        connection: Connection,
-        *,
-        node_id: bytes,
-        mailbox: Mailbox,
-        options: PostgresOptions,
-        connect: Callable[[], Connection],
-        channel: str,
-        on_peers: Callable[[bool], None],
+        self, connection: Connection, link: Link, *, on_peers: Callable[[bool], None]
     ) -> None:
+        """Reads over `connection`, and over others that `link` makes when it is lost.
+
+        Args:
+            connection: its own.
+            link: to the database.
+            on_peers: told, on this thread, whether other nodes are at work.
+        """
         self._connection = connection
-        self._node_id = node_id
-        self._mailbox = mailbox
-        self._options = options
-        self._connect = connect
-        self._channel = channel
+        self._link = link
+        self._node_id = link.place.node_id
+        self._mailbox = link.mailbox
+        self._options = link.options
         self._on_peers = on_peers
         self._core: SharedStore | None = None
         self._checks: deque[ReadCheck] = deque()
@@ -122,7 +119,7 @@ class Background:
         if is_lost(self._connection):
             time.sleep(self._retry_s)
             self._connection.close()
-            self._connection = self._connect()
+            self._connection = self._link.connect_reader()
             self._retry_s = 0.0
             self._next_peers_s = 0.0
         now = time.monotonic()
@@ -142,7 +139,7 @@ class Background:
 
     def _listen_and_count(self) -> None:
         if not self._options.is_deaf:
-            self._connection.execute(f'LISTEN "{self._channel}"')  # type: ignore[arg-type]
+            self._connection.execute(f'LISTEN "{self._link.channel}"')  # type: ignore[arg-type]
         row = self._connection.execute(statements.COUNT_PEERS, (Bytes(self._node_id),)).fetchone()
         self._on_peers(row is not None and int(row[0]) > 0)
 
@@ -154,7 +151,7 @@ class Background:
             notice = decode_notice(found.extra.decode("utf-8", "replace"))
             if notice is None or notice.node == own:
                 continue
-            self._on_peers(True)  # noqa: FBT003 - the only thing to say
+            self._on_peers(True)
             self.notices += 1
             changed = notice.changed
             self._mailbox.tell(lambda changed=changed: core.notify_changed(changed))
@@ -171,7 +168,7 @@ class Background:
             self._checks.extendleft(reversed(checks))
             raise
         while self._wanted:
-            connection = self._connect()
+            connection = self._link.connect_reader()
             take = self._wanted.popleft()
             self._mailbox.tell(lambda take=take, made=connection: take(made))
 

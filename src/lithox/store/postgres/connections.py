@@ -6,7 +6,7 @@ the server's own words only. Without one, libpq takes it from PGPASSWORD or PGPA
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -69,7 +69,7 @@ def connect(address: str, options: PostgresOptions, *, is_reader: bool = False) 
     for name, value in KEEPALIVES.items():
         parts.setdefault(name, value)
     conninfo = make_conninfo(**parts, options=" ".join(words).strip())
-    connection = cast("Connection", psycopg.connect(conninfo, autocommit=True))
+    connection: Connection = psycopg.connect(conninfo, autocommit=True)
     connection.prepared_max = STATEMENTS_PREPARED_MAX
     register_arrays(connection)
     return connection

@@ -30,7 +30,9 @@ Learn = Callable[[Token, int], None]
 class DirectReader:
     """The read half of the engine. Raises StoreUnavailable and StoreCorrupt throughout."""
 
-    def __init__(self, connection: Connection, *, node_id: bytes, on_lost: Callable[[], None]):
+    def __init__(
+        self, connection: Connection, *, node_id: bytes, on_lost: Callable[[], None]
+    ) -> None:
         """Reads over `connection`.
 
         Args:

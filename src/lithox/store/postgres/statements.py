@@ -64,7 +64,8 @@ DROP_RESULTS: Final = """DELETE FROM results r
   USING unnest(%b, %b, %b) AS gone (identity, entity, request_id)
   WHERE r.identity = gone.identity AND r.entity = gone.entity
     AND r.request_id = gone.request_id AND r.expires_ns <= %b"""
-AUDIT: Final = """INSERT INTO audit (node_id, sequence, at_ns, identity, act, entity, outcome, detail)
+AUDIT: Final = """INSERT INTO audit
+  (node_id, sequence, at_ns, identity, act, entity, outcome, detail)
   SELECT %b, n.* FROM unnest(%b, %b, %b, %b, %b, %b, %b)
     AS n (sequence, at_ns, identity, act, entity, outcome, detail)
   ORDER BY n.sequence"""
@@ -90,18 +91,22 @@ FIND: Final = """SELECT coalesce(e.version, 0), s.value, s.version
   FROM (SELECT %b AS entity) AS w LEFT JOIN entities e ON e.entity = w.entity
   LEFT JOIN state s ON s.entity = w.entity AND s.key = %b"""
 # No more rows are counted than may be wanted, and only those that are wanted are sent.
-_WINDOW: Final = """SELECT key, value, version, octet_length(key) + octet_length(value) AS size,
+LOAD: Final = """SELECT coalesce(e.version, 0), s.key, s.value, s.version
+  FROM (SELECT %b AS entity) AS w LEFT JOIN entities e ON e.entity = w.entity
+  LEFT JOIN LATERAL (SELECT key, value, version FROM (
+    SELECT key, value, version, octet_length(key) + octet_length(value) AS size,
+      sum(octet_length(key) + octet_length(value)) OVER (ORDER BY key) AS total
+    FROM (SELECT key, value, version FROM state WHERE entity = w.entity
+      ORDER BY key LIMIT %b) AS rows
+    ) AS counted WHERE total - size <= %b) AS s ON true"""
+SCAN: Final = """SELECT coalesce(e.version, 0), s.key, s.value, s.version
+  FROM (SELECT %b AS entity) AS w LEFT JOIN entities e ON e.entity = w.entity
+  LEFT JOIN LATERAL (SELECT key, value, version FROM (
+    SELECT key, value, version, octet_length(key) + octet_length(value) AS size,
       sum(octet_length(key) + octet_length(value)) OVER (ORDER BY key) AS total,
       row_number() OVER (ORDER BY key) AS place
-    FROM (SELECT key, value, version FROM state WHERE {where} ORDER BY key LIMIT %b) AS rows"""
-LOAD: Final = f"""SELECT coalesce(e.version, 0), s.key, s.value, s.version
-  FROM (SELECT %b AS entity) AS w LEFT JOIN entities e ON e.entity = w.entity
-  LEFT JOIN LATERAL (SELECT * FROM ({_WINDOW.format(where="entity = w.entity")}) AS counted
-    WHERE total - size <= %b) AS s ON true"""
-SCAN: Final = f"""SELECT coalesce(e.version, 0), s.key, s.value, s.version
-  FROM (SELECT %b AS entity) AS w LEFT JOIN entities e ON e.entity = w.entity
-  LEFT JOIN LATERAL (SELECT * FROM (
-    {_WINDOW.format(where="entity = w.entity AND key >= %b AND (%b = 1 OR key < %b)")}
+    FROM (SELECT key, value, version FROM state WHERE entity = w.entity AND key >= %b
+      AND (%b = 1 OR key < %b) ORDER BY key LIMIT %b) AS rows
     ) AS counted WHERE total - size <= %b OR place <= 2) AS s ON true ORDER BY s.key"""
 MEASURE: Final = """SELECT count(*), coalesce(sum(octet_length(key) + octet_length(value)), 0)
   FROM state WHERE entity = %b AND key >= %b"""

@@ -15,6 +15,7 @@ from lithox.store.postgres.background import Background
 from lithox.store.postgres.connections import Connection
 from lithox.store.postgres.dump import PostgresDump
 from lithox.store.postgres.failures import meaning_of_failure
+from lithox.store.postgres.link import Link
 from lithox.store.postgres.options import PostgresOptions
 from lithox.store.postgres.reader import DirectReader
 from lithox.store.postgres.writer import Writer
@@ -47,8 +48,9 @@ class PostgresStore(SharedStore):
         chosen.check()
         made: list[Connection] = []
         try:
-            for is_reader in (False, True, True):
-                made.append(connections.connect(address, chosen, is_reader=is_reader))
+            made.append(connections.connect(address, chosen))
+            made.append(connections.connect(address, chosen, is_reader=True))
+            made.append(connections.connect(address, chosen, is_reader=True))
             for connection in made:
                 connections.check_durable(connection, is_unsafe=chosen.is_unsafe)
             schema.prepare(made[0], chosen)
@@ -59,7 +61,8 @@ class PostgresStore(SharedStore):
             if isinstance(error, psycopg.Error):
                 raise meaning_of_failure(error, act="opening") from None
             raise
-        engine = _PostgresEngine(address, made, place, post, chosen)
+        link = Link(address=address, options=chosen, place=place, mailbox=Mailbox(post))
+        engine = _PostgresEngine(made, link)
         store = cls(
             engine=engine,
             post=post,
@@ -74,38 +77,15 @@ class PostgresStore(SharedStore):
 class _PostgresEngine(DirectReader):
     """Reader, writer and background thread of one database as one engine."""
 
-    def __init__(
-        self,
-        address: str,
-        made: Sequence[Connection],
-        place: schema.Place,
-        post: Post,
-        options: PostgresOptions,
-    ) -> None:
+    def __init__(self, made: Sequence[Connection], link: Link) -> None:
+        """Takes over three connections: to write, to read, and to wait."""
         writing, reading, waiting = made
-        super().__init__(reading, node_id=place.node_id, on_lost=self._replace_reader)
-        self.slot = place.slot
-        self._mailbox = Mailbox(post)
-        self._address = address
-        self._options = options
-        channel = f"{options.schema}_changes"
-        self._writer = Writer(
-            writing,
-            place=place,
-            mailbox=self._mailbox,
-            options=options,
-            connect=self._connect_writer,
-            channel=channel,
-        )
-        self._background = Background(
-            waiting,
-            node_id=place.node_id,
-            mailbox=self._mailbox,
-            options=options,
-            connect=self._connect_reader,
-            channel=channel,
-            on_peers=self._note_peers,
-        )
+        super().__init__(reading, node_id=link.place.node_id, on_lost=self._replace_reader)
+        self.slot = link.place.slot
+        self._link = link
+        self._mailbox = link.mailbox
+        self._writer = Writer(writing, link)
+        self._background = Background(waiting, link, on_peers=self._note_peers)
 
     def start(self, core: SharedStore) -> None:
         self.bind(core.learn)
@@ -125,7 +105,7 @@ class _PostgresEngine(DirectReader):
         self._writer.confirm_withdrawal()
 
     def open_dump(self) -> PostgresDump:
-        return PostgresDump(self._address, self._options)
+        return PostgresDump(self._link.address, self._link.options)
 
     def statistics(self) -> dict[str, Any]:
         writer, background = self._writer, self._background
@@ -148,18 +128,6 @@ class _PostgresEngine(DirectReader):
         self._background.stop()
         self._mailbox.deliver()
         self.drop_connection()
-
-    def _connect_writer(self) -> Connection:
-        connection = connections.connect(self._address, self._options)
-        try:
-            connections.check_durable(connection, is_unsafe=self._options.is_unsafe)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _connect_reader(self) -> Connection:
-        return connections.connect(self._address, self._options, is_reader=True)
 
     def _replace_reader(self) -> None:
         self._background.want_connection(self.replace)
