@@ -14,7 +14,7 @@ from lithox.store.beliefs import Token
 from lithox.store.engine import ResultKey
 
 if TYPE_CHECKING:
-    from lithox.store.shared import SharedPart
+    from lithox.store.shared_engine import SharedPart
 
 Touched = Token | ResultKey
 

@@ -26,7 +26,8 @@ from lithox.store.postgres.failures import meaning_of_failure
 from lithox.store.postgres.link import Link
 from lithox.store.postgres.notices import decode_notice
 from lithox.store.postgres.rows import LOAD_KEYS_MAX, items_of
-from lithox.store.shared import Fetched, ReadCheck, SharedStore
+from lithox.store.shared import SharedStore
+from lithox.store.shared_engine import Fetched, ReadCheck
 
 FETCHES_MAX: Final = 64
 """Fetches sent in one pipeline."""

@@ -14,7 +14,7 @@ from lithox.store.contract import AuditRecord, Cell, ResultRecord
 from lithox.store.engine import AuditPart, Part, ResultKey, key_of_result
 from lithox.store.postgres import statements
 from lithox.store.postgres.arrays import Bytes, BytesArray, Int, IntArray, Packed
-from lithox.store.shared import SharedPart
+from lithox.store.shared_engine import SharedPart
 
 BATCH_PARTS_MAX: Final = 4_096
 BATCH_BYTES_MAX: Final = 16 << 20

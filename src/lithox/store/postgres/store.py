@@ -19,7 +19,8 @@ from lithox.store.postgres.link import Link
 from lithox.store.postgres.options import PostgresOptions
 from lithox.store.postgres.reader import DirectReader
 from lithox.store.postgres.writer import Writer
-from lithox.store.shared import ReadCheck, SharedStore
+from lithox.store.shared import SharedStore
+from lithox.store.shared_engine import ReadCheck
 
 _FIRST_AUDIT: Final = 1
 """Audit records are numbered per start: with the node's id that is theirs alone."""
