@@ -49,6 +49,7 @@ ROWS = [
     Row("neighbours", "bench.neighbours", ("--way", "in")),
     Row("neighbours-http", "bench.neighbours", ("--way", "http")),
     Row("restart", "bench.restart"),
+    Row("big-state", "bench.big_state"),
     Row("programs-calls", "bench.programs", ("calls",)),
     Row("programs-starts", "bench.programs", ("starts",)),
     Row("programs-deadlines", "bench.programs", ("deadlines",)),
@@ -56,6 +57,10 @@ ROWS = [
     Row("transactions-reads", "bench.transactions", ("reads",)),
     Row("transactions-hot", "bench.transactions", ("hot",)),
     Row("transactions-joined", "bench.transactions", ("joined",)),
+    Row("postgres", "bench.postgres"),
+    Row("messages-hop", "bench.messages", ("hop",)),
+    Row("timers-due", "bench.messages", ("due",)),
+    Row("timers-idle", "bench.messages", ("idle",)),
 ]
 
 
