@@ -33,7 +33,7 @@ from lithox.node.acts import Act, Step, Writes
 from lithox.node.commits import submit_durably
 from lithox.node.deletion import plan_deletion
 from lithox.node.overrides import parse_overrides
-from lithox.node.pages import PAGE_BYTES_MAX, check_limit, list_readable
+from lithox.node.pages import PAGE_BYTES_MAX, check_limit, list_readable, part_of
 from lithox.node.timer_deletion import delete_timers_first
 from lithox.security.access import (
     RIGHT_ADMIN,
@@ -44,16 +44,9 @@ from lithox.security.access import (
     is_allowed,
     parse_access,
 )
-from lithox.store.contract import Commit, Range, Snapshot, Store
+from lithox.store.contract import Commit, Snapshot, Store
 
 ATTEMPTS_MAX: Final = 10
-
-
-def _part_of(area: Range, other: Range) -> Range:
-    """Returns what two ranges of one entity have in common."""
-    ends = [end for end in (area.end, other.end) if end is not None]
-    start, end = max(area.start, other.start), min(ends, default=None)
-    return Range(area.entity, start, end if end is None else max(start, end))
 
 
 class Admin:
@@ -197,7 +190,7 @@ class Admin:
             start, end: only keys with start <= key < end; None: to the last.
         """
         check_limit(limit)
-        area = _part_of(range_of_prefix(entity, prefix), range_between(entity, start, end))
+        area = part_of(range_of_prefix(entity, prefix), range_between(entity, start, end))
         if after:
             area = range_behind(area, after)
         snapshot = self._store.open_snapshot()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from lithox.errors import BadArguments
 from lithox.model.ids import is_system_entity
-from lithox.store.contract import Store
+from lithox.store.contract import Range, Store
 
 PAGE_ITEMS_MAX: Final = 1000
 PAGE_BYTES_MAX: Final = 1 << 20
@@ -24,6 +24,13 @@ def check_limit(limit: int) -> None:
     """Raises BadArguments unless `limit` is a number of items a page may have."""
     if type(limit) is not int or not 1 <= limit <= PAGE_ITEMS_MAX:
         raise BadArguments(f"limit is 1 to {PAGE_ITEMS_MAX}; found {limit!r}")
+
+
+def part_of(area: Range, other: Range) -> Range:
+    """Returns what two ranges of one entity have in common."""
+    ends = [end for end in (area.end, other.end) if end is not None]
+    start, end = max(area.start, other.start), min(ends, default=None)
+    return Range(area.entity, start, end if end is None else max(start, end))
 
 
 def list_readable(

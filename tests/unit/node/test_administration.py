@@ -14,7 +14,7 @@ from lithox.errors import BadArguments, ConfigError, LithoxError, NotFound, Stor
 from lithox.node import admin as admin_module
 from lithox.node import deletion as deletion_module
 from lithox.node import deploy as deploy_module
-from lithox.node import node as node_module
+from lithox.node import opening as opening_module
 from lithox.node import pages
 from lithox.node.commits import submit_durably
 from lithox.node.node import Node
@@ -301,7 +301,7 @@ def test_only_durable_templates_are_served(tmp_path: Path, monkeypatch: pytest.M
             del options
             return MemoryStore(post=post, disk=disk)
 
-    monkeypatch.setattr(node_module, "EmbeddedStore", OnDisk)
+    monkeypatch.setattr(opening_module, "EmbeddedStore", OnDisk)
 
     async def body(node: Node, engine: ScriptedEngine) -> None:
         await node.deploy(bundle_of(engine))
