@@ -8,6 +8,7 @@ import pytest
 
 from lithox.dispatch.job import REQUESTS_PLACE, derive_id
 from lithox.dispatch.requesting import REQUEST_DEPTH_MAX
+from lithox.dispatch.turns import Turn
 from lithox.errors import (
     Cancelled,
     Conflict,
@@ -333,6 +334,23 @@ def test_parent_that_holds_a_turn_gives_it_back_while_it_waits() -> None:
     assert values == list(range(2, 10))
     assert not house.dispatcher.runs.table.turns
     assert house.dispatcher.processes() == []
+
+
+def test_run_that_began_with_a_turn_waits_without_it() -> None:
+    """A parent that had waited its turn lets its child, which writes the same entity, have it."""
+    house = shop()
+    house.call("shop/a", "ask_own")
+    turns = house.dispatcher.runs.table.turns
+    holder = Turn({"shop/a"}, lambda: None)
+    turns.ask(holder)
+    answers = house.send("shop/a", "ask_own")
+    house.run()
+    assert not answers
+    turns.give_back(holder)
+    house.dispatcher.lanes.wake()
+    house.run()
+    assert answers[0].value == [2, 2]
+    assert not turns
 
 
 def test_requests_nest_down_to_a_bound() -> None:
