@@ -51,7 +51,7 @@ class Probe:
         self.landed: dict[int, float] = {}
         self.count = 0
         self.last = 0.0
-        node.dispatcher.runs.endpoints._log = self._note  # noqa: SLF001 - the only place that sees it
+        node.dispatcher.runs.endpoints._log = self._note
 
     def _note(self, frame: object, level: str, text: str, fields: dict[str, Any]) -> None:
         del frame, level
@@ -63,13 +63,14 @@ class Probe:
 
     async def wait_landed(self, count: int) -> None:
         """Returns when `count` handlers have run."""
-        while self.count < count:
+        while self.count < count:  # noqa: ASYNC110 - it must not slow the handlers it waits for
             await asyncio.sleep(0.002)
 
 
 async def wait_quiet(node: lithox.Node) -> None:
     """Returns when no message waits and no request is open."""
-    while node.dispatcher.mail.waiting.count or node.dispatcher.open_count:
+    mail, dispatcher = node.dispatcher.mail, node.dispatcher
+    while mail.waiting.count or dispatcher.open_count:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0.005)
 
 

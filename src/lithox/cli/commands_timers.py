@@ -15,6 +15,8 @@ from lithox.cli.terminal import escape_line
 if TYPE_CHECKING:
     from lithox.cli.console import Column
 
+NS_PER_MS: Final = 1_000_000
+
 
 def _due_of(row: dict[str, Any]) -> str:
     """Returns the time as ISO 8601 in UTC, to the millisecond."""
@@ -24,7 +26,9 @@ def _due_of(row: dict[str, Any]) -> str:
 
 def _repeats_of(row: dict[str, Any]) -> str:
     if row["every"]:
-        return f"every {row['every']}ms"
+        from lithox.model.quantities import format_duration
+
+        return f"every {format_duration(row['every'] * NS_PER_MS)}"
     return f"{row['cron']} ({row['zone']})" if row["cron"] else ""
 
 

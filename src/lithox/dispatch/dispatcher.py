@@ -115,13 +115,7 @@ class Dispatcher:
         self._waiting: list[tuple[int, int, Job]] = []
         self._waiting_seq = 0
         self._jobs: set[Job] = set()
-        self.mail = Mail(
-            store=store, clock=clock, submit=self.submit, schedule=schedule, bounds=messages
-        )
-        self.timers = Timers(
-            store=store, clock=clock, schedule=schedule, mail=self.mail, bounds=timers
-        )
-        self._more: dict[str, Endpoint] = {**self.mail.endpoints, **self.timers.endpoints}
+        self._open_mail(schedule, messages, timers)
         self.natives: dict[str, Native] = {}
         self.catalog = catalog
         self.counters = Counters()
@@ -153,6 +147,18 @@ class Dispatcher:
             schedule=schedule,
             long=long or LongThread(post=post, clock=clock),
         )
+
+    def _open_mail(
+        self, schedule: Schedule, messages: MessageBounds, timers: TimerBounds
+    ) -> None:
+        store, clock = self._store, self._clock
+        self.mail = Mail(
+            store=store, clock=clock, submit=self.submit, schedule=schedule, bounds=messages
+        )
+        self.timers = Timers(
+            store=store, clock=clock, schedule=schedule, mail=self.mail, bounds=timers
+        )
+        self._more: dict[str, Endpoint] = {**self.mail.endpoints, **self.timers.endpoints}
 
     # -- in ---------------------------------------------------------------------------------
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.job import Clock
+from lithox.errors import LithoxError
 from lithox.node.timers import DeadlineTimer
+
+_log: Final = logging.getLogger("lithox.node")
 
 
 @dataclass(slots=True, kw_only=True)
 class MessagesSide:
-    """Messages and timers of one node."""
+    """Messages and timers of one node.
+
+    Attributes:
+        is_shared: other nodes use the same store, so what one leaves another must take over.
+    """
 
     loop: asyncio.AbstractEventLoop
     clock: Clock
     dispatcher: Dispatcher
+    is_shared: bool = False
     _wakers: list[DeadlineTimer] = field(default_factory=list[DeadlineTimer])
 
     def start(self) -> None:
@@ -33,6 +43,18 @@ class MessagesSide:
         timer = DeadlineTimer(self.loop, self.clock, on_due)
         self._wakers.append(timer)
         return timer.arm
+
+    def sweep(self) -> None:
+        """Takes over what other nodes have left for a minute; to be called now and then.
+
+        Blocks: on a shared store, while outbox and index are read.
+        """
+        if self.is_shared:
+            try:
+                self.dispatcher.mail.delivery.adopt_old()
+                self.dispatcher.timers.adopt_old()
+            except LithoxError as error:
+                _log.warning("what other nodes left stays for now: %s", error)
 
     def stop(self) -> None:
         """Begins nothing more; what is under way ends by itself. Idempotent."""

@@ -234,7 +234,12 @@ class Node(
             is_cooperative=self.config.is_cooperative,
             keeps_services=self._keeps_services,
         )
-        self.messages_side = MessagesSide(loop=loop, clock=self._clock, dispatcher=self.dispatcher)
+        self.messages_side = MessagesSide(
+            loop=loop,
+            clock=self._clock,
+            dispatcher=self.dispatcher,
+            is_shared=self.config.store is not None,
+        )
         self._messages = MessageAdmin(
             store=self._store, dispatcher=self.dispatcher, admin=self.admin
         )
@@ -543,6 +548,7 @@ class Node(
         """Drops results whose day has passed, and runs nobody watches any more."""
         self.program_side.runs.sweep()
         self.request_side.sweep()
+        self.messages_side.sweep()
         try:
             self._store.drop_expired_results(self._clock.wall_ns(), SWEEP_RESULTS_MAX)
         except LithoxError as error:
