@@ -270,6 +270,15 @@ def test_a_reader_gives_no_parts_of_two_values() -> None:
     assert chunks_of(house, "books/a") == {}
 
 
+def test_a_reader_knows_its_value_by_digest() -> None:
+    """Another big value under the same key is not what a reader was opened for."""
+    house = library()
+    old = house.call("books/a", "write", "k", content(1_000))
+    house.call("books/a", "write", "k", content(1_000, seed=1))
+    with pytest.raises(GuestRaised, match="replaced or deleted; open it again"):
+        house.call("books/a", "ask", "blob_read", "k", old, 0, 10)
+
+
 def test_the_writer_closed_last_wins() -> None:
     """Two writers of one key do not mix."""
     house = library()
