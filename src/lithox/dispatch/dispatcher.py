@@ -102,16 +102,7 @@ class Dispatcher:
         self._native_entity = native_entity
         self._results_max = results_per_account_max
         self._in_flight = InFlight()
-        self.results = Results(store=store, clock=clock, in_flight=self._in_flight)
-        self.accepted = Accepted(
-            store=store,
-            clock=clock,
-            results=self.results,
-            bounds=results,
-            check=self.check,
-            submit=self.submit,
-            schedule=schedule,
-        )
+        self._open_results(schedule, results)
         self._waiting: list[tuple[int, int, Job]] = []
         self._waiting_seq = 0
         self._jobs: set[Job] = set()
@@ -136,9 +127,8 @@ class Dispatcher:
             native_entity=native_entity,
             result_kept_ns=results.kept_ns,
             more=self._more,
+            on_committed=[self.mail.delivery.notify_committed, self.timers.notify_committed],
         )
-        self.runs.on_committed.append(self.mail.delivery.notify_committed)
-        self.runs.on_committed.append(self.timers.notify_committed)
         self.lanes = Lanes(
             kernel=kernel,
             by_pid=self.runs.table.by_pid,
@@ -148,9 +138,19 @@ class Dispatcher:
             long=long or LongThread(post=post, clock=clock),
         )
 
-    def _open_mail(
-        self, schedule: Schedule, messages: MessageBounds, timers: TimerBounds
-    ) -> None:
+    def _open_results(self, schedule: Schedule, bounds: ResultBounds) -> None:
+        self.results = Results(store=self._store, clock=self._clock, in_flight=self._in_flight)
+        self.accepted = Accepted(
+            store=self._store,
+            clock=self._clock,
+            results=self.results,
+            bounds=bounds,
+            check=self.check,
+            submit=self.submit,
+            schedule=schedule,
+        )
+
+    def _open_mail(self, schedule: Schedule, messages: MessageBounds, timers: TimerBounds) -> None:
         store, clock = self._store, self._clock
         self.mail = Mail(
             store=store, clock=clock, submit=self.submit, schedule=schedule, bounds=messages
