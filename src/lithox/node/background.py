@@ -23,8 +23,8 @@ AHEAD_MAX: Final = 4
 """Items that may wait for the loop."""
 SHARE: Final = 0.5
 """Of a processor. Measured: a dump of 200,000 cells (64 MB, 1.1 s of processor time) beside 16
-callers of a durable counter took 5 to 13 s and left them 0.98 of their rate (median of 9 pairs, 0.80
-to 1.5: the machine had other work)."""
+callers of a durable counter took 5 to 13 s and left them 0.98 of their rate (median of 9 pairs,
+0.80 to 1.5: the machine had other work)."""
 JOIN_S_MAX: Final = 10.0
 """How long `stop` waits for the item that is being made."""
 
