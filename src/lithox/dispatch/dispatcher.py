@@ -76,6 +76,8 @@ class Counters:
 class Dispatcher:
     """The dispatcher of one node. All methods are called on the node's thread."""
 
+    is_closing = False
+
     def __init__(  # noqa: PLR0913 - the one place where its parts come together; all by keyword
         self,
         *,
@@ -101,7 +103,6 @@ class Dispatcher:
         self._on_bug = on_bug
         self._native_entity = native_entity
         self._results_max = results_per_account_max
-        self._in_flight = InFlight()
         self._open_results(schedule, results)
         self._waiting: list[tuple[int, int, Job]] = []
         self._waiting_seq = 0
@@ -110,7 +111,6 @@ class Dispatcher:
         self.natives: dict[str, Native] = {}
         self.catalog = catalog
         self.counters = Counters()
-        self.is_closing = False
         self.on_idle: Callable[[], None] | None = None
         """Called when the last request has been answered while closing."""
         self.runs = Runs(
@@ -139,6 +139,7 @@ class Dispatcher:
         )
 
     def _open_results(self, schedule: Schedule, bounds: ResultBounds) -> None:
+        self._in_flight = InFlight()
         self.results = Results(store=self._store, clock=self._clock, in_flight=self._in_flight)
         self.accepted = Accepted(
             store=self._store,
