@@ -11,7 +11,7 @@ import pytest
 from lithox.errors import ConfigError, NotFound, StoreUnavailable
 from lithox.modules.bundle import Bundle
 from lithox.node import code_plans
-from lithox.node import node as node_module
+from lithox.node import opening as opening_module
 from lithox.node.node import Node
 from lithox.store.memory import MemoryDisk, MemoryStore
 from lithox.testing.scripted import ScriptedEngine
@@ -135,7 +135,7 @@ def test_templates_and_code_are_one_commit(tmp_path: Path, monkeypatch: pytest.M
             del options
             return MemoryStore(post=post, disk=disk)
 
-    monkeypatch.setattr(node_module, "EmbeddedStore", OnDisk)
+    monkeypatch.setattr(opening_module, "EmbeddedStore", OnDisk)
 
     async def body(node: Node, engine: ScriptedEngine) -> None:
         heard: list[str] = []
