@@ -43,6 +43,7 @@ from lithox.kernel.kernel import Kernel
 from lithox.kernel.process import ProcessView
 from lithox.model.ids import Pid, is_system_entity
 from lithox.model.limits import Limits
+from lithox.model.quantities import format_duration
 from lithox.model.request import Answer, Caller, Request
 from lithox.model.values import decode_value, encode_value
 from lithox.security.access import Actor, actor_of
@@ -103,6 +104,7 @@ class Dispatcher:
         self._on_bug = on_bug
         self._native_entity = native_entity
         self._results_max = results_per_account_max
+        self._result_kept_ns = results.kept_ns
         self._open_results(schedule, results)
         self._waiting: list[tuple[int, int, Job]] = []
         self._waiting_seq = 0
@@ -358,7 +360,7 @@ class Dispatcher:
         if self._store.count_results(account) + waiting > self._results_max:
             raise ResultsFull(
                 f"account {account} keeps {self._results_max} results, which is its bound; "
-                "they are dropped 24 h after their request",
+                f"they are dropped after {format_duration(self._result_kept_ns)}",
                 retry_after_ms=60_000,
             )
         return True
