@@ -11,6 +11,7 @@ import pytest
 from lithox.errors import ConfigError, NotFound, StoreUnavailable
 from lithox.modules.bundle import Bundle
 from lithox.node import code_plans
+from lithox.node import node as node_module
 from lithox.node import opening as opening_module
 from lithox.node.node import Node
 from lithox.store.memory import MemoryDisk, MemoryStore
