@@ -138,7 +138,8 @@ class Torment:
         """Notes an answer, or keeps the job to be asked again."""
         code = None if answer.error is None else getattr(answer.error, "code", "internal")
         if code in AGAIN:
-            if job.request_id is None and not job.is_read and code == "store.unavailable":
+            if job.request_id is None and not job.is_read:
+                # Unknown: a request that a handler made may stay done though the handler lost.
                 del self._pending[number]
             await self._pause()
             return
