@@ -137,7 +137,8 @@ class Torment:
     async def _hear(self, number: int, job: Job, answer: Answer) -> None:
         """Notes an answer, or keeps the job to be asked again."""
         code = None if answer.error is None else getattr(answer.error, "code", "internal")
-        if code in AGAIN:
+        # A refusal that a handler passes on, of what it asked for itself, arrives as the handler's.
+        if str(code).removeprefix("app.") in AGAIN:
             if job.request_id is None and not job.is_read:
                 # Unknown: a request that a handler made may stay done though the handler lost.
                 del self._pending[number]
