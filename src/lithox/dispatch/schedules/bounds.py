@@ -30,7 +30,7 @@ class TimerBounds:
     interval_min_ms: int = 100
     missed_max: int = 1_000
     late_ms: int = 10_000
-    batch_max: int = 256
+    batch_max: int = 64
     held_max: int = 65_536
 
     def __post_init__(self) -> None:
