@@ -16,6 +16,8 @@ that the disk was full says nothing about it, and while the node closes nothing 
 Invariants: of one id at most one run is under way; rows are never decoded before their turn, so
 memory holds a bounded record of each, not its arguments; a request is not run before its
 acceptance is durable.
+
+It is long because each of the states above has its way in and its way out here.
 """
 
 from __future__ import annotations

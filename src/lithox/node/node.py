@@ -211,6 +211,25 @@ class Node(
             timers=self.config.timers,
             results=self.config.results,
         )
+        self._wire_sides(loop)
+        self._moves = Moves(store=self._store, dispatcher=self.dispatcher, clock=self._clock)
+        self._exports = EntityExports(store=self._store, catalog=catalog, moves=self._moves)
+        self._imports = EntityImports(
+            store=self._store, dispatcher=self.dispatcher, moves=self._moves, folder=self.data
+        )
+        self._stores = StoreAdmin(self.code, self._engines, self.dispatcher.record_act)
+        self._timer = DeadlineTimer(loop, self._clock, self.dispatcher.notify_time)
+        self.dispatcher.lanes.on_deadline = self._timer.arm
+        self.dispatcher.natives = {
+            "info": lambda _: self.info(),
+            "statistics": lambda _: self.statistics(),
+            "processes": lambda request: self.processes(request.caller),
+            "kill": lambda request: self.kill(read_pid(request.args), request.caller),
+        }
+        self._strangers = Strangers(self.dispatcher)
+
+    def _wire_sides(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Puts what stands beside the dispatcher over it."""
         self.admin = Admin(
             store=self._store,
             dispatcher=self.dispatcher,
@@ -253,21 +272,6 @@ class Node(
         self.code = self.program_side.code
         self.registry = self.program_side.registry
         self._services = self.program_side.services
-        self._moves = Moves(store=self._store, dispatcher=self.dispatcher, clock=self._clock)
-        self._exports = EntityExports(store=self._store, catalog=catalog, moves=self._moves)
-        self._imports = EntityImports(
-            store=self._store, dispatcher=self.dispatcher, moves=self._moves, folder=self.data
-        )
-        self._stores = StoreAdmin(self.code, self._engines, self.dispatcher.record_act)
-        self._timer = DeadlineTimer(loop, self._clock, self.dispatcher.notify_time)
-        self.dispatcher.lanes.on_deadline = self._timer.arm
-        self.dispatcher.natives = {
-            "info": lambda _: self.info(),
-            "statistics": lambda _: self.statistics(),
-            "processes": lambda request: self.processes(request.caller),
-            "kill": lambda request: self.kill(read_pid(request.args), request.caller),
-        }
-        self._strangers = Strangers(self.dispatcher)
 
     async def close(self) -> None:
         """Ends the node: running requests get ten seconds, what is visible becomes durable.

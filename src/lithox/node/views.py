@@ -88,6 +88,7 @@ def collect_statistics(
         ("kernel", kernel.statistics()),
         ("store", store.statistics()),
         ("messages", dispatcher.mail.statistics()),
+        ("accepted", dispatcher.accepted.statistics()),
         ("timers", dispatcher.timers.statistics()),
     ]
     groups.extend((f"sandbox_{name}", one.statistics()) for name, one in engines.items())

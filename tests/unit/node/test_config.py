@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lithox.dispatch.accepted_records import ResultBounds
 from lithox.errors import ConfigError
 from lithox.model.limits import Limits
 from lithox.node.config import read_config
@@ -84,3 +85,42 @@ def test_missing_file_is_told(tmp_path: Path) -> None:
     """A file that is not there is a configuration error, not a trace."""
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path / "none.toml")
+
+
+def test_results_and_callbacks_are_read(tmp_path: Path) -> None:
+    """Durations and sizes with their units, counts as numbers, origins and secrets as texts."""
+    path = tmp_path / "node.toml"
+    path.write_text(
+        '[results]\nkept = "2h"\naccepted = 9\naccepted_per_account = 8\nrunning = 7\n'
+        'running_per_account = 6\naccepted_bytes = "1KiB"\n'
+        f'[callbacks]\nallow = ["https://a.example"]\nsecret = "whsec_{"A" * 32}"\n'
+    )
+    found = read_config(path)
+    assert found.results == ResultBounds(
+        kept_ns=7200 * 10**9,
+        accepted_max=9,
+        accepted_account_max=8,
+        running_max=7,
+        running_account_max=6,
+        accepted_bytes_max=1024,
+    )
+    assert found.callbacks.allow == ("https://a.example:443",)
+    assert found.callbacks.keys == (bytes(24),)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("results = 1", "results is a table"),
+        ("[results]\nkept = 5", "needs a duration"),
+        ("[results]\nrunning = 0", "above 0"),
+        ("[results]\nmore = 1", "results: unknown key 'more'"),
+        ('[callbacks]\nallow = ["https://a.example"]', "a secret is needed"),
+    ],
+)
+def test_mistakes_in_results_and_callbacks_are_told(tmp_path: Path, text: str, told: str) -> None:
+    """By table and key."""
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        read_config(path)
