@@ -326,8 +326,11 @@ class SharedStore(VisibleStore):
         self._believe_unwritten([part for part in self._pending if isinstance(part, SharedPart)])
         return super()._withdraw()
 
-    def _take_back(self, lost: Sequence[SharedPart], kept: Sequence[SharedPart]) -> list[OnDone]:
-        """Makes `lost` undone, while `kept`, which share nothing with them, go on waiting."""
+    def _take_back(self, lost: Sequence[SharedPart], kept: list[SharedPart]) -> list[OnDone]:
+        """Makes `lost` undone, while `kept`, which share nothing with them, go on waiting.
+
+        To those it adds what stands for the withdrawal itself.
+        """
         self._believe_unwritten(lost)
         calls: list[OnDone] = []
         cells: dict[Cell, None] = {}
@@ -341,6 +344,9 @@ class SharedStore(VisibleStore):
         version = self._next_version
         self._next_version += self._version_step
         self._cells.withdraw(version, cells)
+        if kept:
+            # Who reads what is visible again waits for this version, so something must bring it.
+            kept.append(SharedPart(version, {}, None, 0, None))
         self._pending.clear()
         self._pending.extend(kept)
         self.withdrawn_version = self.visible_version = version
