@@ -226,7 +226,7 @@ class SharedStore(VisibleStore):
         self._foreign_changes += len(stale)
         self._results.forget(results)
         self._engine.confirm_withdrawal()
-        for part in kept:
+        for part in (*self._audit, *kept):
             self._engine.enqueue(part)
         self._mark(list(changed))
         for token, _ in stale:

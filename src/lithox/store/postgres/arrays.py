@@ -16,15 +16,17 @@ from psycopg import adapt, pq
 
 _OID_BYTEA: Final = 17
 _OID_INT8: Final = 20
+_OID_TEXT: Final = 25
 _OID_BYTEA_ARRAY: Final = 1001
 _OID_INT8_ARRAY: Final = 1016
 _LENGTHS: Final = tuple(struct.pack(">i", length) for length in range(1024))
 
 
 class Packed:
-    """A value in the server's binary form already."""
+    """A value in the server's binary form already; `oid` is its type there."""
 
     __slots__ = ("data",)
+    oid = 0
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -33,9 +35,19 @@ class Packed:
 class Bytes(Packed):
     """One bytea."""
 
+    oid = _OID_BYTEA
+
+
+class Text(Packed):
+    """One text, encoded."""
+
+    oid = _OID_TEXT
+
 
 class Int(Packed):
     """One bigint."""
+
+    oid = _OID_INT8
 
     def __init__(self, value: int) -> None:
         super().__init__(struct.pack(">q", value))
@@ -43,6 +55,8 @@ class Int(Packed):
 
 class BytesArray(Packed):
     """A bytea[] of `values`."""
+
+    oid = _OID_BYTEA_ARRAY
 
     def __init__(self, values: Sequence[bytes]) -> None:
         pieces: list[bytes] = [_head(_OID_BYTEA, len(values))]
@@ -56,6 +70,8 @@ class BytesArray(Packed):
 
 class IntArray(Packed):
     """A bigint[] of `values`."""
+
+    oid = _OID_INT8_ARRAY
 
     def __init__(self, values: Sequence[int]) -> None:
         flat: list[int] = []
@@ -72,33 +88,21 @@ def _head(oid: int, count: int) -> bytes:
     return struct.pack(">iiiii", 1, 0, oid, count, 1)
 
 
-class _PackedDumper(adapt.Dumper):
-    format = pq.Format.BINARY
+def _dumper_of(kind: type[Packed]) -> type[adapt.Dumper]:
+    class PackedDumper(adapt.Dumper):
+        format = pq.Format.BINARY
+        oid = kind.oid
 
-    def dump(self, obj: Packed) -> bytes:
-        return obj.data
+        def dump(self, obj: Packed) -> bytes:
+            return obj.data
 
-
-class _BytesDumper(_PackedDumper):
-    oid = _OID_BYTEA
-
-
-class _IntDumper(_PackedDumper):
-    oid = _OID_INT8
+    return PackedDumper
 
 
-class _BytesArrayDumper(_PackedDumper):
-    oid = _OID_BYTEA_ARRAY
-
-
-class _IntArrayDumper(_PackedDumper):
-    oid = _OID_INT8_ARRAY
+_DUMPERS: Final = {kind: _dumper_of(kind) for kind in (Bytes, Text, Int, BytesArray, IntArray)}
 
 
 def register_arrays(connection: Any) -> None:
     """Teaches `connection` to send the classes of this module."""
-    adapters = connection.adapters
-    adapters.register_dumper(Bytes, _BytesDumper)
-    adapters.register_dumper(Int, _IntDumper)
-    adapters.register_dumper(BytesArray, _BytesArrayDumper)
-    adapters.register_dumper(IntArray, _IntArrayDumper)
+    for kind, dumper in _DUMPERS.items():
+        connection.adapters.register_dumper(kind, dumper)

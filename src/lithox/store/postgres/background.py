@@ -75,22 +75,30 @@ class Background:
         self._thread.start()
 
     def check(self, check: ReadCheck) -> None:
+        """Has `check` answered soon."""
         self.pending += 1
+        if self._is_ended:
+            closed = meaning_of_failure(_closed(), act="a read")
+            self._tell_checked([check], {}, closed)
+            return
         self._checks.append(check)
         self._wake()
 
     def fetch(self, entity: str, bytes_max: int) -> None:
+        """Has `entity` read soon; not called after `stop`."""
         self.pending += 1
         self._fetches.append((entity, bytes_max))
         self._wake()
 
     def want_connection(self, take: Callable[[Connection], None]) -> None:
         """Has a connection made, however long that takes, and given to `take`."""
+        if self._is_ended:
+            return
         self._wanted.append(take)
         self._wake()
 
     def stop(self) -> None:
-        """Ends the thread; what waits is told that nothing can be read. Blocks."""
+        """Ends the thread after all that waits, if the server answers. Blocks."""
         self._is_ended = True
         self._wake()
         self._thread.join()
@@ -113,8 +121,11 @@ class Background:
                 self._work()
             except psycopg.Error as error:
                 self._fail(error)
-        error = psycopg.OperationalError("the store is closed")
-        self._answer_failed(error)
+        self._wanted.clear()
+        try:
+            self._work()
+        except psycopg.Error as error:
+            self._fail(error)
 
     def _wait(self) -> None:
         if is_lost(self._connection):
@@ -239,3 +250,7 @@ class Background:
         while self._fetches:
             entity, _ = self._fetches.popleft()
             self._mailbox.tell(lambda entity=entity: self._give(core, entity, None))
+
+
+def _closed() -> psycopg.Error:
+    return psycopg.OperationalError("the store is closed")

@@ -24,7 +24,7 @@ class Notice(msgspec.Struct, array_like=True):
     changed: list[tuple[str, int]]
 
 
-def encode_notices(node_id: bytes, written: Mapping[str, int]) -> Iterator[str]:
+def encode_notices(node_id: bytes, written: Mapping[str, int]) -> Iterator[bytes]:
     """Yields up to NOTICES_MAX payloads that name what was written."""
     node = node_id.hex()
     changed: list[tuple[str, int]] = []
@@ -33,7 +33,7 @@ def encode_notices(node_id: bytes, written: Mapping[str, int]) -> Iterator[str]:
         more = len(msgspec.json.encode(pair)) + 1
         if size + more > PAYLOAD_BYTES_MAX:
             if changed:
-                yield msgspec.json.encode(Notice(node, changed)).decode()
+                yield msgspec.json.encode(Notice(node, changed))
                 count += 1
             if count >= NOTICES_MAX:
                 return
@@ -43,7 +43,7 @@ def encode_notices(node_id: bytes, written: Mapping[str, int]) -> Iterator[str]:
         changed.append(pair)
         size += more
     if changed:
-        yield msgspec.json.encode(Notice(node, changed)).decode()
+        yield msgspec.json.encode(Notice(node, changed))
 
 
 def decode_notice(payload: str) -> Notice | None:

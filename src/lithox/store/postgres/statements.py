@@ -70,7 +70,7 @@ AUDIT: Final = """INSERT INTO audit
     AS n (sequence, at_ns, identity, act, entity, outcome, detail)
   ORDER BY n.sequence"""
 TRIM_AUDIT: Final = "DELETE FROM audit WHERE place <= (SELECT max(place) FROM audit) - %b"
-NOTIFY: Final = "SELECT pg_notify(%s, %s)"
+NOTIFY: Final = "SELECT pg_notify(%b, %b)"
 
 OUTCOME: Final = "SELECT last_batch FROM nodes WHERE slot = %b AND node_id = %b FOR UPDATE"
 MOVE_FENCE: Final = "UPDATE nodes SET last_batch = %b WHERE slot = %b AND node_id = %b"

@@ -126,6 +126,8 @@ class _PostgresEngine(DirectReader):
 
     def close(self) -> None:
         self._writer.stop()
+        # What is durable now may be all that some answers waited for: those are confirmed yet.
+        self._mailbox.deliver()
         self._background.stop()
         self._mailbox.deliver()
         self.drop_connection()
