@@ -25,13 +25,14 @@ from typing import IO, Final, Self
 START_S_MAX: Final = 60.0
 _POLL_S: Final = 0.02
 _USERS: Final = ("postgres", "nobody")
+_PROGRAMS: Final = ("initdb", "postgres", "psql")
 OWNER: Final = "lithox"
 ADMIN: Final = "postgres"
 DATABASE: Final = "lithox"
 
 
 def find_programs() -> Path | None:
-    """Returns the folder of `initdb` and `postgres`, the newest there is; None: not installed."""
+    """Returns the folder of the server's programs, the newest there is; None: not installed."""
     config = shutil.which("pg_config")
     found = [Path("/usr/lib/postgresql"), Path("/usr/local/pgsql")]
     folders = [path for base in found for path in base.glob("*/bin")]
@@ -41,9 +42,7 @@ def find_programs() -> Path | None:
     if config is not None:
         said = subprocess.run([config, "--bindir"], capture_output=True, text=True, check=False)  # noqa: S603
         folders.insert(0, Path(said.stdout.strip()))
-    usable = [
-        path for path in folders if (path / "initdb").exists() and (path / "postgres").exists()
-    ]
+    usable = [path for path in folders if all((path / name).exists() for name in _PROGRAMS)]
     return usable[-1] if usable else None
 
 
@@ -166,11 +165,29 @@ class PostgresServer:
                 raise RuntimeError(f"initdb failed: {said}")
 
     def _make_database(self) -> None:
-        import psycopg
+        is_made = self._execute(
+            f"CREATE ROLE {OWNER} LOGIN PASSWORD '{self.password}';\n"
+            f"CREATE DATABASE {DATABASE} OWNER {OWNER};\n"
+        )
+        if not is_made:
+            raise RuntimeError(f"the server makes no database; see {self.folder / 'log'}")
 
-        with psycopg.connect(self.address(ADMIN, "postgres"), autocommit=True) as admin:
-            admin.execute(f"CREATE ROLE {OWNER} LOGIN PASSWORD '{self.password}'")  # type: ignore[arg-type]
-            admin.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")  # type: ignore[arg-type]
+    def _execute(self, statements: str) -> bool:
+        """Returns whether the server ran `statements` as ADMIN.
+
+        By the server's own `psql`, since only the store sees a driver; the password goes by its
+        environment, where no list of processes shows it.
+        """
+        address = f"postgresql://{ADMIN}@127.0.0.1:{self.port}/postgres?connect_timeout=2"
+        words = [str(self.programs / "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+        done = subprocess.run(  # noqa: S603 - words of this module only
+            [*words, f"--dbname={address}"],
+            input=statements.encode(),
+            env={**os.environ, "PGPASSWORD": self.password},
+            capture_output=True,
+            check=False,
+        )
+        return done.returncode == 0
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         settings = {
@@ -188,18 +205,13 @@ class PostgresServer:
 
     def _wait_ready(self, end: float) -> bool:
         """Returns whether it takes connections; False: it has ended or does not in time."""
-        import psycopg
-
         assert self._process is not None, "called by start"
         while time.monotonic() < end:
-            try:
-                psycopg.connect(self.address(ADMIN, "postgres"), connect_timeout=2).close()
-            except psycopg.OperationalError:
-                if self._process.poll() is not None:
-                    return False
-                time.sleep(_POLL_S)
-            else:
+            if self._execute("SELECT 1 \\g /dev/null\n"):
                 return True
+            if self._process.poll() is not None:
+                return False
+            time.sleep(_POLL_S)
         return False
 
     def _run(self, words: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
