@@ -75,6 +75,15 @@ class Beliefs:
         """Notes what the database showed, in place of what was believed."""
         self.entries[token] = Belief(version, since)
 
+    def forget(self, token: Token, durable_version: int) -> None:
+        """Drops what is believed of `token`, which counts as changed from now on.
+
+        Kept while this node's own commit to it is not durable: what follows rests on that one.
+        """
+        belief = self.entries.get(token)
+        if belief is not None and not self._is_waiting(belief, durable_version):
+            del self.entries[token]
+
     def next_version(self, above: int) -> int:
         """Returns the smallest version of this node's above `above`."""
         return (above // NODES_MAX + 1) * NODES_MAX + self._slot
@@ -89,9 +98,13 @@ class Beliefs:
             return []
         dropped: list[Token] = []
         for token, belief in list(entries.items())[: 2 * TRIM_STEP]:
-            if belief.newest % NODES_MAX == self._slot and belief.newest > durable_version:
+            if self._is_waiting(belief, durable_version):
                 entries.move_to_end(token)
             elif len(dropped) < TRIM_STEP:
                 del entries[token]
                 dropped.append(token)
         return dropped
+
+    def _is_waiting(self, belief: Belief, durable_version: int) -> bool:
+        """Returns whether this node's own commit, the newest, is not durable yet."""
+        return belief.newest % NODES_MAX == self._slot and belief.newest > durable_version

@@ -196,6 +196,20 @@ class SharedStore(VisibleStore):
                 self._next_version = self._beliefs.next_version(version)
             self._beliefs.learn(token, version, self.visible_version)
 
+    def notify_rumour(self, changed: Iterable[tuple[str, int]]) -> None:
+        """Somebody says that other nodes have written these, at these versions.
+
+        Whoever may connect to the database can say so. So the versions only tell old news from
+        new, and none is believed: what is cached is forgotten, and the next read asks the database.
+        """
+        news = [name for name, version in changed if not self._beliefs.is_consistent(name, version)]
+        if not news:
+            return
+        self._foreign_changes += len(news)
+        self._mark(news)
+        for name in news:
+            self._beliefs.forget(name, self.durable_version)
+
     def notify_durable(self, version: int, audit_sequence: int) -> None:
         if self._waiters:
             for part in self._pending:

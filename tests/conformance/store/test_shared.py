@@ -260,3 +260,55 @@ def test_forgotten_beliefs_count_as_changes(
     assert two.read("a") == b"2"
     end = two.finish(writing(begun, b="built on 1"))
     assert not end.is_taken
+
+
+def test_notices_keep_caches_fresh(world: PostgresWorld) -> None:
+    """A node that listens hears what another wrote, and reads it without a conflict before."""
+    world.options["is_deaf"] = False
+    one, two = NodeStore(world), NodeStore(world)
+    one.write("a", "1")
+    assert two.read("a") == b"1"
+    two.wait_until_counted("notices", 0)
+    one.write("a", "2")
+    two.wait_until(lambda: two.read("a") == b"2")
+    assert two.confirm(two.begin(("a", "k"))) is None
+    assert two.store.statistics()["read_checks_failed"] == 0
+    one.store.close()
+    two.store.close()
+
+
+def test_prefetch_saves_the_wait(pair: tuple[NodeStore, NodeStore]) -> None:
+    """A cold entity is fetched in the background; then it is read without asking the server."""
+    one, two = pair
+    one.write("a", "1")
+    ready: list[str] = []
+    assert not two.store.prefetch("a", lambda: ready.append("first"))
+    assert not two.store.prefetch("a", lambda: ready.append("second"))
+    two.wait_until(lambda: len(ready) == 2)
+    before = two.store.statistics()["reads"]
+    assert two.read("a") == b"1"
+    assert two.store.open_snapshot().load("a", 1_000).is_complete
+    assert two.store.statistics()["reads"] == before
+    assert two.store.prefetch("a", lambda: ready.append("third"))
+    assert two.store.prefetch(OUTBOX, lambda: ready.append("never"))
+    assert not two.store.prefetch("nobody", lambda: ready.append("absent"))
+    two.wait_until(lambda: len(ready) == 3)
+    assert two.read("nobody") is None
+    assert two.store.statistics()["reads"] == before
+
+
+def test_large_entity_is_read_key_by_key(pair: tuple[NodeStore, NodeStore]) -> None:
+    """An entity above what is asked for, or with very many keys, is not loaded whole."""
+    one, two = pair
+    writes = {("big", f"k{number:05}"): b"v" for number in range(9_000)}
+    end = one.finish(Commit(one.store.visible_version, writes=writes))
+    one.wait(end)
+    assert end.is_committed
+    snapshot = two.store.open_snapshot()
+    assert not snapshot.load("big", 100).is_complete
+    assert not snapshot.load("big", 1 << 20).is_complete
+    assert snapshot.find("big", "k08999").value == b"v"
+    page = snapshot.scan(Range("big", "k00100", None), 1_000, 60)
+    assert [key for key, _ in page.items][:2] == ["k00100", "k00101"]
+    assert page.more
+    assert two.store.measure_entity("big") == (9_000, 9_000 * 7)

@@ -119,12 +119,12 @@ class Background:
             try:
                 self._wait()
                 self._work()
-            except psycopg.Error as error:
+            except Exception as error:  # noqa: BLE001 - who waits must hear of any
                 self._fail(error)
         self._wanted.clear()
         try:
             self._work()
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
 
     def _wait(self) -> None:
@@ -166,7 +166,7 @@ class Background:
             self._on_peers(True)
             self.notices += 1
             changed = notice.changed
-            self._mailbox.tell(lambda changed=changed: core.notify_changed(changed))
+            self._mailbox.tell(lambda changed=changed: core.notify_rumour(changed))
 
     def _work(self) -> None:
         checks = [self._checks.popleft() for _ in range(len(self._checks))]
@@ -196,24 +196,27 @@ class Background:
 
     def _run_fetches(self) -> None:
         taken = [self._fetches.popleft() for _ in range(min(FETCHES_MAX, len(self._fetches)))]
-        cursors: list[tuple[str, int, Any]] = []
+        cursors: deque[Any] = deque()
+        core = self._core
+        assert core is not None, "the thread runs only after start"
+        told = 0
         try:
             with self._connection.pipeline():
                 for entity, bytes_max in taken:
                     values = (Bytes(entity.encode()), Int(LOAD_KEYS_MAX + 1), Int(bytes_max))
-                    cursor = self._connection.execute(
-                        statements.LOAD, values, prepare=True, binary=True
+                    cursors.append(
+                        self._connection.execute(
+                            statements.LOAD, values, prepare=True, binary=True
+                        )
                     )
-                    cursors.append((entity, bytes_max, cursor))
+            for entity, bytes_max in taken:
+                rows = cursors.popleft().fetchall()
+                found = Fetched(entity, rows[0][0], items_of(rows, bytes_max))
+                self._mailbox.tell(lambda found=found: self._give(core, found.entity, found))
+                told += 1
         except BaseException:
-            self._fetches.extendleft(reversed(taken))
+            self._fetches.extendleft(reversed(taken[told:]))
             raise
-        core = self._core
-        assert core is not None, "the thread runs only after start"
-        for entity, bytes_max, cursor in cursors:
-            rows = cursor.fetchall()
-            found = Fetched(entity, rows[0][0], items_of(rows, bytes_max))
-            self._mailbox.tell(lambda found=found: self._give(core, found.entity, found))
 
     def _give(self, core: SharedStore, entity: str, found: Fetched | None) -> None:
         self.pending -= 1
@@ -231,7 +234,7 @@ class Background:
 
         self._mailbox.tell(tell)
 
-    def _fail(self, error: psycopg.Error) -> None:
+    def _fail(self, error: Exception) -> None:
         """Nothing could be read: who waits is told so, and another connection is made."""
         if not is_lost(self._connection):
             # A statement failed, not the connection: another try would do no better at once.
@@ -240,7 +243,7 @@ class Background:
         self._retry_s = self._retry_s or self._options.retry_first_s
         self._answer_failed(error)
 
-    def _answer_failed(self, error: psycopg.Error) -> None:
+    def _answer_failed(self, error: Exception) -> None:
         meaning = meaning_of_failure(error, act="a read")
         checks = [self._checks.popleft() for _ in range(len(self._checks))]
         if checks:

@@ -25,6 +25,8 @@ KEEPALIVES: Final = {
     "tcp_user_timeout": 15_000,
 }
 """A peer that is gone without a word is noticed after 11 to 15 s, between statements or in one."""
+SERVER_VERSION_MIN: Final = 150_000
+"""As the server numbers itself: major * 10,000 + minor. 15 is the oldest that is tested."""
 STATEMENTS_PREPARED_MAX: Final = 64
 """More than there are texts in this engine."""
 
@@ -48,6 +50,7 @@ def connect(address: str, options: PostgresOptions, *, is_reader: bool = False) 
     """Returns a new connection in autocommit mode. Blocks up to `connect_timeout_s`.
 
     Raises:
+        ConfigError: the address is malformed, or the server older than SERVER_VERSION_MIN.
         psycopg.Error: the server cannot be reached or refuses.
     """
     parts = check_address(address)
@@ -70,6 +73,13 @@ def connect(address: str, options: PostgresOptions, *, is_reader: bool = False) 
         parts.setdefault(name, value)
     conninfo = make_conninfo(**parts, options=" ".join(words).strip())
     connection: Connection = psycopg.connect(conninfo, autocommit=True)
+    found = connection.info.server_version
+    if found < SERVER_VERSION_MIN:
+        connection.close()
+        raise ConfigError(
+            f"the server is PostgreSQL {found // 10_000}; this lithox needs "
+            f"{SERVER_VERSION_MIN // 10_000} or newer"
+        )
     connection.prepared_max = STATEMENTS_PREPARED_MAX
     register_arrays(connection)
     return connection

@@ -43,5 +43,5 @@ def meaning_of_failure(error: Exception, *, act: str) -> TransactionError:
     elif isinstance(error, psycopg.Error):
         what = "the database server refused; this resumes by itself when it accepts"
     else:
-        what = "the writer met an error of ours"
+        what = "the store met an error of ours"
     return StoreUnavailable(f"{what} ({act}: {said})", retry_after_ms=RETRY_AFTER_MS)

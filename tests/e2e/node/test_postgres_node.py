@@ -1,0 +1,71 @@
+"""Whole nodes over one PostgreSQL database."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import lithox
+from lithox.errors import ConfigError, Conflict
+from lithox.node.config import NodeConfig, read_config
+from lithox.testing.postgres_server import ADMIN
+from tests.conformance.store.worlds import session_server
+
+COUNTER = Path(__file__).resolve().parents[3] / "examples" / "counter"
+
+
+def config_of(schema: str, migrate: str = "apply") -> NodeConfig:
+    return NodeConfig(store=session_server().address(), store_schema=schema, store_migrate=migrate)
+
+
+def drop(schema: str) -> None:
+    with psycopg.connect(session_server().address(ADMIN), autocommit=True) as admin:
+        admin.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+def test_two_nodes_count_together(tmp_path: Path) -> None:
+    """Calls of one counter through two nodes are all counted, each answered once."""
+    asyncio.run(count_together(tmp_path))
+
+
+async def count_together(tmp_path: Path) -> None:
+    try:
+        async with lithox.Node(tmp_path / "one", config=config_of("node_pair")) as first:
+            await first.deploy(COUNTER)
+        async with (
+            lithox.Node(tmp_path / "one", config=config_of("node_pair", "verify")) as one,
+            lithox.Node(tmp_path / "two", config=config_of("node_pair", "verify")) as two,
+        ):
+            answered = 0
+            for _ in range(10):
+                calls = [node.call("counter/shared", "increment", 1) for node in (one, two) * 4]
+                for answer in await asyncio.gather(*calls, return_exceptions=True):
+                    assert not isinstance(answer, BaseException) or isinstance(answer, Conflict)
+                    answered += not isinstance(answer, BaseException)
+            assert answered >= 40
+        async with lithox.Node(tmp_path / "one", config=config_of("node_pair", "verify")) as again:
+            assert await again.call("counter/shared", "increment", 0) == answered
+    finally:
+        drop("node_pair")
+
+
+def test_missing_schema_stops_the_start(tmp_path: Path) -> None:
+    """A node does not make tables unless it is told to."""
+    node = lithox.Node(tmp_path, config=config_of("node_absent", "verify"))
+    with pytest.raises(ConfigError, match="store_migrate"):
+        asyncio.run(node.open())
+
+
+def test_address_is_read_and_never_shown(tmp_path: Path) -> None:
+    """The configuration takes the address, and does not repeat it."""
+    path = tmp_path / "node.toml"
+    path.write_text('store = "postgresql://me:hunter2@db/x"\nstore_migrate = "apply"\n')
+    config = read_config(path)
+    assert config.store == "postgresql://me:hunter2@db/x"
+    assert "hunter2" not in repr(config)
+    path.write_text("store = 5\n")
+    with pytest.raises(ConfigError, match="store needs a text"):
+        read_config(path)
