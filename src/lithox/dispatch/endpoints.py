@@ -16,6 +16,7 @@ from lithox.dispatch.job import Frame, LogSink
 from lithox.dispatch.transaction import range_behind, range_between, range_of_prefix
 from lithox.errors import (
     BadArguments,
+    Conflict,
     ContextInvalid,
     GuestProtocolError,
     LimitExceeded,
@@ -135,6 +136,7 @@ class Endpoints:
         A refusal is an answer too; only a guest that breaks the protocol itself is ended.
 
         Raises:
+            Conflict: what the run reads is gone; it begins again, and its guest hears of nothing.
             GuestProtocolError: not a system call at all.
             LimitExceeded: the call uses up a limit; it ends the run.
         """
@@ -150,7 +152,7 @@ class Endpoints:
             if endpoint is None:
                 raise ContextInvalid(f"context 0 has no call {name[:80]!r}")
             return endpoint(frame, call)
-        except LimitExceeded:
+        except (LimitExceeded, Conflict):
             raise
         except (msgspec.MsgspecError, IndexError) as error:
             return refuse(GuestProtocolError(f"arguments of {name[:80]!r}: {error}"))

@@ -61,6 +61,28 @@ class Retries:
             return SliceEnd.RERUN
         return self.take_turn(frame, job.touched)
 
+    def begin_again(self, frame: Frame, transaction: Transaction) -> SliceEnd:
+        """The run of `frame`, which is at its step, can read no further: all of it is made again.
+
+        Returns:
+            What to tell the kernel of `frame`, which is gone if it was a callee.
+        """
+        if frame.parent is None:
+            return self.run_again(frame, transaction)
+        kernel, now_ns = self.kernel, self.clock.monotonic_ns()
+        root, *callees = frame.job.frames
+        for callee in reversed(callees):
+            self.table.close_frame(callee)
+            if callee is not frame:
+                kernel.notify_ended(callee.pid, now_ns)
+        # The root waits for its callee, so nobody else will wake it.
+        end = self.run_again(root, transaction)
+        if end is SliceEnd.RERUN:
+            kernel.notify_woken(root.pid, now_ns)
+        elif end is SliceEnd.FINISHED:
+            kernel.notify_ended(root.pid, now_ns)
+        return SliceEnd.FINISHED
+
     def take_turn(self, frame: Frame, entities: set[str]) -> SliceEnd:
         """Asks for the turns of `entities` and of the frame's own before it begins."""
         job = frame.job

@@ -38,7 +38,7 @@ from lithox.dispatch.requesting import Requesting, SubmitChild, find_divergence
 from lithox.dispatch.retrying import Retries
 from lithox.dispatch.starting import Starter
 from lithox.dispatch.transaction import Transaction, range_of_prefix
-from lithox.errors import BadArguments, GuestProtocolError, LithoxError
+from lithox.errors import BadArguments, Conflict, GuestProtocolError, LithoxError
 from lithox.kernel.kernel import Kernel
 from lithox.kernel.process import SliceEnd
 from lithox.model.ids import Pid
@@ -265,9 +265,15 @@ class Runs:
     def _frame_failed(
         self, frame: Frame, error: LithoxError, *, is_outcome_known: bool = True
     ) -> SliceEnd:
-        """A frame ends without effect: raised in its caller, or the answer of the job."""
+        """A frame ends without effect: raised in its caller, or the answer of the job.
+
+        But a read that the store could not answer any more says nothing about the frame, and is
+        the only `Conflict` that comes here: then the whole run begins again.
+        """
         job, transaction = frame.job, frame.job.transaction
         assert transaction is not None
+        if isinstance(error, Conflict):
+            return self.retries.begin_again(frame, transaction)
         if not is_outcome_known and frame.is_preloaded:
             # The guest died before it could say what it used: assume all it was given.
             transaction.add_range(range_of_prefix(frame.entity, ""))
@@ -307,7 +313,10 @@ class Runs:
             return self.commits.fail(frame, diverged)
         origin: Origin | None = job.request.origin
         if origin is not None:
-            origin.complete(transaction, body)
+            try:
+                origin.complete(transaction, body)
+            except Conflict as error:
+                return self._frame_failed(frame, error)
         if transaction.writes:
             self._note_writer(frame)
         return self.commits.commit(frame, body)
