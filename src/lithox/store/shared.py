@@ -29,7 +29,9 @@ from lithox.store.cells import QUEUE_PREFIX
 from lithox.store.contract import Cell, Commit, Item, OnDone, Post, Range
 from lithox.store.dependents import split_pending
 from lithox.store.engine import ResultKey, check_text, key_of_result
+from lithox.store.fresh import FreshView
 from lithox.store.shared_engine import Fetched, ReadCheck, SharedEngine, SharedPart
+from lithox.store.snapshot import StableView
 from lithox.store.views import View
 from lithox.store.visible import Options, VisibleStore, call_each, refusal_of
 
@@ -70,6 +72,9 @@ class SharedStore(VisibleStore):
         self._foreign_changes = self._checks = self._checks_failed = 0
 
     # What the node asks.
+
+    def open_snapshot(self) -> StableView:
+        return FreshView(self._cells, lambda: self.visible_version)
 
     def submit(self, commit: Commit, on_done: OnDone) -> int | None:
         if not commit.writes and commit.result is None:
