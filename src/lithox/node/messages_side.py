@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.job import Clock
-from lithox.errors import LithoxError
-from lithox.node.timers import DeadlineTimer
-
-_log: Final = logging.getLogger("lithox.node")
+from lithox.node.timers import DeadlineTimer, run_guarded
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,16 +40,9 @@ class MessagesSide:
         return timer.arm
 
     def sweep(self) -> None:
-        """Takes over what other nodes have left for a minute; to be called now and then.
-
-        Blocks: on a shared store, while outbox and index are read.
-        """
+        """Takes over what other nodes have left for a minute; to be called now and then."""
         if self.is_shared:
-            try:
-                self.dispatcher.mail.delivery.adopt_old()
-                self.dispatcher.timers.adopt_old()
-            except LithoxError as error:
-                _log.warning("what other nodes left stays for now: %s", error)
+            run_guarded(self.dispatcher.mail.delivery.adopt_old, self.dispatcher.timers.adopt_old)
 
     def stop(self) -> None:
         """Begins nothing more; what is under way ends by itself. Idempotent."""

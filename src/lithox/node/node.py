@@ -59,7 +59,7 @@ from lithox.node.service_methods import ServiceMethods
 from lithox.node.store_admin import StoreAdmin
 from lithox.node.store_methods import StoreMethods
 from lithox.node.strangers import Strangers
-from lithox.node.timers import DeadlineTimer, every
+from lithox.node.timers import DeadlineTimer, every, run_guarded
 from lithox.node.value_methods import ValueMethods
 from lithox.node.views import collect_statistics, list_processes
 from lithox.sandbox.contract import Engine
@@ -458,8 +458,8 @@ class Node(
 
     # -- administration ---------------------------------------------------------------------
 
-    def admin_show(self, entity: str, caller: Caller) -> dict[str, Any]:
-        return self.admin.show(entity, caller)
+    async def admin_show(self, entity: str, caller: Caller) -> dict[str, Any]:
+        return await self.admin.show(entity, caller)
 
     async def admin_delete(self, entity: str, caller: Caller) -> None:
         await self.admin.delete_entity(entity, caller)
@@ -550,13 +550,12 @@ class Node(
 
     def _sweep(self) -> None:
         """Drops results whose day has passed, and runs nobody watches any more."""
-        self.program_side.runs.sweep()
-        self.request_side.sweep()
-        self.messages_side.sweep()
-        try:
-            self._store.drop_expired_results(self._clock.wall_ns(), SWEEP_RESULTS_MAX)
-        except LithoxError as error:
-            _log.warning("expired results stay for now: %s", error)
+        run_guarded(
+            self.program_side.runs.sweep,
+            self.request_side.sweep,
+            self.messages_side.sweep,
+            lambda: self._store.drop_expired_results(self._clock.wall_ns(), SWEEP_RESULTS_MAX),
+        )
 
 
 def _crash_point() -> Reach:

@@ -10,7 +10,7 @@ from lithox.dispatch.job import Clock
 from lithox.node.callback_sender import CallbackSender
 from lithox.node.callback_settings import CallbackSettings
 from lithox.node.callbacks import Callbacks
-from lithox.node.timers import DeadlineTimer
+from lithox.node.timers import DeadlineTimer, run_guarded
 from lithox.store.contract import Store
 
 
@@ -53,8 +53,7 @@ class RequestSide:
 
     def sweep(self) -> None:
         """Takes over what another node left; to be called about once a minute."""
-        self.dispatcher.accepted.sweep()
-        self.callbacks.sweep()
+        run_guarded(self.dispatcher.accepted.sweep, self.callbacks.sweep)
 
     def stop(self) -> None:
         """Begins nothing more; what runs may end. Idempotent."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
+from typing import Final
 
 from lithox.dispatch.job import Clock
+
+_log: Final = logging.getLogger("lithox.node")
 
 
 class DeadlineTimer:
@@ -44,8 +48,17 @@ class DeadlineTimer:
             self._handle = None
 
 
+def run_guarded(*duties: Callable[[], object]) -> None:
+    """Calls each of `duties`; one that fails is logged and keeps none of the others."""
+    for duty in duties:
+        try:
+            duty()
+        except Exception:
+            _log.exception("a periodic duty failed; it is tried again next time")
+
+
 async def every(interval_s: float, duty: Callable[[], None]) -> None:
-    """Calls `duty` each `interval_s` seconds until cancelled."""
+    """Calls `duty` each `interval_s` seconds until cancelled, whether it fails or not."""
     while True:
         await asyncio.sleep(interval_s)
-        duty()
+        run_guarded(duty)
