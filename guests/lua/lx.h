@@ -69,28 +69,35 @@ typedef struct LxArea {
 
 typedef struct LxEntry {
   const char *key;
-  const uint8_t *base; /* canonical bytes it had when loaded; NULL: absent */
+  const uint8_t *base; /* canonical bytes the host has; NULL: absent */
   uint32_t key_len, base_len;
   uint8_t flags;
 } LxEntry;
 
 enum {
-  LX_KNOWN = 1, /* `base` says what the store has */
+  LX_KNOWN = 1, /* `base` says what the host has */
   LX_READ = 2,  /* the run used its value or absence */
   LX_LIVE = 4,  /* self.state's raw field is its value from now on (nil: deleted or absent) */
-  LX_SENT = 8,  /* went out with a call; stays in every later write set */
-  LX_SEEN = 16  /* put_writes has come by its raw field */
+  LX_UNSURE = 8, /* the host may have something else than `base`; in every write set */
+  LX_SEEN = 16, /* put_writes has come by its raw field */
+  LX_OWNED = 32 /* `base` is on the heap, and only here */
 };
 
 void lx_open_state(lua_State *L);
 void lx_state_begin(lua_State *L, LxReader *run);
+void lx_state_begin_message(void);
+void lx_state_confirm(lua_State *L, int is_refused);
 void lx_state_put_used(lua_State *L, LxBuffer *b);
 void lx_state_put_writes(lua_State *L, LxBuffer *b);
 void lx_state_drop(lua_State *L);
 void lx_state_add_scan(lua_State *L, const LxArea *area);
 void lx_state_replace(lua_State *L, const char *key, size_t len, LxReader value);
 int lx_state_is_complete(void);
-LxEntry *lx_state_entries(uint32_t *count);
+uint32_t lx_state_generation(void);
+int lx_state_rawset(lua_State *L);
+int lx_state_compare(const char *a, size_t a_len, const char *b, size_t b_len);
+const uint32_t *lx_state_sort(lua_State *L, uint32_t *count);
+LxEntry *lx_state_entry(uint32_t number);
 LxEntry *lx_state_find(const char *key, size_t len);
 LxEntry *lx_state_add(lua_State *L, const char *key, size_t len);
 void lx_state_make_live(lua_State *L, LxEntry *entry);

@@ -129,5 +129,6 @@ void lx_open_libraries(lua_State *L) {
   remove_fields(L, LUA_STRLIBNAME, of_string);
   lua_register(L, "print", print_line);
   lua_register(L, "next", next_field);
+  lua_register(L, "rawset", lx_state_rawset);
   lua_setwarnf(L, lx_warn, NULL);
 }

@@ -29,6 +29,7 @@ void lx_check_callable(lua_State *L) {
 
 /* Begins the message [0, name, ...]; the caller puts `argument_count` values after it. */
 void lx_begin_call(lua_State *L, const char *name, int argument_count) {
+  lx_state_begin_message();
   lx_begin_message(L, name, strlen(name), (size_t)argument_count + 2);
 }
 
@@ -66,10 +67,13 @@ static void raise_refusal(lua_State *L, LxReader *answer) {
 ** until the next call; a refusal is raised.
 */
 void lx_make_call(lua_State *L, LxReader *answer) {
+  int is_refused;
   luaL_checkstack(L, 8, NULL);
   lx_send_message(L, answer);
   lx_get_array(L, answer);
-  if (lx_get_integer(L, answer) != 0) raise_refusal(L, answer);
+  is_refused = lx_get_integer(L, answer) != 0;
+  lx_state_confirm(L, is_refused);
+  if (is_refused) raise_refusal(L, answer);
 }
 
 /* ---- the log ---- */

@@ -10,7 +10,8 @@
 **   write   not live -> LIVE, and not KNOWN: written blindly, always a write
 **
 ** At the end (and before a call) every live key is encoded and compared with its base; so changes
-** deep inside a table are seen, and nobody keeps a list of changes.
+** deep inside a table are seen, and nobody keeps a list of changes. What a call has told the host
+** is not told again: its keys read are off the list, and what it wrote is the new base.
 */
 #include <stdlib.h>
 #include <string.h>
@@ -23,18 +24,53 @@ static struct {
   uint32_t *slots; /* entry number + 1, or 0; a power of two of them */
   uint32_t slot_count;
   int is_complete; /* a key without an entry is absent */
+  uint32_t generation; /* how often everything was forgotten */
 } state;
+
+/* Numbers of entries, of the first `count` entries, in the order of their keys. */
+static struct {
+  uint32_t *numbers, count, cap;
+} order;
+
+/* Numbers of entries read that the host does not know of; `sent`: so many are in the message. */
+static struct {
+  uint32_t *numbers, count, cap, sent;
+} reads;
+
+/* Where the values written stand in the message that is being made; no value: deleted. */
+typedef struct Sent {
+  uint32_t number;
+  size_t value, value_len;
+} Sent;
+
+static struct {
+  Sent *values;
+  uint32_t count, cap;
+} writes;
 
 static LxEntry first_entries[16];
 static uint32_t first_slots[32];
 
-/* Keys read before the cache was dropped, encoded; and areas used whole: prefixes, [from, to]. */
-static uint8_t first_reads[64], first_scans[64];
-static LxBuffer old_reads = {first_reads, 0, sizeof first_reads, 0};
+/* Areas used whole, encoded: prefixes, [from, to]; up to where the host knows them, and will. */
+static uint8_t first_scans[64];
 static LxBuffer scans = {first_scans, 0, sizeof first_scans, 0};
-static uint32_t old_read_count, scan_count;
+static uint32_t scan_count;
+static struct {
+  size_t len;
+  uint32_t count;
+} scans_told, scans_sent;
 
 /* ---- entries ---- */
+
+/* Makes room for one more item of `bytes` bytes; twice as many each time. */
+static void *grow_list(lua_State *L, void *items, uint32_t count, uint32_t *cap, size_t bytes) {
+  void *grown;
+  if (count < *cap) return items;
+  grown = realloc(items, (*cap ? *cap * 2 : 16) * bytes);
+  if (grown == NULL) lx_no_memory(L);
+  *cap = *cap ? *cap * 2 : 16;
+  return grown;
+}
 
 static uint32_t hash_key(const char *key, size_t len) {
   uint32_t hash = 2166136261u ^ (uint32_t)len;
@@ -94,9 +130,50 @@ LxEntry *lx_state_add(lua_State *L, const char *key, size_t len) {
   return add_entry(L, lx_copy(L, key, len), len);
 }
 
-LxEntry *lx_state_entries(uint32_t *count) {
+LxEntry *lx_state_entry(uint32_t number) {
+  return &state.entries[number];
+}
+
+uint32_t lx_state_generation(void) {
+  return state.generation;
+}
+
+int lx_state_compare(const char *a, size_t a_len, const char *b, size_t b_len) {
+  int by_bytes = memcmp(a, b, a_len < b_len ? a_len : b_len);
+  return by_bytes != 0 ? by_bytes : (a_len > b_len) - (a_len < b_len);
+}
+
+static int compare_numbers(const void *left, const void *right) {
+  const LxEntry *a = &state.entries[*(const uint32_t *)left];
+  const LxEntry *b = &state.entries[*(const uint32_t *)right];
+  return lx_state_compare(a->key, a->key_len, b->key, b->key_len);
+}
+
+/* Returns the numbers of all entries in the order of their keys, good until one is added. Only
+** new ones are sorted; what lies behind them moves, so a walk that adds at its end moves little. */
+const uint32_t *lx_state_sort(lua_State *L, uint32_t *count) {
+  uint32_t old = order.count, fresh = state.count - old, at = state.count, *tail;
   *count = state.count;
-  return state.entries;
+  if (fresh == 0) return order.numbers;
+  if (order.cap < state.count) {
+    uint32_t *numbers = realloc(order.numbers, state.cap * sizeof *numbers);
+    if (numbers == NULL) lx_no_memory(L);
+    order.numbers = numbers;
+    order.cap = state.cap;
+  }
+  tail = malloc(fresh * sizeof *tail);
+  if (tail == NULL) lx_no_memory(L);
+  for (uint32_t i = 0; i < fresh; i++) tail[i] = old + i;
+  qsort(tail, fresh, sizeof *tail, compare_numbers);
+  while (fresh > 0) {
+    if (old > 0 && compare_numbers(&order.numbers[old - 1], &tail[fresh - 1]) > 0)
+      order.numbers[--at] = order.numbers[--old];
+    else
+      order.numbers[--at] = tail[--fresh];
+  }
+  free(tail);
+  order.count = state.count;
+  return order.numbers;
 }
 
 int lx_state_is_complete(void) {
@@ -114,6 +191,7 @@ static void clear_entries(void) {
   state.slot_count = sizeof first_slots / sizeof *first_slots;
   if (state.count > 0) memset(first_slots, 0, sizeof first_slots);
   state.count = 0;
+  order.count = reads.count = writes.count = 0;
 }
 
 /* Takes [..., state map, complete] of the run message; values stay where they are. */
@@ -206,6 +284,10 @@ static int state_index(lua_State *L) {
     if (!lx_is_utf8(key, len)) return luaL_error(L, "keys of self.state are valid UTF-8 text");
     entry = state.is_complete ? lx_state_add(L, key, len) : fetch(L, key, len);
   }
+  if (!(entry->flags & LX_READ)) {
+    reads.numbers = grow_list(L, reads.numbers, reads.count, &reads.cap, sizeof *reads.numbers);
+    reads.numbers[reads.count++] = (uint32_t)(entry - state.entries);
+  }
   entry->flags |= LX_KNOWN | LX_READ;
   lua_settop(L, 2);
   if (entry->base != NULL && lx_is_big(entry->base, entry->base_len))
@@ -214,22 +296,40 @@ static int state_index(lua_State *L) {
   return 1;
 }
 
-static int state_newindex(lua_State *L) {
+/* Makes the key at index 2 live: what it had is not asked for. */
+static void begin_write(lua_State *L) {
   size_t len;
   const char *key = check_key(L, &len);
   LxEntry *entry;
   lx_check_callable(L);
   entry = lx_state_find(key, len);
   if (entry == NULL) {
-    if (!lx_is_utf8(key, len)) return luaL_error(L, "keys of self.state are valid UTF-8 text");
+    if (!lx_is_utf8(key, len)) luaL_error(L, "keys of self.state are valid UTF-8 text");
     entry = lx_state_add(L, key, len);
   }
   if (!(entry->flags & LX_LIVE)) {
     entry->flags |= LX_LIVE;
     entry->flags &= (uint8_t)~LX_KNOWN;
   }
+}
+
+static int state_newindex(lua_State *L) {
+  begin_write(L);
   if (!lua_isnil(L, 3)) lua_rawset(L, 1);
   return 0;
+}
+
+/* rawset(table, key, value): Lua's own, but self.state never has a field we do not know of. */
+int lx_state_rawset(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checkany(L, 2);
+  luaL_checkany(L, 3);
+  lua_settop(L, 3);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
+  if (lua_rawequal(L, 1, 4)) begin_write(L);
+  lua_settop(L, 3);
+  lua_rawset(L, 1);
+  return 1;
 }
 
 static int state_pairs(lua_State *L) {
@@ -243,86 +343,102 @@ static int state_length(lua_State *L) {
 
 /* ---- what goes out ---- */
 
-/* Writes `reads` and `scans`. */
+/* Begins a message: nothing is in it yet of what the host must know. */
+void lx_state_begin_message(void) {
+  reads.sent = writes.count = 0;
+  scans_sent = scans_told;
+}
+
+/* Writes `reads` and `scans`: those the host does not know of. */
 void lx_state_put_used(lua_State *L, LxBuffer *b) {
-  uint32_t count = old_read_count;
-  size_t mark = lx_open_array(L, b);
-  lx_buffer_put(L, b, old_reads.bytes, old_reads.len);
-  for (uint32_t i = 0; i < state.count; i++) {
-    const LxEntry *entry = &state.entries[i];
-    if (!(entry->flags & LX_READ)) continue;
+  lx_put_array(L, b, reads.count);
+  for (uint32_t i = 0; i < reads.count; i++) {
+    const LxEntry *entry = &state.entries[reads.numbers[i]];
     lx_put_string(L, b, entry->key, entry->key_len);
-    count++;
   }
-  lx_close(b, mark, count);
-  mark = lx_open_array(L, b);
-  lx_buffer_put(L, b, scans.bytes, scans.len);
-  lx_close(b, mark, scan_count);
+  reads.sent = reads.count;
+  lx_put_array(L, b, scan_count - scans_told.count);
+  lx_buffer_put(L, b, scans.bytes + scans_told.len, scans.len - scans_told.len);
+  scans_sent.len = scans.len;
+  scans_sent.count = scan_count;
 }
 
-/* Returns the entry of the raw field on top of the stack (key, value); rawset goes past us, and
-** must not lose anything. */
-static LxEntry *entry_of_raw(lua_State *L) {
-  size_t len;
-  const char *key;
-  LxEntry *entry;
-  if (lua_type(L, -2) != LUA_TSTRING)
-    luaL_error(L, "keys of self.state are text; found a %s", luaL_typename(L, -2));
-  key = lua_tolstring(L, -2, &len);
-  entry = lx_state_find(key, len);
-  if (entry == NULL) {
-    if (!lx_is_utf8(key, len)) luaL_error(L, "keys of self.state are valid UTF-8 text");
-    entry = lx_state_add(L, key, len);
-  }
-  if (!(entry->flags & LX_LIVE)) entry->flags = LX_LIVE;
-  return entry;
+/* Notes that a value of `len` bytes at `value` of the message is written; none: deleted. */
+static void add_sent(lua_State *L, const LxEntry *entry, size_t value, size_t len) {
+  writes.values =
+      grow_list(L, writes.values, writes.count, &writes.cap, sizeof *writes.values);
+  writes.values[writes.count++] = (Sent){(uint32_t)(entry - state.entries), value, len};
 }
 
-/* Writes a live key and the value on top of the stack if that is a change; returns whether. */
-static int put_write(lua_State *L, LxBuffer *b, LxEntry *entry) {
+/* Does the host have what `base` says, for certain? */
+static int is_certain(const LxEntry *entry) {
+  return (entry->flags & LX_KNOWN) && !(entry->flags & LX_UNSURE);
+}
+
+/* Writes a live key and the value on top of the stack if that is a change. */
+static void put_write(lua_State *L, LxBuffer *b, const LxEntry *entry) {
   size_t start = b->len, value;
-  int is_known = (entry->flags & LX_KNOWN) && !(entry->flags & LX_SENT);
   lx_put_string(L, b, entry->key, entry->key_len);
   value = b->len;
   lx_put_value(L, b, -1, &(LxName){"self.state", entry->key, entry->key_len});
-  if (is_known && b->len - value == entry->base_len &&
-      memcmp(b->bytes + value, entry->base, entry->base_len) == 0) {
+  if (is_certain(entry) && entry->base != NULL && b->len - value == entry->base_len &&
+      memcmp(b->bytes + value, entry->base, entry->base_len) == 0)
     b->len = start;
-    return 0;
-  }
-  entry->flags |= LX_SENT;
-  return 1;
+  else
+    add_sent(L, entry, value, b->len - value);
 }
 
-/* Writes the map of changed keys; nil deletes. */
+/* Writes the map of keys that are not what the host has; nil deletes. */
 void lx_state_put_writes(lua_State *L, LxBuffer *b) {
-  uint32_t count = 0;
   size_t mark = lx_open_map(L, b);
   luaL_checkstack(L, 8, NULL);
+  writes.count = 0;
   for (uint32_t i = 0; i < state.count; i++) state.entries[i].flags &= (uint8_t)~LX_SEEN;
   lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-    LxEntry *entry = entry_of_raw(L);
+    size_t len;
+    const char *key = lua_tolstring(L, -2, &len);
+    LxEntry *entry = lx_state_find(key, len);
     entry->flags |= LX_SEEN;
-    count += (uint32_t)put_write(L, b, entry);
+    put_write(L, b, entry);
   }
   lua_pop(L, 1);
   for (uint32_t i = 0; i < state.count; i++) {
-    LxEntry *entry = &state.entries[i];
+    const LxEntry *entry = &state.entries[i];
     int is_gone = (entry->flags & (LX_LIVE | LX_SEEN)) == LX_LIVE;
-    if (!is_gone) continue;
-    if (entry->base == NULL && (entry->flags & LX_KNOWN) && !(entry->flags & LX_SENT)) continue;
+    if (!is_gone || (entry->base == NULL && is_certain(entry))) continue;
     lx_put_string(L, b, entry->key, entry->key_len);
     lx_put_nil(L, b);
-    entry->flags |= LX_SENT;
-    count++;
+    add_sent(L, entry, 0, 0);
   }
-  lx_close(b, mark, count);
+  lx_close(b, mark, writes.count);
+}
+
+/* Takes `entry`'s value in lx_message as its new base. */
+static void set_base(lua_State *L, LxEntry *entry, const Sent *sent) {
+  const uint8_t *value = lx_message.bytes + sent->value;
+  uint8_t *base = sent->value_len ? lx_copy(L, value, sent->value_len) : NULL;
+  if (entry->flags & LX_OWNED) free((void *)entry->base);
+  entry->base = base;
+  entry->base_len = (uint32_t)sent->value_len;
+  entry->flags |= LX_KNOWN | LX_OWNED;
+  entry->flags &= (uint8_t)~LX_UNSURE;
+}
+
+/* The host has answered lx_message. After a refusal it may have taken some of the writes, so all of
+** them stay in every message until one is not refused. Reads it has taken in any case. */
+void lx_state_confirm(lua_State *L, int is_refused) {
+  if (reads.sent > 0) reads.count = 0; /* a message has all of them or none */
+  scans_told = scans_sent;
+  for (uint32_t i = 0; i < writes.count; i++)
+    state.entries[writes.values[i].number].flags |= LX_UNSURE;
+  for (uint32_t i = 0; i < writes.count && !is_refused; i++)
+    set_base(L, &state.entries[writes.values[i].number], &writes.values[i]);
+  lx_state_begin_message();
 }
 
 static int is_behind(const char *a, size_t a_len, const char *b, size_t b_len) {
-  int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
-  return order > 0 || (order == 0 && a_len > b_len);
+  return lx_state_compare(a, a_len, b, b_len) > 0;
 }
 
 /* Takes the next area of `scans`. */
@@ -379,14 +495,9 @@ void lx_state_replace(lua_State *L, const char *key, size_t len, LxReader value)
   lua_pop(L, 1);
 }
 
-/* Forgets every value: a cycle of calls has changed the state. Tables taken before are detached. */
+/* Forgets every value: a cycle of calls has changed the state. Tables taken before are detached.
+** The host knows all reads and writes: the call that is being answered has told them. */
 void lx_state_drop(lua_State *L) {
-  for (uint32_t i = 0; i < state.count; i++) {
-    const LxEntry *entry = &state.entries[i];
-    if (!(entry->flags & LX_READ)) continue;
-    lx_put_string(L, &old_reads, entry->key, entry->key_len);
-    old_read_count++;
-  }
   lua_rawgeti(L, LUA_REGISTRYINDEX, LX_REF_STATE);
   for (lua_pushnil(L); lua_next(L, -2);) {
     lua_pop(L, 1);
@@ -397,6 +508,7 @@ void lx_state_drop(lua_State *L) {
   lua_pop(L, 1);
   clear_entries();
   state.is_complete = 0;
+  state.generation++;
 }
 
 static const luaL_Reg state_methods[] = {{"__index", state_index},
