@@ -306,3 +306,55 @@ def test_server_that_may_lose_is_refused() -> None:
             post=lambda call: None,
             options=PostgresOptions(is_unsafe=True, **options),
         ).close()
+
+
+@pytest.mark.parametrize("mode", ["swallow", "answerless"])
+def test_connection_cut_again_while_asking_what_became_of_a_commit(
+    world: PostgresWorld, mode: str
+) -> None:
+    """Lost a second time while the fence is moved: what was in before is still known to be in."""
+    proxy = CuttingProxy(world.server.port)
+    wanted = ["commit.before_sync", "fence.before_commit", "fence.before_commit"]
+    left: list[str] = []
+
+    def reach(name: str) -> None:
+        if left and name == left[0]:
+            left.pop(0)
+            proxy.arm("answerless" if name.startswith("commit") else mode)
+
+    world.port = proxy.port
+    world.options["reach"] = reach
+    node = NodeStore(world)
+    counting = Counting(node)
+    for _ in range(3):
+        counting.increment(0)
+        counting.settle()
+        left[:] = wanted
+        counting.increment(0)
+        counting.settle()
+        node.wait_until(lambda: bool(node.store.statistics()["is_writable"]))
+        assert left == []
+    node.store.close()
+    world.port = None
+    world.options["reach"] = lambda name: None
+    proxy.close()
+    assert all(outcome.is_committed for _, outcome in counting.told)
+    assert read_counters(world) == counting.count_committed()
+
+
+def test_notice_that_fails_says_nothing_of_its_commit(
+    world: PostgresWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that refuses a notice has committed all the same, and everybody is told so."""
+    monkeypatch.setattr(
+        "lithox.store.postgres.statements.NOTIFY", "SELECT pg_notify(%b, %b || repeat('x', 9000))"
+    )
+    node = NodeStore(world)
+    counting = Counting(node)
+    for number in range(20):
+        counting.increment(number % COUNTERS)
+        counting.settle()
+    node.store.close()
+    assert node.store.statistics()["batches"] >= COUNTERS
+    assert all(outcome.is_committed for _, outcome in counting.told)
+    assert read_counters(world) == counting.count_committed()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import select
 import time
+from collections import deque
 from collections.abc import Sequence
 from itertools import count
 from typing import Final
@@ -46,7 +47,8 @@ class Pipeline:
         self._numbers = count()
         self._error: psycopg.Error | None = None
         self._is_entered = False
-        self.segments = 0
+        self._heeded: deque[bool] = deque()
+        """For each segment on its way whether anybody hears of its end."""
 
     def send(self, text: str, values: Sequence[Packed] = ()) -> None:
         """Adds a statement to the segment; `%b` stands for each of `values`.
@@ -75,10 +77,14 @@ class Pipeline:
             pq.Format.BINARY,
         )
 
-    def sync(self) -> None:
-        """Ends the segment and sends all of it. Blocks while the network takes no more."""
+    def sync(self, *, is_heeded: bool = True) -> None:
+        """Ends the segment and sends all of it. Blocks while the network takes no more.
+
+        Args:
+            is_heeded: whether `receive` returns or raises what it came to; else nobody hears of it.
+        """
         self._pgconn.pipeline_sync()
-        self.segments += 1
+        self._heeded.append(is_heeded)
         while self._pgconn.flush():
             readable, _, _ = select.select(
                 [self._pgconn.socket], [self._pgconn.socket], [], _LOOK_S
@@ -87,7 +93,7 @@ class Pipeline:
                 self._pgconn.consume_input()
 
     def receive(self, give_up_at: float | None) -> bool:
-        """Waits for the oldest segment; returns False if it was woken before that is done.
+        """Waits for the oldest heeded segment; False if it was woken before that is done.
 
         Args:
             give_up_at: monotonic seconds after which a silent server counts as lost; or None.
@@ -113,8 +119,9 @@ class Pipeline:
                     raise psycopg.OperationalError("the connection is lost")
                 continue
             if result.status == pq.ExecStatus.PIPELINE_SYNC:
-                self._end_segment()
-                return True
+                if self._end_segment():
+                    return True
+                continue
             if result.status == pq.ExecStatus.FATAL_ERROR and self._error is None:
                 self._error = psycopg.errors.error_from_result(result)
 
@@ -124,7 +131,8 @@ class Pipeline:
         Raises:
             psycopg.OperationalError: the connection is lost.
         """
-        while self.segments:
+        while self._heeded:
+            self._heeded[-1] = True  # The last one ends the wait.
             try:
                 self.receive(None)
             except psycopg.Error:
@@ -135,12 +143,14 @@ class Pipeline:
             self._pgconn.nonblocking = 0
             self._is_entered = False
 
-    def _end_segment(self) -> None:
-        self.segments -= 1
+    def _end_segment(self) -> bool:
+        """Ends the oldest segment; returns whether it is heeded, raises its error if so."""
+        is_heeded = self._heeded.popleft()
         error, self._error = self._error, None
         if error is not None:
             for text in self._fresh:
                 self._names.pop(text, None)
         self._fresh.clear()
-        if error is not None:
+        if error is not None and is_heeded:
             raise error
+        return is_heeded

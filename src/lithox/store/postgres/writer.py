@@ -109,6 +109,8 @@ class Writer:
         self._landed_parts = 1
         self._applied = link.place.batch
         self._last_number = link.place.batch
+        self._moved: dict[int, int] = {}
+        """Number a try has moved the fence to -> newest batch it had found in."""
         self._audit_taken = self._audit_durable = 0
         self._again_wait_s = link.options.retry_first_s
         self._probe_wait_s: float | None = None
@@ -263,13 +265,15 @@ class Writer:
             send(text, values)
         reach("commit.after_rows")
         send(statements.COMMIT)
-        # After the commit: inside it would make all nodes' commits wait for one another.
-        if self.has_peers:
+        reach("commit.before_sync")
+        self._pipeline.sync()
+        # After the commit: inside it would make all nodes' commits wait for one another. Apart from
+        # it: what becomes of a notice says nothing about the commit, and being deaf is only slow.
+        if self.has_peers and batch.written:
             channel = Text(self._link.channel.encode())
             for notice in encode_notices(self._place.node_id, batch.written):
                 send(statements.NOTIFY, (channel, Text(notice)))
-        reach("commit.before_sync")
-        self._pipeline.sync()
+            self._pipeline.sync(is_heeded=False)
 
     # The outcome.
 
@@ -422,14 +426,22 @@ class Writer:
     def _move_fence(self) -> int:
         """Returns the newest batch that is in, and sees to it that no other can come in later."""
         self._pipeline.leave()
-        with self._connection.transaction():
-            row = self._connection.execute(statements.OUTCOME, self._self()).fetchone()
-            if row is None:
-                raise FencedError
-            self._last_number += 1
-            self._connection.execute(statements.MOVE_FENCE, (Int(self._last_number), *self._self()))
+        execute = self._connection.execute
+        execute(statements.BEGIN)
+        row = execute(statements.OUTCOME, self._self()).fetchone()
+        if row is None:
+            execute(statements.ROLLBACK)
+            raise FencedError
+        # What it reads may be the number an earlier try has put there, whose answer was lost.
+        newest = self._moved.get(int(row[0]), int(row[0]))
+        self._last_number += 1
+        self._moved[self._last_number] = newest
+        execute(statements.MOVE_FENCE, (Int(self._last_number), *self._self()))
+        self._reach("fence.before_commit")
+        execute(statements.COMMIT)
+        self._moved.clear()
         self._applied = self._last_number
-        return int(row[0])
+        return newest
 
     # Failure.
 
