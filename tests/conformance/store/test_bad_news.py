@@ -66,14 +66,14 @@ def test_a_bug_in_a_check_is_told(world: PostgresWorld, monkeypatch: pytest.Monk
     node = NodeStore(world)
     node.write("a", "1")
     failing = raise_once(Background._run_checks)
-    monkeypatch.setattr(Background, "_run_checks", lambda *args: failing(*args))
+    monkeypatch.setattr(Background, "_run_checks", failing)
     assert isinstance(node.confirm(node.begin(("a", "k"))), StoreUnavailable)
     assert node.confirm(node.begin(("a", "k"))) is None
     node.store.close()
 
 
 def test_a_bug_in_a_fetch_is_told(world: PostgresWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every fetch of a pipeline in which one trips over a bug is answered, and so are later ones."""
+    """If one fetch of a pipeline trips over a bug, all are answered, and so are later ones."""
     node = NodeStore(world)
     monkeypatch.setattr(background, "items_of", raise_once(background.items_of))
     ready: list[str] = []

@@ -205,9 +205,7 @@ class Background:
                 for entity, bytes_max in taken:
                     values = (Bytes(entity.encode()), Int(LOAD_KEYS_MAX + 1), Int(bytes_max))
                     cursors.append(
-                        self._connection.execute(
-                            statements.LOAD, values, prepare=True, binary=True
-                        )
+                        self._connection.execute(statements.LOAD, values, prepare=True, binary=True)
                     )
             for entity, bytes_max in taken:
                 rows = cursors.popleft().fetchall()
