@@ -55,7 +55,7 @@ from lithox.errors import (
 )
 from lithox.model.ids import RequestId
 from lithox.model.request import Answer, Request
-from lithox.store.contract import Cell, Commit, Range, ResultRecord, Snapshot, Store
+from lithox.store.contract import Cell, Commit, Range, ResultRecord, Store
 
 PAGE_MAX: Final = 512
 """Rows looked at at a time at the start and by a sweep."""
@@ -374,27 +374,25 @@ class Accepted:
             self._scan(accepted_before_ms=wall_ms - ADOPTED_AFTER_MS)
 
     def _scan(self, *, accepted_before_ms: int | None) -> None:
-        self._schedule(
-            partial(self._scan_page, self._store.open_snapshot(), "", accepted_before_ms)
-        )
+        self._schedule(partial(self._scan_page, "", accepted_before_ms))
 
-    def _scan_page(self, snapshot: Snapshot, start: str, before_ms: int | None) -> None:
+    def _scan_page(self, start: str, before_ms: int | None) -> None:
         if not self._is_running:
-            snapshot.release()
             return
+        # Each page is of a moment of its own: one snapshot over all could get too old.
+        snapshot = self._store.open_snapshot()
         try:
             page = snapshot.scan(Range(ACCEPTED, start, None), PAGE_MAX)
             for key, item in page.items:
                 if key not in self._table:
                     self._adopt(key, item.value, before_ms)
         except LithoxError:
-            snapshot.release()
             return
+        finally:
+            snapshot.release()
         if page.more:
             after = page.items[-1][0] + "\x00"
-            self._schedule(partial(self._scan_page, snapshot, after, before_ms))
-        else:
-            snapshot.release()
+            self._schedule(partial(self._scan_page, after, before_ms))
 
     def _adopt(self, key: str, value: bytes, before_ms: int | None) -> None:
         record = decode_accepted(value)

@@ -44,7 +44,7 @@ from lithox.errors import LithoxError, StoreUnavailable
 from lithox.model.ids import AccountName, EntityPath, HandlerName, RequestId, identity_of_entity
 from lithox.model.request import Answer, Caller, Request
 from lithox.model.values import decode_value
-from lithox.store.contract import Cell, Commit, Snapshot, Store
+from lithox.store.contract import Cell, Commit, Store
 
 SUBMITS_MAX: Final = 32
 """Messages handed over before the event loop gets a go; about a millisecond."""
@@ -123,33 +123,32 @@ class Delivery:
     def start(self) -> None:
         """Reads what waits, page by page between other work, then delivers it."""
         self.dead_count = self._store.measure_entity(DEAD)[0]
-        snapshot = self._store.open_snapshot()
-        self._schedule(partial(self._load_page, snapshot, TRIES, ""))
+        self._schedule(partial(self._load_page, TRIES, ""))
 
-    def _load_page(self, snapshot: Snapshot, entity: EntityPath, start: str) -> None:
+    def _load_page(self, entity: EntityPath, start: str) -> None:
         if self._is_stopped:
-            snapshot.release()
             return
-        rows, following = read_page(snapshot, entity, start)
+        rows, following = read_page(self._store.open_snapshot, entity, start)
         if entity == TRIES:
             self._tries |= to_tries(rows)
         else:
             self._found += to_found(rows)
         if following is not None:
-            self._schedule(partial(self._load_page, snapshot, entity, following))
+            self._schedule(partial(self._load_page, entity, following))
         elif entity == TRIES:
-            self._schedule(partial(self._load_page, snapshot, OUTBOX, ""))
+            self._schedule(partial(self._load_page, OUTBOX, ""))
         else:
-            snapshot.release()
             self._end_loading()
 
     def _end_loading(self) -> None:
         found, self._found = self._found, []
-        for one in sorted(found, key=lambda row: row[:2]):
-            self._add(one.id, one.record, one.size_bytes, self._tries.get(one.id))
-        self._tries.clear()
-        # What was committed since the snapshot comes after all that it showed.
         fresh, self._fresh = self._fresh, []
+        # What was committed since the start comes after all from before, whatever page showed it.
+        fresh_ids = {message_id for message_id, _, _ in fresh}
+        for one in sorted(found, key=lambda row: row[:2]):
+            if one.id not in fresh_ids:
+                self._add(one.id, one.record, one.size_bytes, self._tries.get(one.id))
+        self._tries.clear()
         self._is_running = True
         for message_id, record, size in fresh:
             self._add(message_id, record, size, None)
@@ -389,11 +388,7 @@ class Delivery:
             return
         known = {entry.id for _, entry in self._waiting.entries()}
         before_ms = self._clock.wall_ns() // NS_PER_MS - ADOPTED_AFTER_MS
-        snapshot = self._store.open_snapshot()
-        try:
-            found = read_abandoned(snapshot, known, before_ms)
-        finally:
-            snapshot.release()
+        found = read_abandoned(self._store.open_snapshot, known, before_ms)
         for one, tries in found:
             self._add(one.id, one.record, one.size_bytes, tries)
         self.wake()

@@ -1,8 +1,12 @@
-"""Reading the outbox: at a start, and to find what other nodes have left."""
+"""Reading the outbox: at a start, and to find what other nodes have left.
+
+Each page is of a moment of its own: one snapshot over all would get too old for a busy store,
+whose older values of these rows are not even kept where several nodes write them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from lithox.dispatch.messages.records import (
@@ -20,6 +24,10 @@ PAGE_MAX: Final = 512
 """Rows read at a time."""
 
 
+OpenSnapshot = Callable[[], Snapshot]
+"""Opens the newest version; a snapshot is for one read here."""
+
+
 class Found(NamedTuple):
     """A message in the outbox. In the order of these, messages were sent: versions are never
     reused, and positions are those within one commit.
@@ -33,10 +41,14 @@ class Found(NamedTuple):
 
 
 def read_page(
-    snapshot: Snapshot, entity: EntityPath, start: str
+    open_snapshot: OpenSnapshot, entity: EntityPath, start: str
 ) -> tuple[list[tuple[str, Item]], str | None]:
     """Returns (rows by key from `start` on, where the next page begins or None). May block."""
-    page = snapshot.scan(Range(entity, start, None), PAGE_MAX)
+    snapshot = open_snapshot()
+    try:
+        page = snapshot.scan(Range(entity, start, None), PAGE_MAX)
+    finally:
+        snapshot.release()
     return page.items, page.items[-1][0] + "\x00" if page.more else None
 
 
@@ -53,15 +65,23 @@ def to_tries(rows: Iterable[tuple[str, Item]]) -> dict[str, TriesRecord]:
 
 
 def read_abandoned(
-    snapshot: Snapshot, known: set[str], before_ms: int
+    open_snapshot: OpenSnapshot, known: set[str], before_ms: int
 ) -> list[tuple[Found, TriesRecord | None]]:
     """Returns messages nobody here knows that were sent before `before_ms`, in order. Blocks."""
     found: list[tuple[Found, TriesRecord | None]] = []
     start: str | None = ""
     while start is not None:
-        rows, start = read_page(snapshot, OUTBOX, start)
+        rows, start = read_page(open_snapshot, OUTBOX, start)
         for one in to_found(rows):
             if one.id not in known and one.record.sent_ms <= before_ms:
-                tries = snapshot.find(TRIES, one.id)
-                found.append((one, None if tries is None else decode_tries(tries.value)))
+                found.append((one, _find_tries(open_snapshot, one.id)))
     return sorted(found, key=lambda pair: pair[0][:2])
+
+
+def _find_tries(open_snapshot: OpenSnapshot, message_id: str) -> TriesRecord | None:
+    snapshot = open_snapshot()
+    try:
+        row = snapshot.find(TRIES, message_id)
+    finally:
+        snapshot.release()
+    return None if row is None else decode_tries(row.value)

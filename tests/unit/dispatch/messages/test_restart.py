@@ -5,6 +5,7 @@ from __future__ import annotations
 from lithox.dispatch.messages.bounds import MessageBounds
 from lithox.dispatch.messages.mail import Mail
 from lithox.dispatch.messages.records import OUTBOX
+from lithox.store.contract import Commit
 from lithox.store.memory import MemoryDisk
 from tests.unit.dispatch.messages.post import SECOND_NS, PostHouse
 
@@ -43,6 +44,28 @@ def test_what_is_sent_while_the_outbox_is_read_comes_after_it() -> None:
     again.send("box/a", "send", "box/b", "note", "new")
     again.run()
     assert again.seen("box/b") == [*(str(n) for n in range(600)), "new"]
+
+
+def test_an_outbox_that_is_read_while_others_commit_is_read_whole() -> None:
+    """No page is too old, however little history the store keeps; order and number are kept."""
+    house = PostHouse()
+    house.hold()
+    house.call("box/a", "send_many", ["box/b"], [str(n) for n in range(1_100)])
+    crash(house)
+    again = reopen(house)
+    again.store._cells.recent._cells_max = 1
+    for number in range(4):
+        # Between two pages: what they are of is older than the history then.
+        for key in ("x", "y"):
+            noise = Commit(again.store.visible_version, (), (), {("noise", key): b"\x01"})
+            again.store.submit(noise, lambda _: None)
+        again.send("box/a", "send", "box/b", "note", f"new {number}")
+        for _ in range(2):
+            again.queue.popleft()()
+    again.run()
+    news = [f"new {number}" for number in range(4)]
+    assert again.seen("box/b") == [*(str(n) for n in range(1_100)), *news]
+    assert again.waiting_rows == 0
 
 
 def test_a_message_that_was_delivered_is_not_delivered_again() -> None:
