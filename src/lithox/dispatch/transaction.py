@@ -7,10 +7,12 @@ read set (what a failed callee saw may have decided what its caller did next).
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Final
 
 from lithox.dispatch.big_values import BIG_ENTITY_PREFIX, BigWork
 from lithox.dispatch.records import USER_KEYS_START
+from lithox.dispatch.tally import Tally
 from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath
 from lithox.store.contract import Cell, Commit, Range, ResultRecord, Snapshot
 
@@ -81,6 +83,7 @@ class Transaction:
         "reads",
         "sent",
         "snapshot",
+        "tally",
         "writes",
         "writes_bytes",
     )
@@ -99,6 +102,8 @@ class Transaction:
         self._newest_range: Range | None = None
         self.sent: list[Cell] = []
         """Rows of the outbox it has written; those rolled back are no longer in `writes`."""
+        self.tally = Tally()
+        """Counts of what it has written, for bounds; rolled back with the writes."""
         self._undo: list[tuple[Cell, bytes | object | None]] = []
         self._undo_index: dict[Cell, int] = {}
         self._newest_savepoint = 0
@@ -151,6 +156,10 @@ class Transaction:
         if value is not None:
             self.writes_bytes += len(value) + len(key)
 
+    def count(self, name: Hashable, change: int) -> None:
+        """Counts what the newest `put` has done; taken back together with that."""
+        self.tally.change(name, change, mark=len(self._undo))
+
     def add_range(self, area: Range) -> None:
         """Puts a range into the read set; beyond the bound, the whole entities instead.
 
@@ -193,6 +202,7 @@ class Transaction:
                 del self.writes[cell]
             else:
                 self.writes[cell] = before  # type: ignore[assignment]
+        self.tally.roll_back_to(savepoint)
         self._newest_savepoint = min(self._newest_savepoint, savepoint)
 
     def has_written(self, entity: EntityPath, since: int = 0) -> bool:

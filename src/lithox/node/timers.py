@@ -53,7 +53,7 @@ def run_guarded(*duties: Callable[[], object]) -> None:
     for duty in duties:
         try:
             duty()
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the next one is called
             _log.exception("a periodic duty failed; it is tried again next time")
 
 

@@ -133,3 +133,21 @@ def test_rewriting_a_key_keeps_one_older_value() -> None:
     run.roll_back_to(0)
     assert run.writes == {}
     assert run.writes_bytes == 0
+
+
+def test_counts_are_rolled_back_with_their_writes() -> None:
+    """What was counted after a savepoint is taken back with it, what was before stays."""
+    transaction = open_on({})
+    transaction.put(E1, "x", b"1")
+    transaction.count("rows", 1)
+    outer = transaction.savepoint()
+    transaction.put(E1, "x", b"2")
+    transaction.count("rows", 1)
+    inner = transaction.savepoint()
+    transaction.put(E1, "x", None)
+    transaction.count("rows", -2)
+    assert transaction.tally.get("rows") == 0
+    transaction.roll_back_to(inner)
+    assert transaction.tally.get("rows") == 2
+    transaction.roll_back_to(outer)
+    assert transaction.tally.get("rows") == 1

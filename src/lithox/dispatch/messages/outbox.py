@@ -20,7 +20,6 @@ from lithox.dispatch.messages.records import (
     OUTBOX,
     MessageRecord,
     PairKey,
-    decode_message,
     derive_id,
     encode_message,
 )
@@ -98,6 +97,8 @@ class Outbox:
         message_id = derive_own_id(frame, MESSAGE_PREFIX)
         transaction.put(OUTBOX, message_id, row)
         transaction.sent.append((OUTBOX, message_id))
+        transaction.count(record.pair, 1)
+        transaction.count(OUTBOX, 1)
         check_state_limit(frame)
         return messages.encode_answer(message_id)
 
@@ -106,16 +107,11 @@ class Outbox:
     ) -> None:
         """Raises MessageQueueFull when one more message would pass a bound."""
         bounds, waiting = self.bounds, self.waiting
-        sent = len(transaction.sent)
-        in_pair, in_account = waiting.count_of_pair(pair), waiting.count_of_account(account)
-        # What the run has sent is only looked at closely where it could matter.
-        if in_pair + sent >= bounds.pair_max:
-            in_pair += _count_sent(transaction, pair)
-        if in_account + sent >= bounds.account_max:
-            in_account += _count_sent(transaction, None)
-        if in_pair >= bounds.pair_max:
+        # One account pays for all that a run sends.
+        sent = transaction.tally.get(OUTBOX)
+        if waiting.count_of_pair(pair) + transaction.tally.get(pair) >= bounds.pair_max:
             raise _full(f"from {pair.sender} to {pair.receiver}", "pair", bounds.pair_max)
-        if in_account >= bounds.account_max:
+        if waiting.count_of_account(account) + sent >= bounds.account_max:
             raise _full("on this account", "account", bounds.account_max)
         if waiting.count + sent >= bounds.node_max:
             raise _full("on this node", "node", bounds.node_max)
@@ -168,15 +164,6 @@ def check_state_limit(frame: Frame) -> None:
             used=used,
             allowed=allowed,
         )
-
-
-def _count_sent(transaction: Transaction, pair: PairKey | None) -> int:
-    """Returns how many messages of `pair` (None: of any) the run has sent and not taken back."""
-    rows = (transaction.writes.get(cell) for cell in transaction.sent if cell[0] == OUTBOX)
-    there = [row for row in rows if row is not None]
-    if pair is None:
-        return len(there)
-    return sum(decode_message(row).pair == pair for row in there)
 
 
 def _full(where: str, bound: str, allowed: int) -> MessageQueueFull:

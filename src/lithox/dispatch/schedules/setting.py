@@ -95,6 +95,7 @@ class Setting:
         transaction.put(schedules_of(frame.entity), timer_id, row)
         transaction.put(DUE, key, encode_account(record.account))
         transaction.sent.append((DUE, key))
+        _count(transaction, frame, record, 1)
         check_state_limit(frame)
         return messages.encode_answer(timer_id)
 
@@ -134,6 +135,7 @@ class Setting:
         transaction.put(schedules_of(frame.entity), timer_id, None)
         transaction.put(DUE, key, None)
         transaction.sent.append(removal_of(key, record.account))
+        _count(transaction, frame, record, -1)
         return True
 
     def timers(self, frame: Frame, call: list[msgspec.Raw]) -> bytes:
@@ -149,15 +151,15 @@ class Setting:
 
     def _check_room(self, frame: Frame, transaction: Transaction) -> None:
         """Raises TooManyTimers when one more would pass a bound."""
-        armed, account = self.armed, frame.job.account
-        own = len(transaction.sent)
+        armed, account, own = self.armed, frame.job.account, transaction.tally
+        of_entity = armed.count_of_entity(frame.entity) + own.get((DUE, "entity", frame.entity))
+        of_account = armed.count_of_account(account) + own.get((DUE, "account", account))
         for count, allowed, whose in (
-            (armed.count_of_entity(frame.entity), self.bounds.entity_max, "this entity"),
-            (armed.count_of_account(account), self.bounds.account_max, "this account"),
-            (armed.count, self.bounds.node_max, "this node"),
+            (of_entity, self.bounds.entity_max, "this entity"),
+            (of_account, self.bounds.account_max, "this account"),
+            (armed.count + own.get(DUE), self.bounds.node_max, "this node"),
         ):
-            # What the run has set is only looked at closely where it could matter.
-            if count + own >= allowed and count + _count_set(transaction) >= allowed:
+            if count >= allowed:
                 raise TooManyTimers(
                     f"{whose} has {allowed} timers, which is as many as it may; cancel some",
                     retry_after_ms=RETRY_AFTER_MS,
@@ -165,10 +167,11 @@ class Setting:
                 )
 
 
-def _count_set(transaction: Transaction) -> int:
-    """Returns how many timers the run has set and not cancelled."""
-    cells = {cell for cell in transaction.sent if cell[0] == DUE}
-    return sum(transaction.writes.get(cell) is not None for cell in cells)
+def _count(transaction: Transaction, frame: Frame, record: ScheduleRecord, change: int) -> None:
+    """Counts a timer that the run has set (1) or taken away (-1)."""
+    transaction.count(DUE, change)
+    transaction.count((DUE, "entity", frame.entity), change)
+    transaction.count((DUE, "account", record.account), change)
 
 
 def describe(timer_id: str, record: ScheduleRecord) -> dict[str, Any]:

@@ -160,3 +160,13 @@ def test_a_withdrawn_commit_takes_its_message_with_it() -> None:
     assert house.dispatcher.mail.waiting.count == 0
     house.call("box/a", "send", "box/b", "note", "after")
     assert house.seen("box/b") == ["after"]
+
+
+def test_what_a_failed_callee_sent_counts_for_no_bound() -> None:
+    """The caller, who goes on, may send as many as it could have without the callee."""
+    house = PostHouse(bounds=MessageBounds(account_max=1))
+    house.hold()
+    house.call("box/a", "call_and_catch", "box/b", "send_and_fail", "box/c")
+    assert house.waiting_rows == 1
+    house.let_go()
+    assert house.seen("box/c") == ["own"]

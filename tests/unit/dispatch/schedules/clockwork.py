@@ -41,6 +41,22 @@ def arm_and_cancel(self: ScriptedSelf, spec: dict[str, Any]) -> Script:
     return [first, second]
 
 
+def arm_and_call(self: ScriptedSelf, spec: dict[str, Any], others: list[str]) -> Script:
+    """Arms two timers, and one of each of `others`."""
+    yield ("ask", "schedule", spec)
+    for entity in others:
+        yield ("call", entity, "arm", spec)
+    yield ("ask", "schedule", spec)
+    return None
+
+
+def cancel_and_arm(self: ScriptedSelf, timer_id: str, spec: dict[str, Any]) -> Script:
+    """Cancels one timer and arms another."""
+    yield ("ask", "cancel", timer_id)
+    yield ("ask", "schedule", spec)
+    return None
+
+
 def cancel(self: ScriptedSelf, timer_id: str) -> Script:
     """Cancels a timer; returns whether it was there."""
     (was_there,) = yield ("ask", "cancel", timer_id)
@@ -66,6 +82,8 @@ MODULE = {
     "arm_many": arm_many,
     "arm_and_fail": arm_and_fail,
     "arm_and_cancel": arm_and_cancel,
+    "arm_and_call": arm_and_call,
+    "cancel_and_arm": cancel_and_arm,
     "cancel": cancel,
     "timers": timers,
     "count_time": count_time,

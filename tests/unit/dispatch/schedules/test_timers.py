@@ -288,3 +288,21 @@ def test_an_overdue_timer_of_another_node_is_taken_over() -> None:
     house.dispatcher.timers.adopt_old()
     house.run()
     assert house.seen("clock/a") == ["ding"]
+
+
+def test_timers_that_one_run_sets_count_for_the_entity_that_has_them() -> None:
+    """A run that arms for two entities is bound by what each of them has, not by their sum."""
+    house = ClockHouse(timers=TimerBounds(entity_max=2))
+    house.call("clock/a", "arm_and_call", {**NOTE, "after": HOUR_MS}, ["clock/b", "clock/c"])
+    assert house.dispatcher.timers.armed.count == 4
+    house.call("clock/b", "arm", {**NOTE, "after": HOUR_MS})
+    with pytest.raises(GuestRaised, match="this entity"):
+        house.call("clock/b", "arm", {**NOTE, "after": HOUR_MS})
+
+
+def test_a_timer_that_is_cancelled_makes_room_in_the_same_run() -> None:
+    """One in, one out: the bound is never passed."""
+    house = ClockHouse(timers=TimerBounds(entity_max=1))
+    timer_id = house.call("clock/a", "arm", {**NOTE, "after": HOUR_MS})
+    house.call("clock/a", "cancel_and_arm", timer_id, {**NOTE, "after": HOUR_MS})
+    assert house.rows_of("clock/a") == (1, 1)
