@@ -246,7 +246,8 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[_Line]:
         for line in reader.feed(chunk):
             try:
                 yield _decoder.decode(line)
-            except (msgspec.MsgspecError, UnicodeError) as error:
+            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+                # A decoder calls itself for each list in a list, and that ends somewhere.
                 raise refusal(f"a row cannot be read: {error}") from None
     reader.finish()
 

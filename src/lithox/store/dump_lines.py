@@ -82,7 +82,7 @@ def decode_row(line: bytes) -> DumpRow:
     """Returns the row of one line; raises BadArguments for any other line."""
     try:
         found = _decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise refusal(f"a row cannot be read: {error}") from None
     if isinstance(found, _CellLine):
         if not 0 <= found.ver <= _INT_MAX:

@@ -371,6 +371,16 @@ def test_lines_that_say_what_cannot_be_are_refused(rows: list[dict[str, Any]], w
         list(read_pieces([sealed(*rows)]))
 
 
+@pytest.mark.parametrize("row", [entity_line("a", access="?"), timer_line("a", "t", args="?")])
+def test_lists_in_lists_without_end_are_refused(row: dict[str, Any]) -> None:
+    """A row that nests deeper than a decoder goes is told as one that cannot be read."""
+    deep = b"[" * 100_000 + b"]" * 100_000
+    whole_text = sealed(entity_line("0"), row)
+    lines = whole_text.replace(b'"?"', deep).splitlines(keepends=True)
+    with pytest.raises(BadArguments, match="cannot be read"):
+        list(read_pieces(lines[:-1]))
+
+
 def test_an_import_needs_rights(tmp_path: Path) -> None:
     """Who is no administrator imports own entities as their owner, and no one else's."""
 

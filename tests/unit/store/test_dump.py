@@ -15,7 +15,7 @@ import pytest
 from lithox.errors import BadArguments, StoreCorrupt, StoreInUse
 from lithox.model.archive import KIND_STORE, ArchiveWriter
 from lithox.store.dump import CellRow, DumpRow, check_order, dump_rows
-from lithox.store.dump_lines import read_rows, write_rows
+from lithox.store.dump_lines import decode_row, read_rows, write_rows
 from lithox.store.embedded import EmbeddedStore
 from lithox.store.embedded.dump import TEMPORARY_SUFFIX, EmbeddedDump, load_embedded
 from lithox.store.memory import MemoryDisk
@@ -91,6 +91,13 @@ def test_a_row_of_another_shape_is_refused(line: bytes) -> None:
     data = make_archive([]).splitlines(keepends=True)[0] + line + b"\n"
     with pytest.raises(BadArguments, match="not a whole archive"):
         list(read_rows([data]))
+
+
+def test_a_row_that_nests_without_end_is_refused() -> None:
+    """However deep it is: the decoder's own end is told like any other fault of the row."""
+    line = b'{"v":' + b"[" * 100_000 + b"]" * 100_000 + b',"k":"cell","e":"a","key":"k"}'
+    with pytest.raises(BadArguments, match="cannot be read"):
+        decode_row(line)
 
 
 @pytest.mark.parametrize(
