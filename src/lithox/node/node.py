@@ -38,7 +38,7 @@ from lithox.node.clock import RealClock
 from lithox.node.closing import answer_rest, drain, free_guests
 from lithox.node.commits import submit_durably
 from lithox.node.config import NodeConfig, read_config
-from lithox.node.deploy import DeployReport, Prepared, prepare, read_templates
+from lithox.node.deploy import DeployReport, Prepared, prepare
 from lithox.node.lock import DirectoryLock
 from lithox.node.logs import log_bug, log_guest
 from lithox.node.message_admin import MessageAdmin
@@ -59,6 +59,7 @@ from lithox.node.service_methods import ServiceMethods
 from lithox.node.store_admin import StoreAdmin
 from lithox.node.store_methods import StoreMethods
 from lithox.node.strangers import Strangers
+from lithox.node.template_watch import CHECK_INTERVAL_S, TemplateWatch
 from lithox.node.timers import DeadlineTimer, every, run_guarded
 from lithox.node.value_methods import ValueMethods
 from lithox.node.views import collect_statistics, list_processes
@@ -172,13 +173,16 @@ class Node(
             opened.callback(self._timer.cancel)
             opened.callback(self.program_side.close)
             opened.callback(self._moves.close)
-            self._adopt_stored()
+            self._templates.adopt()
             opened.callback(self.messages_side.stop)
             self.messages_side.start()
             opened.callback(self.request_side.stop)
             self.request_side.start()
             sweeper = loop.create_task(every(SWEEP_INTERVAL_S, self._sweep))
             opened.callback(sweeper.cancel)
+            if self.config.store is not None:
+                watcher = loop.create_task(every(CHECK_INTERVAL_S, self._templates.check))
+                opened.callback(watcher.cancel)
             self._resources = opened.pop_all()
         self._opened_ns = self._clock.monotonic_ns()
         self._closing = None
@@ -212,6 +216,7 @@ class Node(
             results=self.config.results,
         )
         self._wire_sides(loop)
+        self._templates = TemplateWatch(store=self._store, catalog=catalog)
         self._moves = Moves(store=self._store, dispatcher=self.dispatcher, clock=self._clock)
         self._exports = EntityExports(store=self._store, catalog=catalog, moves=self._moves)
         self._imports = EntityImports(
@@ -333,8 +338,11 @@ class Node(
             if not isinstance(bundle, Bundle):
                 bundle = read_bundle(Path(bundle))
             for _ in range(DEPLOY_ATTEMPTS_MAX):
-                prepared = self._prepare(bundle, caller)
-                done = self._submit_deploy(prepared, caller)
+                try:
+                    prepared = self._prepare(bundle, caller)
+                    done = self._submit_deploy(prepared, caller)
+                except Conflict:
+                    continue  # Another node was faster while this one read.
                 if done is not None:
                     break
             else:
@@ -365,7 +373,7 @@ class Node(
         def follow_up(error: Exception | None) -> None:
             if error is None:
                 # Exactly what was committed: a later deploy may be visible and yet be withdrawn.
-                self.dispatcher.catalog.adopt(prepared.templates)
+                self._templates.adopt_own(prepared.templates)
             self._record(caller, "deploy", error, prepared.report.describe())
             if error is None:
                 for key in prepared.registry_keys:
@@ -382,13 +390,6 @@ class Node(
             outcome="ok" if error is None else getattr(error, "code", "internal"),
             detail=detail if error is None else str(error),
         )
-
-    def _adopt_stored(self) -> None:
-        snapshot = self._store.open_snapshot()
-        try:
-            self.dispatcher.catalog.adopt(read_templates(snapshot))
-        finally:
-            snapshot.release()
 
     # -- programs ---------------------------------------------------------------------------
 

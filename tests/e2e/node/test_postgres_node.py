@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import psycopg
@@ -10,9 +11,10 @@ import pytest
 
 import lithox
 from lithox.errors import ConfigError, Conflict
+from lithox.modules.digest import digest_of
 from lithox.node.config import NodeConfig, read_config
 from lithox.testing.postgres_server import ADMIN
-from tests.conformance.store.worlds import session_server
+from tests.conformance.store.worlds import WAIT_S_MAX, session_server
 
 COUNTER = Path(__file__).resolve().parents[3] / "examples" / "counter"
 
@@ -50,6 +52,40 @@ async def count_together(tmp_path: Path) -> None:
             assert await again.call("counter/shared", "increment", 0) == answered
     finally:
         drop("node_pair")
+
+
+def test_a_deploy_is_served_by_every_node(tmp_path: Path) -> None:
+    """What is deployed on one node is called through another that was open before, and changed."""
+    asyncio.run(deploy_beside(tmp_path))
+
+
+async def deploy_beside(tmp_path: Path) -> None:
+    try:
+        async with (
+            lithox.Node(tmp_path / "one", config=config_of("node_deploy")) as one,
+            lithox.Node(tmp_path / "two", config=config_of("node_deploy")) as two,
+        ):
+            await one.deploy(COUNTER)
+            await wait_served(two, COUNTER)
+            assert await two.call("counter/x", "increment", 2) == 2
+            changed = tmp_path / "changed"
+            shutil.copytree(COUNTER, changed)
+            module = next(changed.glob("*.lua"))
+            module.write_text(module.read_text() + "\n-- changed\n")
+            await two.deploy(changed)
+            await wait_served(one, changed)
+            assert await one.call("counter/x", "increment", 1) == 3
+    finally:
+        drop("node_deploy")
+
+
+async def wait_served(node: lithox.Node, folder: Path) -> None:
+    """Returns once `node` serves the Lua module in `folder`; the node's own timer says when."""
+    text = next(folder.glob("*.lua")).read_bytes()
+    digest = digest_of("lua", text)
+    async with asyncio.timeout(WAIT_S_MAX):
+        while digest not in {one.module for one in node.dispatcher.catalog.templates}:
+            await asyncio.sleep(0)
 
 
 def test_missing_schema_stops_the_start(tmp_path: Path) -> None:

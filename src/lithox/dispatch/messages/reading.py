@@ -72,9 +72,11 @@ def read_abandoned(
     start: str | None = ""
     while start is not None:
         rows, start = read_page(open_snapshot, OUTBOX, start)
-        for one in to_found(rows):
-            if one.id not in known and one.record.sent_ms <= before_ms:
-                found.append((one, _find_tries(open_snapshot, one.id)))
+        found.extend(
+            (one, _find_tries(open_snapshot, one.id))
+            for one in to_found(rows)
+            if one.id not in known and one.record.sent_ms <= before_ms
+        )
     return sorted(found, key=lambda pair: pair[0][:2])
 
 
