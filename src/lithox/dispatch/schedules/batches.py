@@ -6,6 +6,7 @@ Reads a snapshot and changes nothing; `Timers` commits what is planned here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 import msgspec
 
@@ -38,6 +39,16 @@ from lithox.dispatch.schedules.records import (
 from lithox.store.contract import Cell, Item, Snapshot
 
 
+class Room(Enum):
+    """Whether there was room for what a timer calls."""
+
+    FOUND = "found"
+    LANE_FULL = "lane_full"
+    """As many of its own calls wait as may."""
+    OUTBOX_FULL = "outbox_full"
+    """As many messages of its account, or of the node, wait as may."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Batch:
     """What one commit does to timers that are due."""
@@ -51,7 +62,10 @@ class Batch:
     messages: int = 0
     message_bytes: int = 0
     by_account: dict[str, int] = field(default_factory=dict[str, int])
+    steps: int = 0
+    """Times that were looked for in a cron line; about 30 us each."""
     skipped: int = 0
+    """Times without a call; of one timer, those beyond what has room count as one."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,7 +80,7 @@ class Planner:
     message_bounds: MessageBounds
     waiting: Waiting
 
-    def plan_one(self, batch: Batch, snapshot: Snapshot, key: str, now_ms: int) -> bool:
+    def plan_one(self, batch: Batch, snapshot: Snapshot, key: str, now_ms: int) -> Room:
         """Adds what is to be done about one row of the index.
 
         Args:
@@ -76,7 +90,7 @@ class Planner:
             now_ms: wall-clock milliseconds since 1970.
 
         Returns:
-            False when the outbox has no room for a timer that is due once, so it stays due.
+            Other than FOUND when a timer that is due once has no room, so it stays due.
 
         Raises:
             StoreCorrupt: a row cannot be read.
@@ -85,38 +99,39 @@ class Planner:
         index, cell = (DUE, key), (schedules_of(due.entity), due.timer_id)
         row = snapshot.find(*index)
         if row is None:
-            return True
+            return Room.FOUND
         item = snapshot.find(*cell)
         record = None if item is None else decode_schedule(item.value)
         if item is None or record is None or record.due_ms != due.due_ms:
             batch.reads += (index, cell)
             batch.writes[index] = None
             batch.gone.append((due.entity, decode_account(row.value)))
-            return True
+            return Room.FOUND
         times = self._times_to_call(batch, due, record, now_ms)
-        if times is None:
-            return False
+        if isinstance(times, Room):
+            return times
         batch.reads += (index, cell)
         batch.writes[index] = None
         for time_ms in times:
             self._add_message(batch, due, record, (item, time_ms, now_ms))
         next_ms = next_due_ms(record, now_ms) if record.is_repeated else None
+        batch.steps += bool(record.cron)
         if next_ms is None:
             batch.writes[cell] = None
             batch.gone.append((due.entity, record.account))
-            return True
+            return Room.FOUND
         moved = due_key(next_ms, due.entity, due.timer_id)
         batch.writes[cell] = encode_schedule(msgspec.structs.replace(record, due_ms=next_ms))
         batch.writes[DUE, moved] = encode_account(record.account)
         batch.rearmed.append(moved)
-        return True
+        return Room.FOUND
 
     def _times_to_call(
         self, batch: Batch, due: DueKey, record: ScheduleRecord, now_ms: int
-    ) -> list[int] | None:
+    ) -> list[int] | Room:
         """Returns the times for which the timer calls now, by its policy and what may wait.
 
-        None: the outbox has no room for a timer that is due once, so it stays due.
+        A `Room` that is full: a timer that is due once has none, so it stays due.
         """
         waiting, bounds = self.waiting, self.message_bounds
         own = batch.by_account.get(record.account, 0)
@@ -127,15 +142,20 @@ class Planner:
             bounds.node_max - waiting.count - batch.messages,
         )
         if not record.is_repeated:
-            return [record.due_ms] if room > 0 else None
-        if record.missed == MISSED_ALL:
-            times = times_passed(record, now_ms, self.bounds.missed_max)
-            called = times[len(times) - max(0, room) :] if room < len(times) else times
-        else:
-            times = times_passed(record, now_ms, 1)
-            is_late = record.missed == MISSED_NONE and now_ms - times[-1] > self.bounds.late_ms
-            # One that has not ended, or not even begun, is not piled upon.
-            called = [] if is_late or in_lane or room < 1 else times[-1:]
+            if room > 0:
+                return [record.due_ms]
+            return Room.LANE_FULL if in_lane >= bounds.pair_max else Room.OUTBOX_FULL
+        # One that has not ended, or not even begun, is not piled upon.
+        if room < 1 or (in_lane and record.missed != MISSED_ALL):
+            batch.skipped += 1
+            return []
+        times_max = self.bounds.missed_max if record.missed == MISSED_ALL else 1
+        # One more than there is room for: it tells that some are skipped, not how many.
+        times = times_passed(record, now_ms, min(times_max, room + 1))
+        if record.cron:
+            batch.steps += len(times)
+        is_late = record.missed == MISSED_NONE and now_ms - times[-1] > self.bounds.late_ms
+        called = [] if is_late else times[-room:]
         batch.skipped += len(times) - len(called)
         return called
 

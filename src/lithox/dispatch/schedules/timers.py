@@ -17,17 +17,18 @@ the outbox is; one that repeats is skipped rather than piled up.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import Final
 
 from lithox.dispatch.job import Clock, Job
 from lithox.dispatch.messages.mail import Mail
 from lithox.dispatch.messages.records import OUTBOX
 from lithox.dispatch.schedules.armed import Armed
-from lithox.dispatch.schedules.batches import Batch, Planner
+from lithox.dispatch.schedules.backlog import Backlog, Rest
+from lithox.dispatch.schedules.batches import Batch, Planner, Room
 from lithox.dispatch.schedules.bounds import TimerBounds
 from lithox.dispatch.schedules.records import (
     DUE,
@@ -40,7 +41,7 @@ from lithox.dispatch.schedules.setting import Setting
 from lithox.dispatch.schedules.window import Window
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import LithoxError, StoreCorrupt
-from lithox.store.contract import Commit, Range, Snapshot, Store
+from lithox.store.contract import Commit, Item, Range, Snapshot, Store
 
 RECHECK_MS: Final = 60_000
 """How long a jump of the wall clock may go unnoticed."""
@@ -48,6 +49,9 @@ PAGE_MAX: Final = 4_096
 """Rows of the index read at a time; about 10 ms."""
 BATCH_BYTES_MAX: Final = 4 << 20
 """Bytes of messages in one commit of a batch."""
+STEPS_MAX: Final = 256
+"""Times looked for in cron lines after which a batch ends, about 8 ms; the timer that passes it may
+add `missed_max` of its own."""
 PAUSE_MS: Final = 1_000
 """Rest before what could not be moved is tried again: the outbox is full, or the disk."""
 ADOPTED_AFTER_MS: Final = 60_000
@@ -61,7 +65,8 @@ class Counters:
 
     fired: int = 0
     skipped: int = 0
-    """Times of repeated timers without a call: missed, or one before had not ended."""
+    """Times of repeated timers without a call: missed, or one before had not ended. Times of one
+    timer that found no room at once count as one: nobody looks for them."""
     broken: int = 0
     """Rows that could not be read; they stay where they are."""
 
@@ -84,7 +89,10 @@ class Timers:
         self._mail = mail
         self.bounds = bounds
         self._window = Window(self._read_keys, held_max=bounds.held_max, page_max=PAGE_MAX)
-        self._deferred: deque[tuple[int, str]] = deque()
+        self._deferred: dict[str, int] = {}
+        """Key -> when it is looked at again, monotonic; in the order of that."""
+        self._backlog = Backlog()
+        self._paused_until_ns = 0
         self._planner = Planner(bounds=bounds, message_bounds=mail.bounds, waiting=mail.waiting)
         self._withdrawn_seen = 0
         self._counting = 0
@@ -105,7 +113,8 @@ class Timers:
         """Returns counters and gauges for metrics."""
         return {
             "armed": self.armed.count,
-            "held": len(self._window),
+            "held": len(self._window) + len(self._deferred),
+            "accounts_held_back": len(self._backlog),
             "fired_total": self.counters.fired,
             "skipped_total": self.counters.skipped,
             "broken_total": self.counters.broken,
@@ -127,6 +136,7 @@ class Timers:
         self._withdrawn_seen = self._store.withdrawn_version
         self._window.reset()
         self._deferred.clear()
+        self._backlog.clear()
         self.armed.reset()
         self._counting += 1
         snapshot = self._store.open_snapshot()
@@ -140,11 +150,14 @@ class Timers:
         try:
             page = snapshot.scan(Range(DUE, start, None), PAGE_MAX)
             for key, item in page.items:
-                account = decode_account(item.value)
+                try:
+                    account = decode_account(item.value)
+                except StoreCorrupt:
+                    self.counters.broken += 1
+                    continue
                 self.armed.change(parse_due_key(key).entity, account, 1)
         except LithoxError:
-            # Too old by now, or unreadable: counts are for bounds only.
-            self.counters.broken += 1
+            # Too old by now, or not to be read: counts are for bounds only.
             snapshot.release()
             return
         if page.more:
@@ -217,8 +230,10 @@ class Timers:
     def notify_time(self) -> None:
         """To be called when a timer may be due."""
         now_ns = self._clock.monotonic_ns()
-        while self._deferred and self._deferred[0][0] <= now_ns:
-            self._window.add(self._deferred.popleft()[1])
+        rested = list(takewhile(lambda key: self._deferred[key] <= now_ns, self._deferred))
+        for key in rested:
+            del self._deferred[key]
+            self._window.add(key)
         self._wake()
 
     def _ask_for_time(self) -> None:
@@ -235,15 +250,31 @@ class Timers:
         if first is not None:
             due_ns = parse_due_key(first).due_ms * NS_PER_MS
             wait_ns = min(wait_ns, max(0, due_ns - self._clock.wall_ns()))
-        elif not self.armed.count and not self._deferred:
+        elif not self.armed.count and not self._deferred and not self._backlog:
             return
         if self._deferred:
-            wait_ns = min(wait_ns, max(0, self._deferred[0][0] - now_ns))
-        self.on_deadline(now_ns + wait_ns)
+            wait_ns = min(wait_ns, next(iter(self._deferred.values())) - now_ns)
+        wait_ns = max(0, min(wait_ns, self._backlog.earliest_ns - now_ns))
+        self.on_deadline(max(now_ns + wait_ns, self._paused_until_ns))
+
+    def _pause_end_ns(self) -> int:
+        return self._clock.monotonic_ns() + PAUSE_MS * NS_PER_MS
 
     def _defer(self, keys: list[str]) -> None:
-        until_ns = self._clock.monotonic_ns() + PAUSE_MS * NS_PER_MS
-        self._deferred.extend((until_ns, key) for key in keys)
+        """Looks at `keys` again after a pause; at all timers, when as many are held as may be."""
+        if len(self._deferred) + len(keys) > self.bounds.held_max:
+            self._pause(keys)
+            return
+        until_ns = self._pause_end_ns()
+        for key in keys:
+            self._deferred.pop(key, None)
+            self._deferred[key] = until_ns
+
+    def _pause(self, keys: list[str]) -> None:
+        """Gives `keys` back, and moves nothing for a while."""
+        self._paused_until_ns = self._pause_end_ns()
+        for key in keys:
+            self._window.add(key)
 
     def _fire(self) -> None:
         """Moves one batch of what is due; asks for another go when there may be more."""
@@ -253,43 +284,105 @@ class Timers:
         if self._store.withdrawn_version != self._withdrawn_seen:
             self._read_anew()
             return
-        batch = Batch()
+        batch, is_full = Batch(), False
         try:
-            is_full = self._plan(batch)
+            if self._clock.monotonic_ns() >= self._paused_until_ns:
+                is_full = self._plan(batch)
             if batch.writes:
                 self._commit(batch)
         except LithoxError:
             # The store cannot be read or takes no writes now.
-            self._defer(batch.keys)
+            self._pause(batch.keys)
             is_full = False
         if is_full:
             self._wake()
         self._ask_for_time()
 
     def _plan(self, batch: Batch) -> bool:
-        """Puts what is due into `batch`; returns whether there may be more."""
-        now_ms, bounds = self._wall_ms(), self.bounds
+        """Puts what is due into `batch`; returns whether there may be more.
+
+        A row that is passed over counts, too: however full the outbox is, a go stays short.
+        """
+        now_ms, looked = self._wall_ms(), 0
         snapshot = self._store.open_snapshot()
         try:
+            is_behind = self._catch_up(batch, snapshot, now_ms)
             while True:
                 key = self._window.first()
                 if key is None or parse_due_key(key).due_ms > now_ms:
-                    return False
+                    return is_behind
                 batch.keys.append(self._window.take())
-                try:
-                    if not self._planner.plan_one(batch, snapshot, key, now_ms):
-                        self._defer([batch.keys.pop()])
-                except StoreCorrupt:
-                    self.counters.broken += 1
-                    batch.keys.pop()
-                if (
-                    len(batch.keys) >= bounds.batch_max
-                    or batch.messages >= bounds.missed_max
-                    or batch.message_bytes >= BATCH_BYTES_MAX
-                ):
+                looked += 1
+                self._plan_key(batch, snapshot, key, now_ms)
+                if looked >= self.bounds.batch_max or self._is_full(batch):
                     return True
         finally:
             snapshot.release()
+
+    def _is_full(self, batch: Batch) -> bool:
+        return (
+            len(batch.keys) >= self.bounds.batch_max
+            or batch.messages >= self.bounds.missed_max
+            or batch.message_bytes >= BATCH_BYTES_MAX
+            or batch.steps >= STEPS_MAX
+        )
+
+    def _plan_key(self, batch: Batch, snapshot: Snapshot, key: str, now_ms: int) -> Room:
+        """Plans the last key of `batch`, or takes it out again."""
+        try:
+            if self._backlog and (account := _find_account(snapshot, key)) in self._backlog:
+                room = Room.OUTBOX_FULL
+            else:
+                room = self._planner.plan_one(batch, snapshot, key, now_ms)
+                account = "" if room is Room.FOUND else _find_account(snapshot, key)
+        except StoreCorrupt:
+            self.counters.broken += 1
+            batch.keys.pop()
+            return Room.FOUND
+        if room is not Room.FOUND:
+            batch.keys.pop()
+        if room is Room.LANE_FULL:
+            # There are no more of these than messages that wait.
+            self._defer([key])
+        elif room is Room.OUTBOX_FULL:
+            self._backlog.note(account, key, self._pause_end_ns())
+        return room
+
+    def _catch_up(self, batch: Batch, snapshot: Snapshot, now_ms: int) -> bool:
+        """Plans rows of an account that were passed over, in half a batch; returns if any rest."""
+        waiting, bounds = self._mail.waiting, self._mail.bounds
+        now_ns = self._clock.monotonic_ns()
+        if self._backlog and waiting.count >= bounds.node_max:
+            self._backlog.postpone(self._pause_end_ns())
+        while (found := self._backlog.find_rested(now_ns)) is not None:
+            account, rest = found
+            if waiting.count_of_account(account) >= bounds.account_max:
+                rest.until_ns = self._pause_end_ns()
+                continue
+            # Its rows are planned like all others now; what has no room brings it back.
+            self._backlog.remove(account)
+            self._plan_rest(batch, snapshot, now_ms, (account, rest))
+            return True
+        return False
+
+    def _plan_rest(
+        self, batch: Batch, snapshot: Snapshot, now_ms: int, found: tuple[str, Rest]
+    ) -> None:
+        account, rest = found
+        limit = max(1, self.bounds.batch_max // 2)
+        page = snapshot.scan(Range(DUE, rest.first, rest.last + "\x00"), limit)
+        now_ns = self._clock.monotonic_ns()
+        for key, item in page.items:
+            if not _is_of(account, item):
+                continue
+            batch.keys.append(key)
+            if self._plan_key(batch, snapshot, key, now_ms) is Room.OUTBOX_FULL:
+                self._backlog.note(account, rest.last, now_ns)
+                return
+        if page.more:
+            following = page.items[-1][0] + "\x00"
+            self._backlog.note(account, following, now_ns)
+            self._backlog.note(account, rest.last, now_ns)
 
     def _commit(self, batch: Batch) -> None:
         """Makes a batch visible and hands its messages over; raises StoreUnavailable."""
@@ -334,3 +427,16 @@ class Timers:
         for key, _ in page.items:
             self._window.add(key)
         self._wake()
+
+
+def _find_account(snapshot: Snapshot, key: str) -> str:
+    """Returns whose a row of the index is, "" when it is gone; raises StoreCorrupt."""
+    row = snapshot.find(DUE, key)
+    return "" if row is None else decode_account(row.value)
+
+
+def _is_of(account: str, item: Item) -> bool:
+    try:
+        return decode_account(item.value) == account
+    except StoreCorrupt:
+        return False

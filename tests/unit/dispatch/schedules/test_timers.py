@@ -6,8 +6,13 @@ import pytest
 
 from lithox.dispatch.messages.bounds import MessageBounds
 from lithox.dispatch.records import ENTITY_KEY
+from lithox.dispatch.schedules.batches import Batch
 from lithox.dispatch.schedules.bounds import TimerBounds
+from lithox.dispatch.schedules.records import DUE, due_key, encode_account
+from lithox.dispatch.schedules.timers import Timers
+from lithox.dispatch.schedules.window import Window
 from lithox.errors import GuestRaised, StoreUnavailable
+from tests.unit.dispatch.house import BOB
 from tests.unit.dispatch.schedules.clockwork import HOUR_MS, MINUTE_MS, ClockHouse
 
 NOTE = {"handler": "note", "args": ["ding"]}
@@ -306,3 +311,86 @@ def test_a_timer_that_is_cancelled_makes_room_in_the_same_run() -> None:
     timer_id = house.call("clock/a", "arm", {**NOTE, "after": HOUR_MS})
     house.call("clock/a", "cancel_and_arm", timer_id, {**NOTE, "after": HOUR_MS})
     assert house.rows_of("clock/a") == (1, 1)
+
+
+def test_a_full_outbox_costs_a_bounded_look_and_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many timers of an account wait for room, one go looks at a batch of them."""
+    taken: list[int] = [0]
+    take, plan = Window.take, Timers._plan
+
+    def count_take(window: Window) -> str:
+        taken[-1] += 1
+        return take(window)
+
+    def begin_plan(timers: Timers, batch: Batch) -> bool:
+        taken.append(0)
+        assert timers.statistics()["held"] <= 16
+        return plan(timers, batch)
+
+    monkeypatch.setattr(Window, "take", count_take)
+    monkeypatch.setattr(Timers, "_plan", begin_plan)
+    bounds = TimerBounds(batch_max=8, held_max=16)
+    house = ClockHouse(bounds=MessageBounds(account_max=2), timers=bounds)
+    house.call("clock/a", "arm_many", 200, 1_000)
+    house.hold()
+    house.wait_ms(60_000)
+    assert (house.waiting_rows, house.rows_of("clock/a")) == (2, (198, 198))
+    assert (max(taken), sum(taken)) == (8, 200)
+    house.let_go()
+    house.wait_ms(300_000)
+    assert sorted(house.seen("clock/a"), key=int) == [str(n) for n in range(200)]
+    assert len(house.dispatcher.timers._backlog) == 0
+
+
+def test_one_account_without_room_holds_back_no_other() -> None:
+    """Timers behind those of the full account, beyond what memory holds, call in time."""
+    house = ClockHouse(
+        bounds=MessageBounds(account_max=2), timers=TimerBounds(batch_max=4, held_max=8)
+    )
+    house.call("clock/a", "arm_many", 50, 1_000)
+    house.call("clock/b", "arm", {**NOTE, "after": 1_001}, caller=BOB)
+    timers = house.dispatcher.timers
+    full = timers._mail.waiting.count_of_account
+    timers._mail.waiting.count_of_account = (  # type: ignore[method-assign]
+        lambda account: 2 if account == "alice" else full(account)
+    )
+    house.wait_ms(2_000)
+    assert house.seen("clock/b") == ["ding"]
+    assert house.seen("clock/a") == []
+    timers._mail.waiting.count_of_account = full  # type: ignore[method-assign]
+    house.wait_ms(60_000)
+    assert sorted(house.seen("clock/a"), key=int) == [str(n) for n in range(50)]
+    assert len(timers._backlog) == 0
+
+
+def test_a_store_that_takes_no_writes_is_asked_once_a_pause() -> None:
+    """Due timers stay where they are, not in memory, and all call once the store is mended."""
+    house = ClockHouse(timers=TimerBounds(batch_max=4, held_max=8))
+    house.call("clock/a", "arm_many", 50, 1_000)
+    real, asked = house.store.submit, []
+
+    def refuse(*_: object) -> None:
+        asked.append(1)
+        raise StoreUnavailable("the disk is full")
+
+    house.store.submit = refuse  # type: ignore[method-assign,assignment]
+    house.wait_ms(10_900)
+    assert len(asked) == 10
+    assert house.dispatcher.timers.statistics()["held"] <= 8
+    house.store.submit = real  # type: ignore[method-assign]
+    house.wait_ms(5_000)
+    assert sorted(house.seen("clock/a"), key=int) == [str(n) for n in range(50)]
+
+
+def test_a_row_of_the_index_whose_timer_is_due_later_calls_nothing() -> None:
+    """It is removed when its time comes; the timer calls at its own."""
+    house = ClockHouse()
+    timer_id = house.call("clock/a", "arm", {**NOTE, "after": 10_000})
+    stale = due_key(house.wall_ms + 1_000, "clock/a", timer_id)
+    house.put({(DUE, stale): encode_account("alice")})
+    house.dispatcher.timers.notify_added({stale: "alice"})
+    house.wait_ms(5_000)
+    assert (house.seen("clock/a"), house.rows_of("clock/a")) == ([], (1, 1))
+    house.wait_ms(5_000)
+    assert (house.seen("clock/a"), house.rows_of("clock/a")) == (["ding"], (0, 0))
+    assert house.dispatcher.timers.armed.count == 0
