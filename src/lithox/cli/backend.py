@@ -149,7 +149,7 @@ class EmbeddedBackend(
         return found, more
 
     async def entity_show(self, entity: str) -> dict[str, Any]:
-        return self._node.admin_show(entity, self._caller)
+        return await self._node.admin_show(entity, self._caller)
 
     async def entity_delete(self, entity: str) -> None:
         await self._node.admin_delete(entity, self._caller)

@@ -158,7 +158,7 @@ async def list_entities(asked: Asked) -> Reply:
 
 
 async def show_entity(asked: Asked) -> Reply:
-    return reply_json(to_json(asked.node.admin_show(asked.entity, asked.caller)))
+    return reply_json(to_json(await asked.node.admin_show(asked.entity, asked.caller)))
 
 
 async def delete_entity(asked: Asked) -> Reply:

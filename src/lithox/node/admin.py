@@ -33,7 +33,13 @@ from lithox.node.acts import Act, Step, Writes
 from lithox.node.commits import submit_durably
 from lithox.node.deletion import plan_deletion
 from lithox.node.overrides import parse_overrides
-from lithox.node.pages import PAGE_BYTES_MAX, check_limit, list_readable, part_of
+from lithox.node.pages import (
+    PAGE_BYTES_MAX,
+    check_limit,
+    list_readable,
+    measure_state,
+    part_of,
+)
 from lithox.node.timer_deletion import delete_timers_first
 from lithox.security.access import (
     RIGHT_ADMIN,
@@ -76,8 +82,10 @@ class Admin:
             raise NotPermitted(f"{caller.identity} holds no right {right!r} on {entity}")
         return resolution
 
-    def show(self, entity: str, caller: Caller) -> dict[str, Any]:
+    async def show(self, entity: str, caller: Caller) -> dict[str, Any]:
         """Returns what the entity is: owner, template, access, handlers, limits, size.
+
+        The size is counted page by page while others are served, so it may be a mix of moments.
 
         Raises:
             NotFound, NotPermitted.
@@ -90,7 +98,7 @@ class Admin:
         record, template = resolution.record, resolution.template
         if record is None:
             raise NotFound(f"entity {entity!r} does not exist: no run has written it yet")
-        keys, size = self._store.measure_entity(entity)
+        keys, size = await measure_state(self._store, entity)
         return {
             "id": entity,
             "owner": resolution.owner,

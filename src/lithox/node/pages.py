@@ -6,16 +6,21 @@ wants more asks again from where it ended.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
+from lithox.dispatch.records import USER_KEYS_START
 from lithox.errors import BadArguments
 from lithox.model.ids import is_system_entity
 from lithox.store.contract import Range, Store
+from lithox.store.engine import text_bytes
 
 PAGE_ITEMS_MAX: Final = 1000
 PAGE_BYTES_MAX: Final = 1 << 20
 """Keys and values in one page of state; one item is in it however large."""
+COUNTED_MAX: Final = 250
+"""Keys that one turn of the loop counts; about 2 ms."""
 LOOKED_AT_MAX: Final = 500
 """Entities whose access list one listing looks at; about 25 ms when none is in the cache."""
 
@@ -55,3 +60,26 @@ def list_readable(
         if not is_system_entity(name) and (may_read is None or may_read(name)):
             found.append(name)
     return {"entities": found, "more": looked < len(names), "after": after}
+
+
+async def measure_state(store: Store, entity: str) -> tuple[int, int]:
+    """Returns (number of an entity's keys, bytes of them and their values).
+
+    It looks at one page in a turn of the loop, each on a snapshot of its own: others are served in
+    between, nothing holds old versions for it, and a large entity that is written meanwhile is
+    counted as it was found, page by page.
+    """
+    count = size = 0
+    area = Range(entity, USER_KEYS_START, None)
+    while True:
+        snapshot = store.open_snapshot()
+        try:
+            page = snapshot.scan(area, COUNTED_MAX, PAGE_BYTES_MAX)
+        finally:
+            snapshot.release()
+        count += len(page.items)
+        size += sum(text_bytes(key) + len(item.value) for key, item in page.items)
+        if not page.more or not page.items:
+            return count, size
+        area = Range(entity, page.items[-1][0] + "\x00", None)
+        await asyncio.sleep(0)

@@ -13,7 +13,9 @@ import pytest
 import lithox
 from lithox.dispatch.records import ENTITY_KEY, EntityRecord, encode_record
 from lithox.model.values import encode_value
+from lithox.node.deletion import DELETE_CELLS_MAX
 from lithox.node.node import Node
+from lithox.node.pages import COUNTED_MAX
 from lithox.security.identities import LOCAL_OPERATOR
 from lithox.store.contract import Cell, Commit
 from lithox.store.embedded.reader import DurableReader
@@ -194,10 +196,41 @@ def test_administration_goes_page_by_page(
         page = node.admin_list_state(E, "", "", 100, LOCAL_OPERATOR, start="k000010", end="k000020")
         assert len(page["items"]) == 10
         assert reads.take() < 20
-        assert node.admin_show(E, LOCAL_OPERATOR)["keys"] >= KEYS
         await node.admin_delete(E, LOCAL_OPERATOR)
         assert reads.take() < KEYS * 1.02
         assert node.list_entities("big/", "", 10, LOCAL_OPERATOR)["entities"] == []
         assert node._store.statistics()["cache_bytes"] < 1_000_000
+
+    run(Path(shutil.copytree(data, tmp_path / "data")), body)
+
+
+def test_others_are_served_while_a_big_entity_is_counted_and_deleted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No turn of the loop reads more than two pages; runs of the entity go on in between."""
+    reads = Reads(monkeypatch)
+
+    async def most_in_a_turn(act: Awaitable[Any]) -> tuple[int, int, Any]:
+        """Returns the rows of the dearest turn, the turns, and what `act` gave."""
+        done = asyncio.ensure_future(act)
+        most = turns = 0
+        reads.take()
+        while not done.done():
+            await asyncio.sleep(0)
+            most, turns = max(most, reads.take()), turns + 1
+        return most, turns, await done
+
+    async def body(node: Node) -> None:
+        most, turns, shown = await most_in_a_turn(node.admin_show(E, LOCAL_OPERATOR))
+        assert shown["keys"] >= KEYS
+        assert shown["bytes"] > KEYS * len("k000000")
+        assert most < COUNTED_MAX * 1.1
+        assert turns >= KEYS / COUNTED_MAX
+        call = asyncio.ensure_future(node.call(E, "get", f"k{KEYS - 1:06}"))
+        deletion = asyncio.ensure_future(node.admin_delete(E, LOCAL_OPERATOR))
+        most, _, value = await most_in_a_turn(call)
+        assert (value, deletion.done()) == (KEYS - 1, False)
+        assert most < DELETE_CELLS_MAX * 2.2
+        assert (await most_in_a_turn(deletion))[0] < DELETE_CELLS_MAX * 2.2
 
     run(Path(shutil.copytree(data, tmp_path / "data")), body)

@@ -184,7 +184,7 @@ class FakeNode(
             raise NotFound(f"no entity {entity!r}")
         return self.state[entity]
 
-    def admin_show(self, entity: str, caller: Caller) -> dict[str, Any]:
+    async def admin_show(self, entity: str, caller: Caller) -> dict[str, Any]:
         own = self._own(entity)
         return {
             "id": entity,

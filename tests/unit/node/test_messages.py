@@ -200,7 +200,7 @@ def test_deleting_an_entity_deletes_its_timers(tmp_path: Path, monkeypatch: Any)
         assert node.dispatcher.timers.armed.count_of_entity("box/a") == 0
         assert node.dispatcher.timers.armed.count == 10
         with pytest.raises(NotFound):
-            node.admin_show("box/a", LOCAL_OPERATOR)
+            await node.admin_show("box/a", LOCAL_OPERATOR)
 
     run(tmp_path, body)
 

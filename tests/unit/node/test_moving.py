@@ -388,7 +388,7 @@ def test_an_import_needs_rights(tmp_path: Path) -> None:
         await fill(node, engine)
         own = sealed(entity_line("counter/mine", owner="bob"))
         assert (await take(node, own, caller=BOB))["imported"] == 1
-        assert node.admin_show("counter/mine", BOB)["owner"] == "bob"
+        assert (await node.admin_show("counter/mine", BOB))["owner"] == "bob"
         for line, words in [
             (entity_line("counter/mine2", owner="alice"), "gives it to alice"),
             (entity_line("counter/a", owner="alice"), "holds no right 'admin'"),

@@ -161,7 +161,7 @@ def test_administrative_interface_reads_and_writes_state(tmp_path: Path) -> None
         await node.admin_put_state("counter/a", "name", b"\xff", LOCAL_OPERATOR)
         listed = node.admin_list_state("counter/a", "", "", 10, LOCAL_OPERATOR)
         assert listed == {"items": {"count": 42, "name": b"\xff"}, "more": False}
-        shown = node.admin_show("counter/a", LOCAL_OPERATOR)
+        shown = await node.admin_show("counter/a", LOCAL_OPERATOR)
         assert (shown["owner"], shown["template"], shown["keys"]) == ("operator", "counter/*", 2)
         await node.admin_delete_state("counter/a", "name", LOCAL_OPERATOR)
         with pytest.raises(lithox.NotFound):
@@ -182,7 +182,7 @@ def test_deleted_entity_is_gone_whole(tmp_path: Path) -> None:
         await node.admin_delete("counter/a", LOCAL_OPERATOR)
         assert node.list_entities("counter/", "", 10, LOCAL_OPERATOR)["entities"] == []
         with pytest.raises(lithox.NotFound):
-            node.admin_show("counter/a", LOCAL_OPERATOR)
+            await node.admin_show("counter/a", LOCAL_OPERATOR)
         assert await node.call("counter/a", "increment") == 1
 
     run(tmp_path, body)
