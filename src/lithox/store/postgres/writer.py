@@ -37,6 +37,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 import psycopg
+from psycopg import pq
 
 from lithox.errors import StoreCorrupt, StoreUnavailable
 from lithox.store.crash_points import Reach
@@ -427,6 +428,9 @@ class Writer:
         """Returns the newest batch that is in, and sees to it that no other can come in later."""
         self._pipeline.leave()
         execute = self._connection.execute
+        # Ends what an earlier try may have left open, when the server refused it half way.
+        if self._connection.info.transaction_status != pq.TransactionStatus.IDLE:
+            execute(statements.ROLLBACK)
         execute(statements.BEGIN)
         row = execute(statements.OUTCOME, self._self()).fetchone()
         if row is None:
