@@ -25,6 +25,7 @@ SHARE: Final = 0.5
 """Of a processor. Measured: a dump of 200,000 cells (64 MB, 1.1 s of processor time) beside 16
 callers of a durable counter took 5 to 13 s and left them 0.98 of their rate (median of 9 pairs,
 0.80 to 1.5: the machine had other work)."""
+_REST_FACTOR: Final = (1 - SHARE) / SHARE
 JOIN_S_MAX: Final = 10.0
 """How long `stop` waits for the item that is being made."""
 
@@ -41,7 +42,6 @@ class BackgroundItems(Generic[Item]):
         produce: Callable[[], Iterator[Item]],
         *,
         clock: Clock,
-        share: float = SHARE,
         ahead_max: int = AHEAD_MAX,
     ) -> None:
         """Prepares the thread on the running loop; it starts with the first item asked for.
@@ -49,17 +49,16 @@ class BackgroundItems(Generic[Item]):
         Args:
             produce: called in the thread; what it returns is closed there.
             clock: measures the thread's work.
-            share: of one processor that it may take, above 0 to 1.
             ahead_max: items made before they are asked for.
         """
         self._produce = produce
         self._clock = clock
-        self._rest_factor = (1 - share) / share
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[tuple[Item | None, BaseException | None]] = asyncio.Queue()
         self._room = threading.Semaphore(ahead_max)
         self._is_stopped = threading.Event()
         self._is_ended = False
+        self._broken_off: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     def __aiter__(self) -> Self:
@@ -67,7 +66,7 @@ class BackgroundItems(Generic[Item]):
 
     async def __anext__(self) -> Item:
         if self._is_ended:
-            raise StopAsyncIteration
+            raise self._broken_off or StopAsyncIteration
         if self._thread is None:
             self._thread = threading.Thread(
                 target=self._work, name="lithox-background", daemon=True
@@ -88,6 +87,15 @@ class BackgroundItems(Generic[Item]):
         self._end()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
+
+    def break_off(self, error: BaseException) -> None:
+        """Ends the thread soon, without waiting; who asks for another item gets `error`."""
+        if not self._is_ended:
+            self._broken_off = error
+            self._is_stopped.set()
+            self._room.release()
+            self._is_ended = True
+            self._arrived.put_nowait((None, error))
 
     def stop(self) -> None:
         """Ends the thread and waits for it. Blocks, for one item at most. Idempotent."""
@@ -127,7 +135,7 @@ class BackgroundItems(Generic[Item]):
                 return
             self._deliver(item, None)
             worked_ns = self._clock.thread_cpu_ns() - begun_ns
-            if self._is_stopped.wait(worked_ns * self._rest_factor / 1e9):
+            if self._is_stopped.wait(worked_ns * _REST_FACTOR / 1e9):
                 return
             begun_ns = self._clock.thread_cpu_ns()
 

@@ -240,16 +240,32 @@ def read_pieces(chunks: Iterable[bytes]) -> Iterator[Piece]:
         yield piece
 
 
+def read_first(row: bytes) -> Piece:
+    """Returns the entity that the first row of an archive names, without its rows, checked.
+
+    Raises:
+        BadArguments: the row is not what it should be.
+    """
+    line = _decode(row)
+    if not isinstance(line, _EntityLine):
+        raise refusal(f"a row of {line.e[:80]!r} stands outside its entity")
+    return Piece(entity=line.e, record=_record_of(line), number=0)
+
+
 def _lines(chunks: Iterable[bytes]) -> Iterator[_Line]:
     reader = ArchiveReader(KIND_ENTITIES)
     for chunk in chunks:
         for line in reader.feed(chunk):
-            try:
-                yield _decoder.decode(line)
-            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-                # A decoder calls itself for each list in a list, and that ends somewhere.
-                raise refusal(f"a row cannot be read: {error}") from None
+            yield _decode(line)
     reader.finish()
+
+
+def _decode(line: bytes) -> _Line:
+    try:
+        return _decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        # A decoder calls itself for each list in a list, and that ends somewhere.
+        raise refusal(f"a row cannot be read: {error}") from None
 
 
 def _record_of(line: _EntityLine) -> EntityRecord:

@@ -1,19 +1,17 @@
 """Entities coming into a serving node: proven whole first, then one commit each, rights checked.
 
-What comes in is kept in a file until all of it has come; it is read once to prove it, then again to
-commit it. An entity is one commit, but for large ones, which go in pieces and can be seen half
-there; the report names them.
+What comes in is kept in a file until all of it has come (`moving_spool.py`). An entity is one
+commit, but for large ones, which go in pieces and can be seen half there; the report names them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -43,16 +41,20 @@ from lithox.errors import (
     TooManyTimers,
     rebuild,
 )
-from lithox.model.archive import CHUNK_BYTES
 from lithox.model.request import Caller
 from lithox.node.commits import submit_durably
 from lithox.node.entity_lines import (
     PIECE_BYTES_MAX,
     PIECE_KEYS_MAX,
     Piece,
-    read_pieces,
 )
 from lithox.node.moving import Moves
+from lithox.node.moving_spool import (
+    ADMIN_IMPORT_BYTES_MAX,
+    IMPORT_BYTES_MAX,
+    keep,
+    proven_pieces,
+)
 from lithox.security.access import RIGHT_ADMIN, actor_of, is_allowed
 from lithox.store.contract import Cell, Commit, Item, Range, Snapshot, Store
 
@@ -122,18 +124,55 @@ class EntityImports:
             NotFound: an entity needs a template or a module that is not here.
             NotPermitted: the caller has no right to make or replace an entity of that owner.
             Conflict: runs on an entity were faster, as often as it was tried.
+            Overloaded: as much is being moved as may be, or of this account.
+            TooLarge: it has more bytes than may come at once.
+            DeadlinePassed: it took too long.
         """
         if mode not in MODES:
             raise BadArguments(f"mode is one of {', '.join(MODES)}; found {mode[:40]!r}")
         report = Report()
-        with tempfile.TemporaryFile(dir=self._folder) as file:
-            await _keep(chunks, file)
-            pieces = self._moves.start(lambda: _proven_pieces(file))
-            try:
-                await self._write_all(pieces, mode, caller, report)
-            finally:
-                await self._moves.finish(pieces)
+        move = self._moves.begin(caller)
+        try:
+            with tempfile.TemporaryFile(dir=self._folder) as file:
+                await keep(
+                    chunks,
+                    file,
+                    bytes_max=ADMIN_IMPORT_BYTES_MAX if caller.is_admin else IMPORT_BYTES_MAX,
+                    seconds_max=move.seconds_max,
+                    on_first=lambda piece: self._check_first(piece, caller),
+                )
+                pieces = self._moves.drive(move, lambda: proven_pieces(file))
+                try:
+                    await self._write_all(pieces, mode, caller, report)
+                finally:
+                    # Before the file is closed: the thread reads it.
+                    await pieces.aclose()
+        finally:
+            await self._moves.finish(move)
         return report.to_json()
+
+    def _check_first(self, piece: Piece, caller: Caller) -> None:
+        """Refuses who may not write the first entity, before the rest has come."""
+        if caller.is_admin:
+            return
+        snapshot = self._store.open_snapshot()
+        try:
+            self._check(snapshot, piece, caller)
+        except LithoxError as error:
+            raise self._refuse(piece.entity, caller, error, Report()) from error
+        finally:
+            snapshot.release()
+
+    def _refuse(
+        self, entity: str, caller: Caller, error: LithoxError, report: Report
+    ) -> LithoxError:
+        """Records that an entity was refused; returns the error that names it."""
+        self._moves.record(caller, "import", entity, error)
+        said = error.to_fields() | {
+            "message": f"entity {entity}: {error.message}",
+            "imported": report.imported,
+        }
+        return rebuild(error.code, said)
 
     async def _write_all(
         self, pieces: AsyncIterator[Piece], mode: str, caller: Caller, report: Report
@@ -147,12 +186,7 @@ class EntityImports:
             try:
                 written = await self._write(piece, mode, caller)
             except LithoxError as error:
-                self._moves.record(caller, "import", piece.entity, error)
-                said = error.to_fields() | {
-                    "message": f"entity {piece.entity}: {error.message}",
-                    "imported": report.imported,
-                }
-                raise rebuild(error.code, said) from error
+                raise self._refuse(piece.entity, caller, error, report) from error
             if written.commits == 0:
                 skipped = piece.entity
                 report.skipped += 1
@@ -317,29 +351,3 @@ def _paid_by(piece: Piece, caller: Caller) -> None:
         )
         for timer_id, timer in piece.timers.items()
     }
-
-
-async def _keep(chunks: AsyncIterable[bytes], file: IO[bytes]) -> None:
-    """Writes what comes into `file`, off the node's thread, about 256 KiB at a time."""
-    waiting: list[bytes] = []
-    size = 0
-    async for chunk in chunks:
-        waiting.append(chunk)
-        size += len(chunk)
-        if size >= CHUNK_BYTES:
-            await asyncio.to_thread(file.writelines, waiting)
-            waiting, size = [], 0
-    await asyncio.to_thread(file.writelines, waiting)
-
-
-def _proven_pieces(file: IO[bytes]) -> Iterator[Piece]:
-    """Gives the entities in `file`, after all of it was read once and found whole."""
-    for _ in read_pieces(_read_file(file)):
-        pass
-    yield from read_pieces(_read_file(file))
-
-
-def _read_file(file: IO[bytes]) -> Iterator[bytes]:
-    file.seek(0)
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
