@@ -191,7 +191,8 @@ class PostgresWorld(World):
         self.schema = f"world_{next(_numbers)}"
         self.admin = psycopg.connect(server.address(ADMIN), autocommit=True)
         self.holder: psycopg.Connection | None = None
-        self.options: dict[str, object] = {}
+        # Longer than a busy machine keeps a server that is well from answering.
+        self.options: dict[str, object] = {"direct_wait_ms": 2_000}
         self.port: int | None = None
 
     def open(self, options: Options | None = None) -> Store:

@@ -91,7 +91,7 @@ class Background:
         self._wake()
 
     def want_connection(self, take: Callable[[Connection], None]) -> None:
-        """Has a connection made, however long that takes, and given to `take`."""
+        """Has a connection for direct reads made, however long that takes, and given to `take`."""
         if self._is_ended:
             return
         self._wanted.append(take)
@@ -180,7 +180,7 @@ class Background:
             self._checks.extendleft(reversed(checks))
             raise
         while self._wanted:
-            connection = self._link.connect_reader()
+            connection = self._link.connect_direct()
             take = self._wanted.popleft()
             self._mailbox.tell(lambda take=take, made=connection: take(made))
 

@@ -6,16 +6,19 @@ the server's own words only. Without one, libpq takes it from PGPASSWORD or PGPA
 
 from __future__ import annotations
 
-from typing import Any, Final
+from enum import Enum
+from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg import errors
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lithox.errors import ConfigError
 from lithox.store.postgres.arrays import register_arrays
 from lithox.store.postgres.options import PostgresOptions
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+Result = TypeVar("Result")
 
 KEEPALIVES: Final = {
     "keepalives": 1,
@@ -29,6 +32,53 @@ SERVER_VERSION_MIN: Final = 150_000
 """As the server numbers itself: major * 10,000 + minor. 15 is the oldest that is tested."""
 STATEMENTS_PREPARED_MAX: Final = 64
 """More than there are texts in this engine."""
+SILENT_S: Final = 1.0
+"""How long after its own time-out a server may still say that a statement has timed out."""
+
+
+class SilentError(psycopg.OperationalError):
+    """The server has said nothing for too long; what became of the statement is unknown."""
+
+
+class Use(Enum):
+    """What a connection is for, which decides for how long is waited over it.
+
+    WRITE waits as long as the server does. READ is for reads in the background. DIRECT is for
+    reads that the node's thread waits for.
+    """
+
+    WRITE = 0
+    READ = 1
+    DIRECT = 2
+
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that gives a server up which says nothing for too long.
+
+    The server's own time-outs and the network's keepalives say nothing of a server that is paused:
+    only a clock on this side does.
+
+    Attributes:
+        wait_s: seconds until the server counts as silent; None: it is waited for.
+    """
+
+    wait_s: float | None = None
+
+    def wait(
+        self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None
+    ) -> Result:
+        """Waits for the server's answer. Blocks up to `wait_s`.
+
+        Raises:
+            SilentError: there was none; the connection is closed, since what is still on its way
+                over it answers nobody.
+        """
+        wait_s = self.wait_s if timeout is None else timeout
+        try:
+            return super().wait(gen, interval, wait_s)
+        except errors._WaitTimeout:  # The class that psycopg documents for `wait`.
+            self.close()
+            raise SilentError(f"no answer within {wait_s} s") from None
 
 
 def check_address(address: str) -> dict[str, Any]:
@@ -46,7 +96,7 @@ def check_address(address: str) -> dict[str, Any]:
         ) from None
 
 
-def connect(address: str, options: PostgresOptions, *, is_reader: bool = False) -> Connection:
+def connect(address: str, options: PostgresOptions, use: Use = Use.WRITE) -> Connection:
     """Returns a new connection in autocommit mode. Blocks up to `connect_timeout_s`.
 
     Raises:
@@ -54,11 +104,13 @@ def connect(address: str, options: PostgresOptions, *, is_reader: bool = False) 
         psycopg.Error: the server cannot be reached or refuses.
     """
     parts = check_address(address)
-    timeout_ms = options.read_timeout_ms if is_reader else options.statement_timeout_ms
+    timeout_ms = options.statement_timeout_ms if use is Use.WRITE else options.read_timeout_ms
+    # Sooner than we give the connection up: a locked table costs no connection.
+    lock_ms = options.direct_wait_ms * 4 // 5 if use is Use.DIRECT else options.lock_timeout_ms
     settings = {
         "search_path": options.schema,
         "statement_timeout": timeout_ms,
-        "lock_timeout": options.lock_timeout_ms,
+        "lock_timeout": lock_ms,
         "idle_in_transaction_session_timeout": options.transaction_idle_ms,
         # Parameters are arrays whose length says nothing about the best plan: plan once.
         "plan_cache_mode": "force_generic_plan",
@@ -72,7 +124,7 @@ def connect(address: str, options: PostgresOptions, *, is_reader: bool = False) 
     for name, value in KEEPALIVES.items():
         parts.setdefault(name, value)
     conninfo = make_conninfo(**parts, options=" ".join(words).strip())
-    connection: Connection = psycopg.connect(conninfo, autocommit=True)
+    connection = Connection.connect(conninfo, autocommit=True)
     found = connection.info.server_version
     if found < SERVER_VERSION_MIN:
         connection.close()
@@ -82,7 +134,16 @@ def connect(address: str, options: PostgresOptions, *, is_reader: bool = False) 
         )
     connection.prepared_max = STATEMENTS_PREPARED_MAX
     register_arrays(connection)
+    if use is not Use.WRITE:
+        connection.wait_s = long_wait_s(options)
+    if use is Use.DIRECT:
+        connection.wait_s = options.direct_wait_ms / 1_000
     return connection
+
+
+def long_wait_s(options: PostgresOptions) -> float:
+    """Returns the seconds after which a server that does not even say "timed out" is silent."""
+    return options.read_timeout_ms / 1_000 + SILENT_S
 
 
 def check_durable(connection: Connection, *, is_unsafe: bool) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lithox.store.mailbox import Mailbox
 from lithox.store.postgres import connections
-from lithox.store.postgres.connections import Connection
+from lithox.store.postgres.connections import Connection, Use
 from lithox.store.postgres.options import PostgresOptions
 from lithox.store.postgres.schema import Place
 
@@ -49,4 +49,8 @@ class Link:
 
     def connect_reader(self) -> Connection:
         """Returns a new connection for reads. Blocks; raises psycopg.Error."""
-        return connections.connect(self.address, self.options, is_reader=True)
+        return connections.connect(self.address, self.options, Use.READ)
+
+    def connect_direct(self) -> Connection:
+        """Returns a new connection for the node's thread. Blocks; raises psycopg.Error."""
+        return connections.connect(self.address, self.options, Use.DIRECT)

@@ -28,7 +28,10 @@ class PostgresOptions:
         reach: called with the name of every crash point that is passed; for tests.
         connect_timeout_s: seconds, at least 2 (libpq's own bound).
         statement_timeout_ms: a statement of a commit that takes longer is cancelled.
-        read_timeout_ms: the same for a read, which may stop the node's thread so long.
+        read_timeout_ms: the same for a read that nobody's thread waits for, and for one that
+            counts much; a server that is silent a second longer counts as lost.
+        direct_wait_ms: how long the node's thread waits for the answer to one read. After that
+            the server counts as silent: reads fail at once until it has been heard again.
         lock_timeout_ms: how long a commit waits for another node's commit of the same entity.
         transaction_idle_ms: after this the server ends a transaction whose node says nothing
             more, so that a node that has died without a word holds no lock for longer.
@@ -47,6 +50,7 @@ class PostgresOptions:
     connect_timeout_s: int = 5
     statement_timeout_ms: int = 30_000
     read_timeout_ms: int = 5_000
+    direct_wait_ms: int = 250
     lock_timeout_ms: int = 10_000
     transaction_idle_ms: int = 10_000
     retry_first_s: float = 0.02

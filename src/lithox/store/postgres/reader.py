@@ -3,12 +3,17 @@
 The wait is one round trip (some 0.1 ms on one machine); `prefetch` is there so that a run need not
 begin with one. When the connection is lost reads end with StoreUnavailable at once, until the
 background thread has made another: the node's thread never waits for a server that is gone.
+
+For one that is silent (paused, overloaded, a table locked) it waits `direct_wait_ms` and no more;
+then it asks nothing for QUIET_WAITS times as long, and until another connection shows that the
+server is there. So a slow server takes at most a fifth of the thread's time.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
@@ -20,29 +25,41 @@ from lithox.store.engine import ResultKey, check_text, prefix_end, take_page
 from lithox.store.postgres import statements
 from lithox.store.postgres.arrays import Bytes, BytesArray, Int, Packed
 from lithox.store.postgres.batch import result_columns
-from lithox.store.postgres.connections import Connection, is_lost
-from lithox.store.postgres.failures import RETRY_AFTER_MS, meaning_of_failure
+from lithox.store.postgres.connections import Connection, SilentError, is_lost, long_wait_s
+from lithox.store.postgres.failures import AGAIN, RETRY_AFTER_MS, meaning_of_failure
+from lithox.store.postgres.options import PostgresOptions
 from lithox.store.postgres.rows import LOAD_KEYS_MAX, audit_of, items_of, result_of
 
 Learn = Callable[[Token, int], None]
+QUIET_WAITS: Final = 4
+"""After a wait in vain nothing is asked for so many times as long."""
 
 
 class DirectReader:
     """The read half of the engine. Raises StoreUnavailable and StoreCorrupt throughout."""
 
     def __init__(
-        self, connection: Connection, *, node_id: bytes, on_lost: Callable[[], None]
+        self,
+        connection: Connection,
+        *,
+        node_id: bytes,
+        options: PostgresOptions,
+        on_lost: Callable[[], None],
     ) -> None:
         """Reads over `connection`.
 
         Args:
             connection: its own, which nobody else uses.
             node_id: whose audit records may still be waiting.
+            options: for how long is waited.
             on_lost: called when the connection is lost; somebody calls `replace` later.
         """
         self._connection: Connection | None = connection
         self._node_id = node_id
         self._on_lost = on_lost
+        self._direct_wait_s = options.direct_wait_ms / 1_000
+        self._long_wait_s = long_wait_s(options)
+        self._quiet_until_s = 0.0
         self._learn: Learn | None = None
         self.reads = 0
 
@@ -103,7 +120,7 @@ class DirectReader:
         end = prefix_end(prefix)
         # The smallest text greater than `after` follows it by a NUL.
         start = prefix if after < prefix else after + "\x00"
-        rows = self._rows(
+        rows = self._count_rows(
             statements.LIST_ENTITIES,
             _text(start),
             Int(end is None),
@@ -113,7 +130,7 @@ class DirectReader:
         return [path.decode() for (path,) in rows]
 
     def measure_keys(self, entity: str, start: str) -> tuple[int, int]:
-        rows = self._rows(statements.MEASURE, _text(entity), _text(start))
+        rows = self._count_rows(statements.MEASURE, _text(entity), _text(start))
         count, size = rows[0]
         return int(count), int(size)
 
@@ -126,7 +143,7 @@ class DirectReader:
     def count_results(self, account: str, among: Iterable[ResultKey]) -> tuple[int, set[ResultKey]]:
         keys = list(among)
         owner = _text(account)
-        rows = self._rows(statements.COUNT_RESULTS, owner, *result_columns(keys), owner)
+        rows = self._count_rows(statements.COUNT_RESULTS, owner, *result_columns(keys), owner)
         count, places = rows[0]
         return int(count), {keys[place - 1] for place in places}
 
@@ -135,11 +152,11 @@ class DirectReader:
         raise InternalError(f"nothing asks a shared store for {limit} keys from {start} on")
 
     def list_expired_results(self, now_ns: int, limit: int) -> list[ResultRecord]:
-        rows = self._rows(statements.EXPIRED_RESULTS, Int(now_ns), Int(limit))
+        rows = self._count_rows(statements.EXPIRED_RESULTS, Int(now_ns), Int(limit))
         return [result_of(row) for row in rows]
 
     def read_audit(self, below_sequence: int, limit: int) -> list[AuditRecord]:
-        rows = self._rows(
+        rows = self._count_rows(
             statements.READ_AUDIT, Bytes(self._node_id), Int(below_sequence), Int(limit)
         )
         return [audit_of(row) for row in rows]
@@ -149,8 +166,9 @@ class DirectReader:
         self._learn(token, version)
 
     def _rows(self, text: str, *values: Packed) -> list[tuple[Any, ...]]:
+        """Returns what one statement finds. Blocks up to `direct_wait_ms`."""
         connection = self._connection
-        if connection is None:
+        if connection is None or (self._quiet_until_s and time.monotonic() < self._quiet_until_s):
             raise StoreUnavailable(
                 "the database server does not answer; this resumes by itself",
                 retry_after_ms=RETRY_AFTER_MS,
@@ -159,10 +177,29 @@ class DirectReader:
         try:
             return connection.execute(text, values, prepare=True, binary=True).fetchall()  # type: ignore[call-overload]
         except psycopg.Error as error:
-            if is_lost(connection):
-                self.drop_connection()
-                self._on_lost()
+            self._note_failure(connection, error)
             raise meaning_of_failure(error, act="a read") from error
+
+    def _count_rows(self, text: str, *values: Packed) -> list[tuple[Any, ...]]:
+        """The same for a statement that walks over much, and may so take `read_timeout_ms`.
+
+        Asked only of a server that has just answered: a silent one is not waited for so long.
+        """
+        self._rows(statements.PING)
+        connection = self._connection
+        assert connection is not None, "it has just answered"
+        connection.wait_s = self._long_wait_s
+        try:
+            return self._rows(text, *values)
+        finally:
+            connection.wait_s = self._direct_wait_s
+
+    def _note_failure(self, connection: Connection, error: psycopg.Error) -> None:
+        if isinstance(error, (SilentError, *AGAIN)):
+            self._quiet_until_s = time.monotonic() + QUIET_WAITS * self._direct_wait_s
+        if is_lost(connection):
+            self.drop_connection()
+            self._on_lost()
 
 
 def _text(text: str) -> Bytes:

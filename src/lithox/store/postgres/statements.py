@@ -20,6 +20,7 @@ from typing import Final
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 COMMIT: Final = "COMMIT"
 ROLLBACK: Final = "ROLLBACK"
+PING: Final = "SELECT 1"
 
 FENCE: Final = """WITH done AS (
   UPDATE nodes SET last_batch = %b, last_version = greatest(last_version, %b), seen_at = now()

@@ -12,7 +12,7 @@ from lithox.store.engine import AuditPart, Part
 from lithox.store.mailbox import Mailbox
 from lithox.store.postgres import connections, schema
 from lithox.store.postgres.background import Background
-from lithox.store.postgres.connections import Connection
+from lithox.store.postgres.connections import Connection, Use
 from lithox.store.postgres.dump import PostgresDump
 from lithox.store.postgres.failures import meaning_of_failure
 from lithox.store.postgres.link import Link
@@ -50,8 +50,8 @@ class PostgresStore(SharedStore):
         made: list[Connection] = []
         try:
             made.append(connections.connect(address, chosen))
-            made.append(connections.connect(address, chosen, is_reader=True))
-            made.append(connections.connect(address, chosen, is_reader=True))
+            made.append(connections.connect(address, chosen, Use.DIRECT))
+            made.append(connections.connect(address, chosen, Use.READ))
             for connection in made:
                 connections.check_durable(connection, is_unsafe=chosen.is_unsafe)
             schema.prepare(made[0], chosen)
@@ -81,7 +81,12 @@ class _PostgresEngine(DirectReader):
     def __init__(self, made: Sequence[Connection], link: Link) -> None:
         """Takes over three connections: to write, to read, and to wait."""
         writing, reading, waiting = made
-        super().__init__(reading, node_id=link.place.node_id, on_lost=self._replace_reader)
+        super().__init__(
+            reading,
+            node_id=link.place.node_id,
+            options=link.options,
+            on_lost=self._replace_reader,
+        )
         self.slot = link.place.slot
         self._link = link
         self._mailbox = link.mailbox
