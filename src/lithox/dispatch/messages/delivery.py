@@ -19,14 +19,15 @@ waited at the start is known, so no message overtakes one from before a restart.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from lithox.dispatch.job import Clock, Job, OnAnswer
 from lithox.dispatch.messages.bounds import MessageBounds
-from lithox.dispatch.messages.reading import Found, read_abandoned, read_page, to_found, to_tries
+from lithox.dispatch.messages.reading import Found, read_page, read_tries, to_found, to_tries
 from lithox.dispatch.messages.records import (
     DEAD,
     OUTBOX,
@@ -44,17 +45,23 @@ from lithox.errors import LithoxError, StoreUnavailable
 from lithox.model.ids import AccountName, EntityPath, HandlerName, RequestId, identity_of_entity
 from lithox.model.request import Answer, Caller, Request
 from lithox.model.values import decode_value
-from lithox.store.contract import Cell, Commit, Store
+from lithox.store.contract import Cell, Commit, Item, Store
+
+Adopted = tuple[Found, TriesRecord | None]
+"""A message of another node, and its tries."""
 
 SUBMITS_MAX: Final = 32
 """Messages handed over before the event loop gets a go; about a millisecond."""
 ADOPTED_AFTER_MS: Final = 60_000
 """Age at which a message that another node has committed is taken over."""
+LOAD_PAUSE_MS: Final = 1_000
+"""Rest before a page is read again that could not be read at the start."""
 NODE_FAULTS: Final = frozenset(
     ("request.overloaded", "store.unavailable", "store.results_full", "transaction.conflict")
 )
 """Failures that say nothing about the message."""
 NS_PER_MS: Final = 1_000_000
+_log: Final = logging.getLogger("lithox.messages")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,6 +115,9 @@ class Delivery:
         self._is_pump_planned = False
         self._is_running = False
         self._is_stopped = False
+        self._load_again: tuple[int, Callable[[], None]] | None = None
+        """What could not be read at the start, and when to read it again, monotonic."""
+        self._is_adopting = False
         self._tries: dict[str, TriesRecord] = {}
         self._found: list[Found] = []
         self._fresh: list[tuple[str, MessageRecord, int]] = []
@@ -121,14 +131,30 @@ class Delivery:
     # -- start and end ----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Reads what waits, page by page between other work, then delivers it."""
-        self.dead_count = self._store.measure_entity(DEAD)[0]
-        self._schedule(partial(self._load_page, TRIES, ""))
+        """Reads what waits, page by page between other work, then delivers it.
+
+        A page that cannot be read is read again a little later.
+        """
+        try:
+            self.dead_count = self._store.measure_entity(DEAD)[0]
+        except LithoxError as error:
+            self._load_later(self.start, error)
+        else:
+            self._schedule(partial(self._load_page, TRIES, ""))
+
+    def _load_later(self, load: Callable[[], None], error: LithoxError) -> None:
+        _log.warning("messages wait, the outbox cannot be read now: %s", error)
+        self._load_again = (self._clock.monotonic_ns() + LOAD_PAUSE_MS * NS_PER_MS, load)
+        self._ask_for_time()
 
     def _load_page(self, entity: EntityPath, start: str) -> None:
         if self._is_stopped:
             return
-        rows, following = read_page(self._store.open_snapshot, entity, start)
+        try:
+            rows, following = read_page(self._store.open_snapshot, entity, start)
+        except LithoxError as error:
+            self._load_later(partial(self._load_page, entity, start), error)
+            return
         if entity == TRIES:
             self._tries |= to_tries(rows)
         else:
@@ -205,12 +231,18 @@ class Delivery:
 
     def notify_time(self) -> None:
         """To be called when a rest may be over."""
-        self._waiting.wake_rested(self._clock.monotonic_ns())
+        now_ns, again = self._clock.monotonic_ns(), self._load_again
+        if again is not None and again[0] <= now_ns and not self._is_stopped:
+            self._load_again = None
+            again[1]()
+        self._waiting.wake_rested(now_ns)
         self.wake()
         self._ask_for_time()
 
     def _ask_for_time(self) -> None:
-        next_ns = self._waiting.next_wake_ns
+        next_ns, again = self._waiting.next_wake_ns, self._load_again
+        if again is not None and not self._is_stopped:
+            next_ns = again[0] if next_ns is None else min(next_ns, again[0])
         if next_ns is not None and self.on_deadline is not None:
             self.on_deadline(next_ns)
 
@@ -380,15 +412,35 @@ class Delivery:
     def adopt_old(self) -> None:
         """Takes over what other nodes of the same database committed and have not delivered.
 
-        Both may deliver it then, and it takes effect once all the same.
-
-        Blocks: while the outbox is read.
+        Both may deliver it then, and it takes effect once all the same. The outbox is read page by
+        page between other work.
         """
-        if not self._is_running:
+        if self._is_running and not self._is_adopting:
+            self._is_adopting = True
+            before_ms = self._clock.wall_ns() // NS_PER_MS - ADOPTED_AFTER_MS
+            self._schedule(partial(self._adopt_page, before_ms, [], ""))
+
+    def _adopt_page(self, before_ms: int, found: list[Adopted], start: str) -> None:
+        following: str | None = None
+        try:
+            if self._is_running:
+                rows, following = read_page(self._store.open_snapshot, OUTBOX, start)
+                found += self._read_abandoned(rows, before_ms)
+        except LithoxError as error:
+            # Nothing is taken over then: behind what was not read may stand what comes first.
+            _log.warning("what other nodes left stays for now: %s", error)
+            found.clear()
+        if following is not None:
+            self._schedule(partial(self._adopt_page, before_ms, found, following))
             return
-        known = {entry.id for _, entry in self._waiting.entries()}
-        before_ms = self._clock.wall_ns() // NS_PER_MS - ADOPTED_AFTER_MS
-        found = read_abandoned(self._store.open_snapshot, known, before_ms)
-        for one, tries in found:
-            self._add(one.id, one.record, one.size_bytes, tries)
+        self._is_adopting = False
+        for one, tries in sorted(found, key=lambda pair: pair[0][:2]):
+            if not self._waiting.has(one.id):
+                self._add(one.id, one.record, one.size_bytes, tries)
         self.wake()
+
+    def _read_abandoned(self, rows: list[tuple[str, Item]], before_ms: int) -> Iterator[Adopted]:
+        """Returns those of `rows` that nobody here knows and that were sent before `before_ms`."""
+        for one in to_found(row for row in rows if not self._waiting.has(row[0])):
+            if one.record.sent_ms <= before_ms:
+                yield one, read_tries(self._store.open_snapshot, one.id)

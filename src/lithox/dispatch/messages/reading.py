@@ -6,22 +6,25 @@ whose older values of these rows are not even kept where several nodes write the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from lithox.dispatch.messages.records import (
-    OUTBOX,
     TRIES,
     MessageRecord,
     TriesRecord,
     decode_message,
     decode_tries,
 )
+from lithox.errors import StoreCorrupt
 from lithox.model.ids import EntityPath
 from lithox.store.contract import Item, Range, Snapshot
 
 PAGE_MAX: Final = 512
 """Rows read at a time."""
+_log: Final = logging.getLogger("lithox.messages")
+_Record = TypeVar("_Record")
 
 
 OpenSnapshot = Callable[[], Snapshot]
@@ -53,37 +56,34 @@ def read_page(
 
 
 def to_found(rows: Iterable[tuple[str, Item]]) -> Iterator[Found]:
-    """Returns rows of the outbox as messages; raises StoreCorrupt."""
-    for key, item in rows:
-        record = decode_message(item.value)
+    """Returns rows of the outbox as messages, without those that cannot be read."""
+    for key, item, record in _readable(rows, decode_message):
         yield Found(item.version, record.position, key, len(item.value) + len(key), record)
 
 
 def to_tries(rows: Iterable[tuple[str, Item]]) -> dict[str, TriesRecord]:
-    """Returns rows of tries by message; raises StoreCorrupt."""
-    return {key: decode_tries(item.value) for key, item in rows}
+    """Returns rows of tries by message, without those that cannot be read."""
+    return {key: record for key, _, record in _readable(rows, decode_tries)}
 
 
-def read_abandoned(
-    open_snapshot: OpenSnapshot, known: set[str], before_ms: int
-) -> list[tuple[Found, TriesRecord | None]]:
-    """Returns messages nobody here knows that were sent before `before_ms`, in order. Blocks."""
-    found: list[tuple[Found, TriesRecord | None]] = []
-    start: str | None = ""
-    while start is not None:
-        rows, start = read_page(open_snapshot, OUTBOX, start)
-        found.extend(
-            (one, _find_tries(open_snapshot, one.id))
-            for one in to_found(rows)
-            if one.id not in known and one.record.sent_ms <= before_ms
-        )
-    return sorted(found, key=lambda pair: pair[0][:2])
-
-
-def _find_tries(open_snapshot: OpenSnapshot, message_id: str) -> TriesRecord | None:
+def read_tries(open_snapshot: OpenSnapshot, message_id: str) -> TriesRecord | None:
+    """Returns the tries of one message, None when it has not failed. May block."""
     snapshot = open_snapshot()
     try:
         row = snapshot.find(TRIES, message_id)
     finally:
         snapshot.release()
-    return None if row is None else decode_tries(row.value)
+    return None if row is None else to_tries([(message_id, row)]).get(message_id)
+
+
+def _readable(
+    rows: Iterable[tuple[str, Item]], decode: Callable[[bytes], _Record]
+) -> Iterator[tuple[str, Item, _Record]]:
+    """Returns (key, item, record); a row that cannot be read is told in the log and stays."""
+    for key, item in rows:
+        try:
+            record = decode(item.value)
+        except StoreCorrupt as error:
+            _log.warning("row %r is passed over: %s", key, error)
+            continue
+        yield key, item, record

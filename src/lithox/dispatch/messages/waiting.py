@@ -77,6 +77,7 @@ class Waiting:
         self._turns: OrderedDict[str, None] = OrderedDict()
         self._resting: list[tuple[int, int, Pair]] = []
         self._rested = 0
+        self._ids: set[str] = set()
         self._count_by_account: dict[str, int] = {}
         self._delivering_by_account: dict[str, int] = {}
         self.count = 0
@@ -89,6 +90,10 @@ class Waiting:
         """Returns how many messages of a pair wait, the one under way included."""
         pair = self._pairs.get(key)
         return 0 if pair is None else len(pair.entries)
+
+    def has(self, message_id: str) -> bool:
+        """Returns whether a message waits, the one under way of each pair included."""
+        return message_id in self._ids
 
     def count_of_account(self, account: str) -> int:
         """Returns how many messages of an account wait."""
@@ -105,6 +110,7 @@ class Waiting:
     def add(self, key: PairKey, entry: Entry) -> Pair:
         """Puts a message at the end of its pair; the first one makes the pair, READY."""
         self.count += 1
+        self._ids.add(entry.id)
         self.bytes_waiting += entry.size_bytes
         self._change_account(entry.account, 1)
         pair = self._pairs.get(key)
@@ -120,6 +126,7 @@ class Waiting:
         """Forgets the first message of a pair that is not in any queue; the pair if it is empty."""
         entry = pair.entries.popleft()
         self.count -= 1
+        self._ids.discard(entry.id)
         self.bytes_waiting -= entry.size_bytes
         self._change_account(entry.account, -1)
         if not pair.entries:

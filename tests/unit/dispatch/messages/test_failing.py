@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lithox.dispatch.messages.bounds import MessageBounds
-from lithox.errors import StoreUnavailable
+from lithox.errors import Conflict, StoreUnavailable
+from lithox.model.request import Answer
 from tests.unit.dispatch.messages.post import SECOND_NS, PostHouse
 
 BOUNDS = MessageBounds(tries_max=3, pause_first_ms=100, pause_last_ms=1_000)
@@ -97,6 +98,23 @@ def test_failures_of_the_node_itself_do_not_count() -> None:
     assert house.seen("box/b") == ["y"]
     assert house.dead_rows == []
     assert house.dispatcher.mail.statistics()["failed_total"] > BOUNDS.tries_max
+
+
+def test_losing_every_race_does_not_count() -> None:
+    """That others were faster, as often as a run may try, says nothing about the message."""
+    house = PostHouse(bounds=BOUNDS)
+    house.hold()
+    house.call("box/a", "send", "box/b", "note", "y")
+    submit = house.dispatcher.mail.delivery._submit
+    house.dispatcher.mail.delivery._submit = lambda _, on_answer: on_answer(
+        Answer(error=Conflict("others were faster"))
+    )
+    house.let_go()
+    house.wait(60 * SECOND_NS)
+    assert (house.dead_rows, house.tries_rows, house.waiting_rows) == ([], [], 1)
+    house.dispatcher.mail.delivery._submit = submit
+    house.wait(60 * SECOND_NS)
+    assert house.seen("box/b") == ["y"]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from lithox.dispatch.messages import delivery as delivery_module
+from lithox.dispatch.messages import reading
 from lithox.dispatch.messages.bounds import MessageBounds
 from lithox.dispatch.messages.mail import Mail
-from lithox.dispatch.messages.records import OUTBOX
+from lithox.dispatch.messages.records import OUTBOX, TRIES
+from lithox.errors import StoreUnavailable
 from lithox.store.contract import Commit
 from lithox.store.memory import MemoryDisk
 from tests.unit.dispatch.messages.post import SECOND_NS, PostHouse
@@ -128,18 +133,85 @@ def test_old_messages_of_another_node_are_taken_over() -> None:
     crash(house)
     again = reopen(house)
     delivery = again.dispatcher.mail.delivery
+    again.queue.clear()
     delivery._end_loading()  # As if they had come after the start.
     delivery.adopt_old()
-    assert again.dispatcher.mail.waiting.count == 0
+    again.run()
+    assert (again.dispatcher.mail.waiting.count, again.seen("box/b")) == (0, [])
     again.clock.shift_wall(61 * SECOND_NS)
     delivery.adopt_old()
     delivery.adopt_old()
-    assert again.dispatcher.mail.waiting.count == 2
-    again.queue.clear()
-    delivery._is_pump_planned = False
-    delivery.wake()
     again.run()
     assert again.seen("box/b") == ["1", "2"]
+    assert again.dispatcher.mail.statistics()["delivered_total"] == 2
+
+
+def test_taking_over_reads_a_page_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other work goes on between pages, and a sweep that is not through is not begun again."""
+    monkeypatch.setattr(reading, "PAGE_MAX", 2)
+    house = PostHouse()
+    house.hold()
+    house.call("box/a", "send_many", ["box/b"], [str(n) for n in range(7)])
+    crash(house)
+    again = reopen(house)
+    again.queue.clear()
+    delivery = again.dispatcher.mail.delivery
+    delivery._end_loading()
+    again.clock.shift_wall(61 * SECOND_NS)
+    again.run()
+    delivery.adopt_old()
+    turns = 0
+    while delivery._is_adopting:
+        turns += 1
+        delivery.adopt_old()
+        assert len(again.queue) == 1
+        again.queue.popleft()()
+    assert turns == 4
+    again.run()
+    assert again.seen("box/b") == [str(n) for n in range(7)]
+
+
+def test_an_outbox_that_cannot_be_read_is_read_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors at the start, of any page, delay delivery and timers and end neither."""
+    monkeypatch.setattr(reading, "PAGE_MAX", 2)
+    house = PostHouse()
+    house.hold()
+    house.call("box/a", "send_many", ["box/b"], [str(n) for n in range(5)])
+    crash(house)
+    failures = 3
+    read_page = reading.read_page
+
+    def fail_often(open_snapshot: object, entity: object, start: str) -> object:
+        nonlocal failures
+        if start and failures:
+            failures -= 1
+            raise StoreUnavailable("not now")
+        return read_page(open_snapshot, entity, start)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(delivery_module, "read_page", fail_often)
+    again = reopen(house)
+    again.run()
+    assert again.seen("box/b") == []
+    again.send("box/a", "send", "box/b", "note", "new")
+    again.wait(5 * SECOND_NS)
+    assert failures == 0
+    assert again.seen("box/b") == [*(str(n) for n in range(5)), "new"]
+    assert again.dispatcher.timers._is_running
+
+
+def test_a_row_that_cannot_be_read_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    """Those before and behind it are delivered, it stays, and the log names it."""
+    house = PostHouse()
+    house.hold()
+    house.call("box/a", "send_many", ["box/b"], ["1", "2"])
+    house.put({(OUTBOX, "m.0"): b"\xc1", (TRIES, "m.1"): b"\xc1"})
+    crash(house)
+    again = reopen(house)
+    again.run()
+    assert again.seen("box/b") == ["1", "2"]
+    assert again.rows(OUTBOX) == ["m.0"]
+    assert "row 'm.0' is passed over" in caplog.text
+    assert "row 'm.1' is passed over" in caplog.text
 
 
 def test_a_message_that_two_deliver_takes_effect_once() -> None:
