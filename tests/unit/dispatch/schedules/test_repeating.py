@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from lithox.dispatch.messages.bounds import MessageBounds
+from lithox.dispatch.schedules import batches
+from lithox.dispatch.schedules.batches import Batch
 from lithox.dispatch.schedules.bounds import TimerBounds
+from lithox.dispatch.schedules.calendar import times_passed
+from lithox.dispatch.schedules.records import ScheduleRecord
+from lithox.dispatch.schedules.timers import STEPS_MAX, Timers
 from tests.unit.dispatch.schedules.clockwork import HOUR_MS, MINUTE_MS, ClockHouse
 
 TICK = {"handler": "count_time"}
@@ -96,6 +101,49 @@ def test_a_full_lane_of_a_timer_skips_its_times() -> None:
     house.let_go()
     house.wait_ms(1_000)
     assert len(times(house)) == 4
+
+
+def test_no_time_is_looked_for_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full lane costs one look for the next time, however many were missed in between."""
+    asked: list[int] = []
+
+    def passed(record: ScheduleRecord, now_ms: int, times_max: int) -> list[int]:
+        asked.append(times_max)
+        return times_passed(record, now_ms, times_max)
+
+    house = ClockHouse(bounds=MessageBounds(pair_max=3))
+    house.call("clock/a", "arm", {**TICK, "cron": "* * * * *", "missed": "all"})
+    monkeypatch.setattr(batches, "times_passed", passed)
+    house.hold()
+    for _ in range(3):
+        house.wait_ms(MINUTE_MS)
+    house.clock.advance(48 * HOUR_MS * 1_000_000)
+    house.wait_ms(MINUTE_MS)
+    assert house.waiting_rows == 3
+    # One more than there is room for, for as long as there is some.
+    assert asked == [4, 3, 2]
+    house.let_go()
+    house.wait_ms(MINUTE_MS)
+    assert len(times(house)) == 4
+
+
+def test_a_batch_looks_for_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left goes into batches of its own, between which others have their turn."""
+    steps: list[int] = []
+    commit = Timers._commit
+
+    def note_steps(timers: Timers, batch: Batch) -> None:
+        steps.append(batch.steps)
+        commit(timers, batch)
+
+    monkeypatch.setattr(Timers, "_commit", note_steps)
+    house = ClockHouse(timers=TimerBounds(batch_max=1_000))
+    for number in range(STEPS_MAX):
+        spec = {**TICK, "cron": "* * * * *", "name": f"t{number}"}
+        house.call("clock/a", "arm", spec)
+    house.wait_ms(MINUTE_MS)
+    assert len(times(house)) == STEPS_MAX
+    assert steps == [STEPS_MAX, STEPS_MAX]
 
 
 def test_one_timer_that_fails_holds_back_no_other() -> None:
