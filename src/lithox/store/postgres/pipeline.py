@@ -49,6 +49,8 @@ class Pipeline:
         self._is_entered = False
         self._heeded: deque[bool] = deque()
         """For each segment on its way whether anybody hears of its end."""
+        self._prepared: deque[list[str]] = deque()
+        """For each of them the statements it is the first to use."""
 
     def send(self, text: str, values: Sequence[Packed] = ()) -> None:
         """Adds a statement to the segment; `%b` stands for each of `values`.
@@ -85,6 +87,8 @@ class Pipeline:
         """
         self._pgconn.pipeline_sync()
         self._heeded.append(is_heeded)
+        self._prepared.append(self._fresh)
+        self._fresh = []
         while self._pgconn.flush():
             readable, _, _ = select.select(
                 [self._pgconn.socket], [self._pgconn.socket], [], _LOOK_S
@@ -147,10 +151,11 @@ class Pipeline:
         """Ends the oldest segment; returns whether it is heeded, raises its error if so."""
         is_heeded = self._heeded.popleft()
         error, self._error = self._error, None
+        prepared = self._prepared.popleft()
         if error is not None:
-            for text in self._fresh:
+            # Only what this one prepared: the end of another says nothing of it.
+            for text in prepared:
                 self._names.pop(text, None)
-        self._fresh.clear()
         if error is not None and is_heeded:
             raise error
         return is_heeded
