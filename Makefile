@@ -11,13 +11,13 @@ fix: ## format, and mend what the linter can mend
 	@$(PYTHON) tools/task.py fix
 test: ## the whole test suite
 	@$(PYTHON) tools/task.py test
-sim: ## simulations of 20 seeds; SEED=n repeats one, RUNS=1000 makes more, NIGHTLY=1 very many
+sim: ## simulations of 1,000 seeds; SEED=n repeats one, RUNS=n makes fewer, NIGHTLY=1 very many
 	@$(PYTHON) tools/task.py sim $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(NIGHTLY),--nightly)
 conformance: ## what every store, guest engine and runtime must do alike
 	@$(PYTHON) tools/task.py conformance
 e2e: ## real processes, kill -9 at named crash points
 	@$(PYTHON) tools/task.py e2e
-torment: ## nodes ended badly under load, 100 rounds (or ROUNDS=n), all (or NODE=...) from SEED=n
+torment: ## nodes ended badly under load, 100 rounds of each kind (or ROUNDS=n, NODE=kind, SEED=n)
 	@$(PYTHON) tools/task.py torment $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(NODE),--node $(NODE))
 docs: ## write the generated pages again
 	@$(PYTHON) tools/task.py docs

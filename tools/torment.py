@@ -1,10 +1,10 @@
-"""`make torment`: nodes ended badly under load, a hundred rounds; `make test` runs five of each.
+"""`make torment`: nodes ended badly under load, 100 rounds of each kind; `make test` runs five.
 
-    make torment                        # 100 rounds, spread over every kind of node
+    make torment                        # 100 rounds of every kind of node
     make torment SEED=7 ROUNDS=20 NODE=power
 
 The rounds are cut in epochs of five. Each epoch has a fresh data directory, the next seed, and the
-kind of node whose turn it is; it ends with the whole reckoning. The seed decides what is asked and
+kinds of node take turns; it ends with the whole reckoning. The seed decides what is asked and
 after how many answers the end comes; what is in flight then is up to the machine, so a failure is
 looked for again with its seed and may take several tries. Its data and its history are kept.
 Exit status: 0 all is well; 1 something was lost, happened twice or cannot be explained; 130
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
-from itertools import cycle
+from itertools import product
 from pathlib import Path
 from random import SystemRandom
 
@@ -56,13 +56,12 @@ def run_one(kind: type[EmbeddedNode], deployed: Path, folder: Path, plan: Plan) 
 def run(kinds: list[type[EmbeddedNode]], *, seed: int, rounds: int) -> int:
     """Runs all epochs; returns the exit status."""
     folder = Path(tempfile.mkdtemp(prefix="lithox-torment-"))
-    turns = cycle(kinds)
     total = 0
     deployed = deploy(folder)
-    for first in range(0, rounds, ROUNDS_PER_EPOCH):
-        kind = next(turns)
+    epochs = product(range(0, rounds, ROUNDS_PER_EPOCH), kinds)
+    for number, (first, kind) in enumerate(epochs):
         plan = Plan(
-            seed=seed + first // ROUNDS_PER_EPOCH,
+            seed=seed + number,
             rounds=min(ROUNDS_PER_EPOCH, rounds - first),
             acknowledgements=ACKNOWLEDGEMENTS,
         )
@@ -74,7 +73,8 @@ def run(kinds: list[type[EmbeddedNode]], *, seed: int, rounds: int) -> int:
             print(f"kept in {folder}; once more: {again}", file=sys.stderr)
             return 1
     shutil.rmtree(folder)
-    print(f"{rounds} rounds, {total} acknowledged, nothing lost, nothing twice")
+    names = ", ".join(kind.name for kind in kinds)
+    print(f"{rounds} rounds of each of {names}: {total} acknowledged, nothing lost, nothing twice")
     return 0
 
 

@@ -24,7 +24,8 @@ from lithox.testing.simulator import SimulationFailed, SimulationReport, Simulat
 from lithox.testing.talking import TalkSimulator
 
 SEED_BITS: Final = 32
-RUNS_DEFAULT: Final = 20
+RUNS_DEFAULT: Final = 1_000
+"""Three minutes on two cores."""
 RUNS_NIGHTLY: Final = 20_000
 """What `make sim NIGHTLY=1` makes: an hour or two on two cores."""
 RUNS_SHOWN_MAX: Final = 20
