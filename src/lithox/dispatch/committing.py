@@ -10,7 +10,6 @@ changes the answer; a commit that is withdrawn is told to nobody as durable.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from lithox.dispatch.frames import FrameTable
@@ -28,7 +27,6 @@ class Commits:
     """Ends transactions of root frames. Every method is called on the node's thread.
 
     Attributes:
-        restart: begins a job from its admission, after another node has committed first.
         result_kept_ns: how long the answer of a request with an id is kept.
         on_committed, on_durable: see `runs.Runs`.
     """
@@ -38,7 +36,6 @@ class Commits:
     table: FrameTable
     clock: Clock
     settle: Settle
-    restart: Callable[[Job], None]
     retries: Retries
     result_kept_ns: int
     on_committed: list[OnCommitted]
@@ -75,14 +72,14 @@ class Commits:
                     tell(job, transaction, version)
                 self.settle(job, body, None)
             elif isinstance(failure, Conflict):
-                self.retries.begin_anew(job, failure, self.restart)
+                self.retries.begin_anew(job, failure)
             else:
                 self.settle(job, None, failure)
 
         try:
             # Released first: the store need not keep what this commit replaces for ourselves.
             transaction.release()
-            version = self.store.submit(transaction.to_commit(result), leave)
+            version = self.store.submit(transaction.to_commit(result, self.clock.wall_ns()), leave)
         except TransactionError as error:
             self.table.close_job(job)
             self.settle(job, None, error)
@@ -102,7 +99,7 @@ class Commits:
 
         def leave(failure: TransactionError | None) -> None:
             if isinstance(failure, Conflict):
-                self.retries.begin_anew(job, failure, self.restart)
+                self.retries.begin_anew(job, failure)
             else:
                 self.settle(job, None if failure else body, failure)
 
@@ -134,8 +131,8 @@ class Commits:
 
         def leave(failure: TransactionError | None) -> None:
             if isinstance(failure, Conflict):
-                self.retries.begin_anew(job, failure, self.restart)
-            else:
+                self.retries.begin_anew(job, failure)
+            elif failure is not None or not self.retries.is_answered(job):
                 self.settle(job, None, failure or error)
 
         if self.store.when_read_durable(reads, ranges, leave, up_to_version=version):

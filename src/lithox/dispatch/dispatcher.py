@@ -20,12 +20,12 @@ from lithox.dispatch.accepted_records import DEFAULT_RESULTS, ResultBounds
 from lithox.dispatch.atomic import encode_calls
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.endpoints import Endpoint
-from lithox.dispatch.inflight import InFlight, digest_of_job, id_reused
+from lithox.dispatch.inflight import InFlight, digest_of_job, id_reused, key_of
 from lithox.dispatch.job import UNKNOWN, Clock, Frame, GroupCall, Job, LogSink, OnAnswer
 from lithox.dispatch.lanes import Lanes, LongSteps, LongThread, Schedule
 from lithox.dispatch.messages.bounds import DEFAULT_BOUNDS, MessageBounds
 from lithox.dispatch.messages.mail import Mail
-from lithox.dispatch.results import Results
+from lithox.dispatch.results import Results, find_recorded
 from lithox.dispatch.runs import Runs
 from lithox.dispatch.schedules.bounds import DEFAULT_TIMER_BOUNDS, TimerBounds
 from lithox.dispatch.schedules.timers import Timers
@@ -47,7 +47,7 @@ from lithox.model.quantities import format_duration
 from lithox.model.request import Answer, Caller, Request
 from lithox.model.values import decode_value, encode_value
 from lithox.security.access import Actor, actor_of
-from lithox.store.contract import AuditRecord, Store
+from lithox.store.contract import AuditRecord, ResultRecord, Store
 
 RESULTS_PER_ACCOUNT_MAX: Final = 1_000_000
 AUDIT_DETAIL_CHARACTERS_MAX: Final = 500
@@ -279,9 +279,13 @@ class Dispatcher:
         return may_call(job.actor, resolution)
 
     def _restart(self, job: Job) -> None:
-        """Begins a job anew that another node has beaten."""
+        """Begins a job anew that another node has beaten, unless that has answered it."""
         try:
-            self._start(job)
+            found = self._find_recorded(job) if job.is_recorded else None
+            if found is None:
+                self._start(job)
+            else:
+                self._answer(job, found.answer, None, is_recorded=True)
         except LithoxError as error:
             self._answer(job, None, error)
         except Exception as bug:  # noqa: BLE001 - the border, as in `submit`
@@ -345,14 +349,8 @@ class Dispatcher:
             self._watch(job)
             return False
         job.holds_id = True
-        found = self._store.find_result(request.caller.identity, job.place, request.request_id)
-        if found is not None and found.expires_ns > self._clock.wall_ns():
-            if found.asked_digest != job.asked_digest:
-                raise id_reused(job)
-            if request.calls:
-                self.runs.groups.resolve(job, self._resolve)
-            elif not self._may_call(job, self._resolve(request.entity)):
-                raise NotPermitted(f"{job.actor.identity} may not call {request.entity}")
+        found = self._find_recorded(job)
+        if found is not None:
             self._answer(job, found.answer, None, is_recorded=True)
             return False
         account = request.caller.account
@@ -364,6 +362,25 @@ class Dispatcher:
                 retry_after_ms=60_000,
             )
         return True
+
+    def _find_recorded(self, job: Job) -> ResultRecord | None:
+        """Returns the answer recorded under the job's id, if there is one.
+
+        Raises:
+            IdReused: it is the answer to something else.
+            NotPermitted: it may not be told any more.
+        """
+        request = job.request
+        found = find_recorded(self._store, self._clock, key_of(job))
+        if found is None:
+            return None
+        if found.asked_digest != job.asked_digest:
+            raise id_reused(job)
+        if request.calls:
+            self.runs.groups.resolve(job, self._resolve)
+        elif not self._may_call(job, self._resolve(request.entity)):
+            raise NotPermitted(f"{job.actor.identity} may not call {request.entity}")
+        return found
 
     def _watch(self, job: Job) -> None:
         """Sees to it that a waiter is answered when its own deadline passes."""
@@ -393,8 +410,11 @@ class Dispatcher:
                 following.holds_id = True
                 if self.is_closing and following.parent is None:
                     raise StoreUnavailable("this node is closing", retry_after_ms=1000)
-                self._start(following)
-                return
+                found = self._find_recorded(following)
+                if found is None:
+                    self._start(following)
+                    return
+                following = self._answer_one(following, found.answer, None, is_recorded=True)
             except LithoxError as refusal:
                 following = self._answer_one(following, None, refusal)
             except Exception as bug:  # noqa: BLE001 - the border, as in `submit`

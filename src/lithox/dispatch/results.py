@@ -10,13 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lithox.dispatch.accepted_records import ACCEPTED, ASYNC_PLACE, decode_pointer, key_of
-from lithox.dispatch.inflight import InFlight, OnEnd
+from lithox.dispatch.inflight import InFlight, Key, OnEnd
 from lithox.dispatch.job import ATOMIC_PLACE, Clock
 from lithox.errors import rebuild
 from lithox.model.ids import RequestId
 from lithox.model.request import Answer
 from lithox.model.values import decode_value
 from lithox.store.contract import ResultRecord, Store
+
+
+def find_recorded(store: Store, clock: Clock, key: Key) -> ResultRecord | None:
+    """Returns what is recorded under `key` and has not expired; raises what reading it raises."""
+    record = store.find_result(*key)
+    if record is None or record.expires_ns <= clock.wall_ns():
+        return None
+    return record
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,7 +105,4 @@ class Results:
         return None if record is None else record.asked_digest
 
     def _find_record(self, identity: str, place: str, request_id: str) -> ResultRecord | None:
-        record = self.store.find_result(identity, place, request_id)
-        if record is None or record.expires_ns <= self.clock.wall_ns():
-            return None
-        return record
+        return find_recorded(self.store, self.clock, (identity, place, request_id))

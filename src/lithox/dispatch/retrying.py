@@ -2,7 +2,8 @@
 
 The kernel decides (`kernel.retry`); this carries it out. Invariants: the runs of one request are
 bounded; a run that has made a request of its own, which cannot be taken back, runs again only
-while it holds its turn; whoever waits for its turn holds no transaction.
+while it holds its turn; whoever waits for its turn holds no transaction; a run whose id another
+node has answered meanwhile is not made again, but gets that answer.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lithox.dispatch.frames import FrameTable
+from lithox.dispatch.inflight import key_of
 from lithox.dispatch.job import Clock, Frame, Job, Settle
+from lithox.dispatch.results import find_recorded
 from lithox.dispatch.transaction import Transaction
 from lithox.dispatch.turns import Turn
-from lithox.errors import Conflict, Overloaded
+from lithox.errors import Conflict, LithoxError, Overloaded
 from lithox.kernel.kernel import Kernel
 from lithox.kernel.process import SliceEnd
 from lithox.kernel.retry import Retry, decide_retry
+from lithox.store.contract import Store
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +29,8 @@ class Retries:
     """Runs that must be made again. Every method is called on the node's thread.
 
     Attributes:
+        restart: begins a job from its admission, after another node has committed first, or
+            answers it as that has.
         rewind: puts the root frame back to where its request begins.
     """
 
@@ -32,6 +38,8 @@ class Retries:
     table: FrameTable
     clock: Clock
     settle: Settle
+    store: Store
+    restart: Callable[[Job], None]
     rewind: Callable[[Frame], None]
 
     def run_again(self, frame: Frame, transaction: Transaction) -> SliceEnd:
@@ -45,6 +53,8 @@ class Retries:
         )
         self.table.drop_attempt(frame)
         self.rewind(frame)
+        if self.is_answered(job):
+            return SliceEnd.FINISHED
         if choice is Retry.GIVE_UP:
             self.table.close_job(job)
             self.settle(
@@ -106,11 +116,31 @@ class Retries:
         is_waiting = True
         return SliceEnd.ASKED
 
-    def begin_anew(self, job: Job, failure: Conflict, restart: Callable[[Job], None]) -> None:
+    def is_answered(self, job: Job) -> bool:
+        """Returns whether a run that has come to nothing is answered otherwise; then it is over.
+
+        Another node may have run the same request, and what that did is what this one met.
+        """
+        if not job.is_recorded:
+            return False
+        try:
+            if find_recorded(self.store, self.clock, key_of(job)) is None:
+                return False
+        except LithoxError as error:
+            # Whether it has taken effect cannot be said now.
+            self.table.close_job(job)
+            self.settle(job, None, error)
+            return True
+        self.table.close_job(job)
+        job.forget_attempt()
+        self.restart(job)
+        return True
+
+    def begin_anew(self, job: Job, failure: Conflict) -> None:
         """Another node has committed first, after this one had let go of the run."""
         job.conflicts += 1
         if decide_retry(conflicts=job.conflicts, holds_turn=True) is Retry.GIVE_UP:
             self.settle(job, None, failure)
             return
         job.forget_attempt()
-        restart(job)
+        self.restart(job)

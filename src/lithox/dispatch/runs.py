@@ -66,7 +66,8 @@ class Runs:
         seeds: gives 63 unpredictable bits for each run.
         settle: told how a job ended, once its answer may leave.
         more: system calls by name, beside those of `Endpoints` itself.
-        restart: begins a job from its admission, after another node has committed first.
+        restart: begins a job from its admission, after another node has committed first, or
+            answers it as that has.
         submit_child: takes the request of a handler.
         native_entity: the node's own entity, which takes no part in transactions.
         result_kept_ns: how long the answer of a request with an id is kept.
@@ -118,6 +119,8 @@ class Runs:
             table=self.table,
             clock=self.clock,
             settle=self.settle,
+            store=self.store,
+            restart=self.restart,
             rewind=self.groups.rewind,
         )
         self.commits = Commits(
@@ -126,7 +129,6 @@ class Runs:
             table=self.table,
             clock=self.clock,
             settle=self.settle,
-            restart=self.restart,
             retries=self.retries,
             result_kept_ns=self.result_kept_ns,
             on_committed=self.on_committed,

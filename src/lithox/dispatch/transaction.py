@@ -248,9 +248,9 @@ class Transaction:
             self.add_range(area)
         return found, more
 
-    def to_commit(self, result: ResultRecord | None) -> Commit:
-        """Returns what the store is given."""
-        return Commit(self.snapshot.version, self.reads, self.ranges, self.writes, result)
+    def to_commit(self, result: ResultRecord | None, now_ns: int) -> Commit:
+        """Returns what the store is given; see `Commit` for `now_ns`."""
+        return Commit(self.snapshot.version, self.reads, self.ranges, self.writes, result, now_ns)
 
     def release(self) -> None:
         """Gives the snapshot back. Idempotent."""

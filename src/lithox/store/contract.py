@@ -102,6 +102,8 @@ class Commit:
         ranges: ranges scanned.
         writes: cell -> new value, or None to delete.
         result: recorded under its id in the same commit, or None.
+        now_ns: wall-clock time by which an answer that is recorded under that id has not expired:
+            then this commit is a conflict. None: whatever is recorded there is replaced.
     """
 
     snapshot_version: int
@@ -109,6 +111,7 @@ class Commit:
     ranges: Iterable[Range] = ()
     writes: Mapping[Cell, bytes | None] = field(default_factory=dict[Cell, "bytes | None"])
     result: ResultRecord | None = None
+    now_ns: int | None = None
 
 
 class Snapshot(Protocol):

@@ -84,6 +84,11 @@ class VisibleResults:
             check_text(text)
         return self._peek(key_of_result(record))
 
+    @staticmethod
+    def is_taken(replaced: ResultRecord | None, now_ns: int | None) -> bool:
+        """Returns whether what a commit of `now_ns` would replace is an answer that counts."""
+        return replaced is not None and now_ns is not None and replaced.expires_ns > now_ns
+
     def put(self, version: int, record: ResultRecord) -> None:
         """Makes `record`, just prepared, visible in place of an older one under the same id."""
         key = key_of_result(record)

@@ -89,6 +89,9 @@ class SharedStore(VisibleStore):
         entries = self._beliefs.entries
         checks = {token: entries[token].newest for token in tokens}
         replaced = None if commit.result is None else self._results.prepare(commit.result)
+        if self._results.is_taken(replaced, commit.now_ns):
+            self._conflicts += 1
+            return None
         self._is_submitting = True
         try:
             # Taken after the last read, since a read may have moved it.

@@ -167,7 +167,10 @@ class VisibleStore:
         writes = commit.writes
         if commit.result is not None:
             # First, since it may read the disk and fail; what follows `apply` may not.
-            self._results.prepare(commit.result)
+            replaced = self._results.prepare(commit.result)
+            if self._results.is_taken(replaced, commit.now_ns):
+                self._conflicts += 1
+                return None
         value_bytes = self._cells.apply(version, writes)
         if commit.result is not None:
             self._results.put(version, commit.result)

@@ -39,6 +39,19 @@ def test_result_is_found_when_visible_and_after_reopening(world: World) -> None:
     assert world.store.find_result("alice", "b", "r1") is None
 
 
+def test_an_answer_that_counts_is_not_replaced(world: World) -> None:
+    """A commit that says what time it is gives way to an answer that has not expired by then."""
+    submit(world, make_result("r", expires_ns=100))
+    world.settle()
+    late = make_result("r", expires_ns=300)
+    early = Commit(0, writes={("a", "k"): b"1"}, result=late, now_ns=99)
+    assert world.store.submit(early, Answers().add) is None
+    assert world.store.find_result("alice", "a", "r") == make_result("r", expires_ns=100)
+    assert world.store.submit(Commit(0, result=late, now_ns=100), Answers().add) is not None
+    world.settle()
+    assert world.store.find_result("alice", "a", "r") == late
+
+
 def test_results_are_counted_by_account(world: World) -> None:
     """The count of an account is exact: pending, durable, replaced and dropped ones."""
     submit(world, make_result("r1"), make_result("r2"), make_result("x", account="other"))
