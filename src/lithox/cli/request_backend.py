@@ -99,7 +99,7 @@ class EmbeddedRequests:
         return self._node.callbacks_dead(after=after, limit=limit, caller=self._caller)
 
     async def callback_retry(self, identity: str, request_id: str) -> None:
-        self._node.callback_retry(identity, request_id, caller=self._caller)
+        await self._node.callback_retry(identity, request_id, caller=self._caller)
 
     async def callback_purge(self, identity: str, request_id: str) -> None:
-        self._node.callback_purge(identity, request_id, caller=self._caller)
+        await self._node.callback_purge(identity, request_id, caller=self._caller)

@@ -59,11 +59,11 @@ class GatewayNode(Protocol):
         self, *, after: str = "", limit: int = 100, caller: Caller | None = None
     ) -> dict[str, Any]: ...
 
-    def callback_retry(
+    async def callback_retry(
         self, identity: str, request_id: str, *, caller: Caller | None = None
     ) -> None: ...
 
-    def callback_purge(
+    async def callback_purge(
         self, identity: str, request_id: str, *, caller: Caller | None = None
     ) -> None: ...
 

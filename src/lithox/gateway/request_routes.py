@@ -68,13 +68,13 @@ async def list_dead(asked: Asked) -> Reply:
 
 async def retry_dead(asked: Asked) -> Reply:
     body: bodies.CallbackBody = asked.body
-    asked.node.callback_retry(body.identity, body.request, caller=asked.caller)
+    await asked.node.callback_retry(body.identity, body.request, caller=asked.caller)
     return reply_done()
 
 
 async def purge_dead(asked: Asked) -> Reply:
     body: bodies.CallbackBody = asked.body
-    asked.node.callback_purge(body.identity, body.request, caller=asked.caller)
+    await asked.node.callback_purge(body.identity, body.request, caller=asked.caller)
     return reply_done()
 
 

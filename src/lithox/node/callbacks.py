@@ -17,6 +17,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ import msgspec
 
 from lithox.dispatch.accepted_records import AcceptedRecord, key_of
 from lithox.dispatch.job import Clock, derive_id
-from lithox.errors import LithoxError, NotFound, Overloaded
+from lithox.errors import Conflict, LithoxError, NotFound, Overloaded, StoreCorrupt
 from lithox.model.outcome import outcome_to_json
 from lithox.model.request import Answer
 from lithox.node.callback_records import (
@@ -34,6 +35,7 @@ from lithox.node.callback_records import (
     encode_callback,
 )
 from lithox.node.callback_settings import CallbackSettings, origin_of
+from lithox.node.commits import submit_durably
 from lithox.node.webhooks import webhook_headers
 from lithox.store.contract import Cell, Commit, Range, Store
 
@@ -67,7 +69,7 @@ class Callbacks:
         on_deadline: asks for `notify_time` at a monotonic time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where its parts come together; all by keyword
         self,
         *,
         store: Store,
@@ -75,12 +77,17 @@ class Callbacks:
         settings: CallbackSettings,
         find: FindOutcome,
         send: Send,
+        schedule: Callable[[Callable[[], None]], object],
+        is_shared: bool = False,
     ) -> None:
         self._store = store
         self._clock = clock
         self._settings = settings
         self._find = find
         self._send = send
+        self._schedule = schedule
+        self._is_shared = is_shared
+        self._is_known = self._is_scanning = False
         self._waiting: dict[str, int] = {}
         """Key -> when it is due, in wall-clock milliseconds; those under way are in neither."""
         self._due: list[tuple[int, str]] = []
@@ -216,14 +223,17 @@ class Callbacks:
                 is_last = row.tries + 1 >= self._settings.tries_max
         except LithoxError as error:
             why, is_last = error.message, False
+        except Exception as bug:  # noqa: BLE001 - its place must be free again
+            _log.exception("a call-back could not be sent")
+            why, is_last = type(bug).__name__, row.tries + 1 >= self._settings.tries_max
         finally:
-            origin = self._sending.pop(key)
+            # Whatever ended the try: those that wait for its place may go.
+            self._release(self._sending.pop(key))
         if why is None:
             self.counters.sent += 1
             self._write(key, None)
         else:
             self._failed(key, row, why, is_last=is_last)
-        self._release(origin)
         self.notify_time()
 
     def _release(self, origin: str) -> None:
@@ -289,21 +299,39 @@ class Callbacks:
         finally:
             snapshot.release()
 
-    def retry(self, identity: str, request_id: str) -> None:
-        """Sends a dead call-back again, with all its tries; raises NotFound."""
+    async def retry(self, identity: str, request_id: str) -> None:
+        """Sends a dead call-back again, with all its tries; waits until that is durable.
+
+        Raises:
+            NotFound: there is no such dead call-back (any more).
+            Conflict, StoreUnavailable: nothing has changed.
+        """
         key = key_of(identity, request_id)
         row = self._get_dead(key)
-        self._dead_count -= 1
         now_ms = self._clock.wall_ns() // NS_PER_MS
-        self._write(key, msgspec.structs.replace(row, tries=0, next_ms=now_ms, is_dead=False))
+        row = msgspec.structs.replace(row, tries=0, next_ms=now_ms, is_dead=False)
+        await self._change_dead(key, encode_callback(row))
         self._wait(key, now_ms)
 
-    def purge(self, identity: str, request_id: str) -> None:
-        """Forgets a dead call-back; raises NotFound."""
+    async def purge(self, identity: str, request_id: str) -> None:
+        """Forgets a dead call-back; waits until that is durable. Raises as `retry`."""
         key = key_of(identity, request_id)
         self._get_dead(key)
+        await self._change_dead(key, None)
+
+    async def _change_dead(self, key: str, value: bytes | None) -> None:
+        """Commits what becomes of a dead row that is there now, and waits for it."""
+
+        def follow_up(failure: Exception | None) -> None:
+            self._dead_count += failure is not None
+
+        cell: Cell = (CALLBACKS, key)
+        commit = Commit(self._store.visible_version, reads=[cell], writes={cell: value})
+        done = submit_durably(self._store, commit, follow_up)
+        if done is None:
+            raise Conflict("others changed the call-back at the same time", retry_after_ms=50)
         self._dead_count -= 1
-        self._write(key, None)
+        await done
 
     def _get_dead(self, key: str) -> CallbackRecord:
         row = self._read(key)
@@ -324,35 +352,54 @@ class Callbacks:
     # -- start and end ----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Takes up the call-backs that were waiting. Blocks for reading their rows."""
+        """Takes up the call-backs that were waiting, page by page between other work."""
         self._is_running = True
-        self._scan(late_ms=None)
+        self._scan()
 
     def sweep(self) -> None:
-        """Takes over what another node should have sent long ago."""
-        if self._is_running:
-            self._scan(late_ms=ADOPTED_AFTER_MS)
+        """Takes over what another node should have sent long ago; and what a start left unread."""
+        if self._is_running and not self._is_scanning and (self._is_shared or not self._is_known):
+            self._scan()
 
-    def _scan(self, *, late_ms: int | None) -> None:
-        wall_ms = self._clock.wall_ns() // NS_PER_MS
-        start, dead_count = "", 0
+    def _scan(self) -> None:
+        self._is_scanning = True
+        # At the start all that waits is this node's to send, later only what is late.
+        late_ms = ADOPTED_AFTER_MS if self._is_known else None
+        before_ms = None if late_ms is None else self._clock.wall_ns() // NS_PER_MS - late_ms
+        self._schedule(partial(self._scan_page, before_ms, "", 0))
+
+    def _scan_page(self, before_ms: int | None, start: str, dead_count: int) -> None:
+        if not self._is_running:
+            return
         snapshot = self._store.open_snapshot()
         try:
-            while True:
-                page = snapshot.scan(Range(CALLBACKS, start, None), PAGE_MAX)
-                for key, item in page.items:
-                    row = decode_callback(item.value)
-                    dead_count += row.is_dead
-                    if row.is_dead or key in self._waiting:
-                        continue
-                    if late_ms is None or row.next_ms < wall_ms - late_ms:
-                        self._wait(key, row.next_ms)
-                if not page.more:
-                    break
-                start = page.items[-1][0] + "\x00"
+            page = snapshot.scan(Range(CALLBACKS, start, None), PAGE_MAX)
+        except LithoxError as error:
+            _log.warning("call-backs stay as they are until the next sweep: %s", error)
+            self._is_scanning = False
+            return
         finally:
             snapshot.release()
+        for key, item in page.items:
+            dead_count += self._take_up(key, item.value, before_ms)
+        if page.more:
+            start = page.items[-1][0] + "\x00"
+            self._schedule(partial(self._scan_page, before_ms, start, dead_count))
+            return
+        self._is_scanning, self._is_known = False, True
         self._dead_count = dead_count
+
+    def _take_up(self, key: str, value: bytes, before_ms: int | None) -> bool:
+        """Lets a row wait if it is this node's to send now; returns whether it is dead."""
+        try:
+            row = decode_callback(value)
+        except StoreCorrupt as error:
+            _log.warning("call-back %r is passed over: %s", key, error)
+            return False
+        is_due = before_ms is None or row.next_ms < before_ms
+        if is_due and not row.is_dead and key not in self._waiting:
+            self._wait(key, row.next_ms)
+        return row.is_dead
 
     async def stop(self) -> None:
         """Begins nothing more and breaks off what is being sent: its rows stay."""

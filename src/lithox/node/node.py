@@ -273,6 +273,7 @@ class Node(
             store=self._store,
             dispatcher=self.dispatcher,
             settings=self.config.callbacks,
+            is_shared=self.config.store is not None,
         )
         self.code = self.program_side.code
         self.registry = self.program_side.registry

@@ -324,22 +324,22 @@ class RequestMethods:
         found, more = self.request_side.callbacks.list_dead(after, limit)
         return {"callbacks": found, "more": more}
 
-    def callback_retry(
+    async def callback_retry(
         self, identity: str, request_id: str, *, caller: Caller | None = None
     ) -> None:
-        """Sends a dead call-back again; raises NotFound. For operators."""
+        """Sends a dead call-back again; waits until that is durable. Raises NotFound."""
         act = f"callback_retry:{identity}/{request_id}"
         who = self._check_admin(caller, act)
-        self.request_side.callbacks.retry(identity, request_id)
+        await self.request_side.callbacks.retry(identity, request_id)
         self.dispatcher.record_act(identity=who.identity, act=act, entity="", outcome="ok")
 
-    def callback_purge(
+    async def callback_purge(
         self, identity: str, request_id: str, *, caller: Caller | None = None
     ) -> None:
-        """Forgets a dead call-back; raises NotFound. For operators."""
+        """Forgets a dead call-back; waits until that is durable. Raises NotFound."""
         act = f"callback_purge:{identity}/{request_id}"
         who = self._check_admin(caller, act)
-        self.request_side.callbacks.purge(identity, request_id)
+        await self.request_side.callbacks.purge(identity, request_id)
         self.dispatcher.record_act(identity=who.identity, act=act, entity="", outcome="ok")
 
     def _check_admin(self, caller: Caller | None, act: str) -> Caller:

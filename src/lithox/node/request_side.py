@@ -16,13 +16,18 @@ from lithox.store.contract import Store
 
 @dataclass(slots=True, kw_only=True)
 class RequestSide:
-    """Accepted requests and call-backs of one node."""
+    """Accepted requests and call-backs of one node.
+
+    Attributes:
+        is_shared: other nodes use the same store, so what one leaves another must take over.
+    """
 
     loop: asyncio.AbstractEventLoop
     clock: Clock
     store: Store
     dispatcher: Dispatcher
     settings: CallbackSettings
+    is_shared: bool = False
     callbacks: Callbacks = field(init=False)
     _sender: CallbackSender = field(init=False)
     _wakers: list[DeadlineTimer] = field(default_factory=list[DeadlineTimer])
@@ -36,15 +41,14 @@ class RequestSide:
             settings=self.settings,
             find=self.dispatcher.results.find_accepted,
             send=self._sender.send,
+            schedule=self.loop.call_soon,
+            is_shared=self.is_shared,
         )
         accepted.on_outcome = self.callbacks.writes_of
         accepted.on_finished = self.callbacks.notify_finished
 
     def start(self) -> None:
-        """Begins; to be called once the store is open and templates are known.
-
-        Blocks: for reading the rows of call-backs.
-        """
+        """Begins; to be called once the store is open and templates are known."""
         for feature in (self.dispatcher.accepted, self.callbacks):
             waker = DeadlineTimer(self.loop, self.clock, feature.notify_time)
             self._wakers.append(waker)

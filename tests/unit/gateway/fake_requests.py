@@ -79,12 +79,12 @@ class FakeRequests:
         found = [one for one in self.dead if f"{one['identity']}/{one['request']}" > after]
         return {"callbacks": found[:limit], "more": len(found) > limit}
 
-    def callback_retry(
+    async def callback_retry(
         self, identity: str, request_id: str, *, caller: Caller | None = None
     ) -> None:
-        self.callback_purge(identity, request_id, caller=caller)
+        await self.callback_purge(identity, request_id, caller=caller)
 
-    def callback_purge(
+    async def callback_purge(
         self, identity: str, request_id: str, *, caller: Caller | None = None
     ) -> None:
         del caller

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from lithox.dispatch.accepted_records import AcceptedRecord
 from lithox.errors import NotFound, NotPermitted, Overloaded
 from lithox.model.ids import RequestId
 from lithox.model.request import Answer
+from lithox.node import callbacks as module
 from lithox.node.callback_records import CALLBACKS
 from lithox.node.callback_settings import CallbackSettings
 from lithox.node.callbacks import Callbacks
@@ -77,6 +79,8 @@ class Desk:
             settings=settings,
             find=lambda identity, request_id: self.outcomes.get((identity, request_id)),
             send=self.receiver.send,
+            schedule=self.queue.append,
+            is_shared=True,
         )
         self.callbacks.on_deadline = self.due.append
         self.callbacks.start()
@@ -114,6 +118,13 @@ class Desk:
     @property
     def rows(self) -> int:
         return self.store.measure_entity(CALLBACKS)[0]
+
+
+async def ask(desk: Desk, act: Coroutine[Any, Any, None]) -> None:
+    """Does what an administrator asks for, until it is durable."""
+    task = asyncio.ensure_future(act)
+    await desk.run()
+    await task
 
 
 def run(work: Callable[[], Any]) -> None:
@@ -173,16 +184,16 @@ def test_dead_callback_is_sent_again_or_purged() -> None:
         desk.finish("r-1")
         await desk.run()
         with pytest.raises(NotFound):
-            desk.callbacks.retry("alice", "r-1")
+            await ask(desk, desk.callbacks.retry("alice", "r-1"))
         await desk.pass_ms(SECOND_MS)
         await desk.pass_ms(4 * SECOND_MS)
-        desk.callbacks.retry("alice", "r-1")
+        await ask(desk, desk.callbacks.retry("alice", "r-1"))
         with pytest.raises(NotFound):
-            desk.callbacks.retry("alice", "r-1")
+            await ask(desk, desk.callbacks.retry("alice", "r-1"))
         await desk.run()
         assert (len(desk.receiver.got), desk.rows) == (4, 0)
         with pytest.raises(NotFound):
-            desk.callbacks.purge("alice", "r-1")
+            await ask(desk, desk.callbacks.purge("alice", "r-1"))
 
     run(work)
 
@@ -305,6 +316,7 @@ def test_sweep_sends_what_another_node_should_have_sent() -> None:
         row = one.store.open_snapshot().find(CALLBACKS, "alice/r-1")
         assert row is not None
         two = Desk(clock=one.clock)
+        await two.run()
         two.outcomes = one.outcomes
         writes = {(CALLBACKS, "alice/r-1"): row.value}
         two.store.submit(Commit(two.store.visible_version, writes=writes), lambda _: None)
@@ -318,3 +330,92 @@ def test_sweep_sends_what_another_node_should_have_sent() -> None:
         await one.callbacks.stop()
 
     run(work)
+
+
+def test_what_an_administrator_asks_for_is_told_once_it_is_durable() -> None:
+    """Neither a retry nor a purge is done while the disk is slow, and a failed one is told."""
+
+    async def work() -> None:
+        desk = Desk()
+        desk.receiver.answers = ["no"] * 3
+        desk.finish("r-1")
+        await desk.run()
+        await desk.pass_ms(SECOND_MS)
+        await desk.pass_ms(4 * SECOND_MS)
+        desk.disk.hold()
+        task = asyncio.ensure_future(desk.callbacks.purge("alice", "r-1"))
+        await desk.run()
+        assert not task.done()
+        desk.disk.release()
+        await desk.run()
+        assert task.done()
+        assert (desk.rows, desk.callbacks.statistics()["dead"]) == (0, 0)
+
+    run(work)
+
+
+def test_a_try_that_fails_by_a_bug_is_a_failed_try(caplog: pytest.LogCaptureFixture) -> None:
+    """It rests and is tried again, and those that waited for its place are sent."""
+
+    async def work() -> None:
+        desk = Desk(settings=dataclasses.replace(SETTINGS, sending_origin_max=1))
+        send, failures = desk.receiver.send, [ValueError("a bug")]
+
+        async def fail_once(url: str, headers: dict[str, str], body: bytes) -> str | None:
+            if failures:
+                raise failures.pop()
+            return await send(url, headers, body)
+
+        desk.callbacks._send = fail_once
+        for name in ("r-1", "r-2", "r-3"):
+            desk.finish(name)
+        await desk.run()
+        assert len(desk.receiver.got) == 2
+        await desk.pass_ms(SECOND_MS)
+        assert (len(desk.receiver.got), desk.rows) == (3, 0)
+
+    run(work)
+    assert "a bug" in caplog.text
+
+
+def test_rows_are_read_a_page_a_turn_and_a_broken_one_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What stands behind a row that cannot be read is sent all the same."""
+    monkeypatch.setattr(module, "PAGE_MAX", 2)
+
+    async def work() -> None:
+        desk = Desk()
+        desk.finish("r-3")
+        row = desk.store.open_snapshot().find(CALLBACKS, "alice/r-3")
+        assert row is not None
+        rows: dict[Any, Any] = {(CALLBACKS, f"alice/r-{n}"): row.value for n in range(5)}
+        rows[CALLBACKS, "alice/r-1"] = b"\xc1"
+        await desk.callbacks.stop()
+        desk.queue.clear()
+        desk.store.submit(Commit(desk.store.visible_version, writes=rows), lambda _: None)
+        desk.queue.clear()
+        again = Callbacks(
+            store=desk.store,
+            clock=desk.clock,
+            settings=SETTINGS,
+            find=lambda _, name: Answer(request_id=RequestId(name), value=7),
+            send=desk.receiver.send,
+            schedule=desk.queue.append,
+        )
+        again.start()
+        pages = 0
+        while again._is_scanning:
+            pages += 1
+            for call in [desk.queue.pop(0) for _ in desk.queue]:
+                call()
+        assert pages == 3
+        await desk.run()
+        assert sorted(got[2]["request"] for got in desk.receiver.got) == [
+            f"r-{n}" for n in (0, 2, 3, 4)
+        ]
+        again.sweep()
+        assert not again._is_scanning, "nobody else writes this store"
+
+    run(work)
+    assert "alice/r-1" in caplog.text
