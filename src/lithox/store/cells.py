@@ -275,7 +275,8 @@ class VisibleCells:
                 del modified[key]
             modified[key] = version
             if view is not None:
-                is_dropped = is_queue and new is None
+                # Marks of a large entity that is being deleted key by key would fill the cache.
+                is_dropped = new is None and not view.is_complete
                 self.views.bytes_used += view.drop(key) if is_dropped else view.put(key, new)
         recent.log_changes(version, writes)
         self.views.trim()

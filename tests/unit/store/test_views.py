@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lithox.store.contract import Item
+from lithox.store.contract import Commit, Item
+from lithox.store.memory import MemoryStore
 from lithox.store.views import LOADS_SKIPPED_MAX, SORTED_CHANGES_MAX, EntityViews, View
 
 
@@ -64,3 +68,23 @@ def test_an_entity_found_large_is_not_looked_at_again_for_a_while() -> None:
     assert view.is_known_large(50)
     views.keep("e", View({}, is_complete=True))
     assert views.views["e"].is_complete
+
+
+def test_deletions_leave_no_marks_in_a_partial_view() -> None:
+    """A large entity that is deleted key by key does not fill the cache with what is not there."""
+    queue: deque[Callable[[], None]] = deque()
+    store = MemoryStore(post=queue.append)
+    keys = [f"k{number}" for number in range(1_000)]
+    store.submit(Commit(0, writes={("big", key): b"x" * 64 for key in keys}), lambda _: None)
+    while queue:
+        queue.popleft()()
+    store._cells.views.forget("big")
+    snapshot = store.open_snapshot()
+    assert all(snapshot.find("big", key) for key in keys)
+    snapshot.release()
+    full_bytes = store.statistics()["cache_bytes"]
+    store.submit(Commit(store.visible_version, writes={("big", k): None for k in keys}), print)
+    assert store.statistics()["cache_bytes"] < full_bytes / 20
+    snapshot = store.open_snapshot()
+    assert not any(snapshot.find("big", key) for key in keys)
+    snapshot.release()
