@@ -4,9 +4,9 @@ Invariants: None means "not said" and never wins over a number; `smallest` commu
 never raises a limit; a grant and the remainder it was reserved from never exceed what was there,
 and after the return the remainder is what was there less what was used.
 
-Three kinds of limit. *Spent* ones (fuel, output, calls, state, big values) are used up for good. *Held* ones
-(memory) are occupied while the guest lives and come back whole. *Shared* ones (wall time) pass for
-parent and child at once, so they bound the child but are not taken from the parent.
+Three kinds of limit. *Spent* ones (fuel, output, calls, state, big values) are used up for good.
+*Held* ones (memory) are occupied while the guest lives and come back whole. *Shared* ones (wall
+time) pass for parent and child at once, so they bound the child but are not taken from the parent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a request came to as JSON, the same wherever it is told: looked up or sent to a call-back."""
+"""What a request came to as JSON, the same wherever it is told: looked up or in a call-back."""
 
 from __future__ import annotations
 

@@ -114,11 +114,6 @@ def _too_large(size: int) -> TooLarge:
     )
 
 
-def encode_trusted(value: Value) -> bytes:
-    """Returns the canonical MessagePack of a value that has passed `check_value` already."""
-    return _encoder.encode(value)
-
-
 def decode_value(data: bytes) -> Value:
     """Returns the value that canonical (or any plain) MessagePack stands for.
 

@@ -330,19 +330,9 @@ def _timer_of(line: _TimerLine) -> ScheduleRecord:
     )
     if not is_sound:
         raise refusal(f"the timer {line.id!r} of {line.e} says what no timer can")
-    return ScheduleRecord(
-        handler=check_handler_name(line.handler),
-        args=args,
-        due_ms=line.due_ms,
-        every_ms=line.every_ms,
-        cron=line.cron,
-        zone=line.zone,
-        missed=line.missed,
-        account=line.account,
-        owner=line.owner,
-        hops=line.hops,
-        set_ms=line.set_ms,
-    )
+    check_handler_name(line.handler)
+    fields = {name: getattr(line, name) for name in ScheduleRecord.__struct_fields__}
+    return ScheduleRecord(**{**fields, "args": args})
 
 
 def _big_of(piece: Piece, line: _BigLine) -> bytes:

@@ -35,8 +35,6 @@ from typing import Any, Final
 
 import msgspec
 
-from lithox.model.big_values import EXT_BIG
-
 CONTEXT_SELF: Final = 0
 """The context every process has from birth: its endpoints to the node."""
 
@@ -75,8 +73,6 @@ NIL: Final = b"\xc0"
 Used = str | tuple[str, str | None]
 """What was used whole: a prefix, or a range (from, to)."""
 
-EXT_BLOB: Final = EXT_BIG
-"""MessagePack extension type of a big value in state (`model.big_values`)."""
 EXT_CONTEXT: Final = 1
 """MessagePack extension type of a context inside values: an index, four bytes, big-endian."""
 

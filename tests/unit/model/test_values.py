@@ -250,9 +250,3 @@ def test_a_value_has_a_greatest_size(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused.value.fields == {"allowed": 10, "used": 11}
     with pytest.raises(TooLarge):
         values.decode_value(msgspec.msgpack.encode(b"x" * 9))
-
-
-def test_trusted_values_are_encoded_alike() -> None:
-    """encode_trusted writes what encode_value writes."""
-    value = {"b": [1, 2.5, None], "a": b"x"}
-    assert values.encode_trusted(value) == values.encode_value(value)
