@@ -18,6 +18,8 @@ from lithox.model.ids import EntityPath
 
 ACCEPTED: Final = EntityPath("~lithox/q/async")
 ASYNC_PLACE: Final = "~lithox/async"
+CLAIM_PLACE: Final = "~lithox/accepted"
+"""Where the node of several that accepts an id first records that; its answer is empty."""
 HOUR_NS: Final = 3600 * 1_000_000_000
 
 
@@ -28,7 +30,8 @@ class ResultBounds:
     Attributes:
         kept_ns: how long the outcome of a request with an id is kept.
         accepted_account_max: accepted requests of one account that may wait or run.
-        accepted_max: the same of the node.
+        accepted_account_bytes_max: bytes of their rows.
+        accepted_max: accepted requests of the node that may wait or run.
         accepted_bytes_max: bytes of their rows.
         running_max: accepted requests that run at the same time.
         running_account_max: how many of those may be of one account.
@@ -36,6 +39,7 @@ class ResultBounds:
 
     kept_ns: int = 24 * HOUR_NS
     accepted_account_max: int = 10_000
+    accepted_account_bytes_max: int = 64 << 20
     accepted_max: int = 100_000
     accepted_bytes_max: int = 256 << 20
     running_max: int = 256

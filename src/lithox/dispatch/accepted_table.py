@@ -56,6 +56,7 @@ class AcceptedTable:
         self._bounds = bounds
         self._entries: dict[str, Entry] = {}
         self._count_by_account: dict[str, int] = {}
+        self._bytes_by_account: dict[str, int] = {}
         self.bytes_used = 0
 
     def __len__(self) -> int:
@@ -81,6 +82,13 @@ class AcceptedTable:
                 "which is its bound; try again",
                 retry_after_ms=RETRY_AFTER_MS,
             )
+        own_bytes = self._bytes_by_account.get(account, 0)
+        if own_bytes + entry.size_bytes > bounds.accepted_account_bytes_max:
+            raise Overloaded(
+                f"accepted requests of account {account} wait with {own_bytes} bytes, of "
+                f"{bounds.accepted_account_bytes_max} that they may have; try again",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
         if (
             len(self._entries) >= bounds.accepted_max
             or self.bytes_used + entry.size_bytes > bounds.accepted_bytes_max
@@ -95,6 +103,8 @@ class AcceptedTable:
         self._entries[entry.key] = entry
         self.bytes_used += entry.size_bytes
         self._count_by_account[entry.account] = self._count_by_account.get(entry.account, 0) + 1
+        own_bytes = self._bytes_by_account.get(entry.account, 0)
+        self._bytes_by_account[entry.account] = own_bytes + entry.size_bytes
 
     def remove(self, entry: Entry) -> None:
         """Lets go of `entry`. Idempotent."""
@@ -104,5 +114,7 @@ class AcceptedTable:
         left = self._count_by_account[entry.account] - 1
         if left:
             self._count_by_account[entry.account] = left
+            self._bytes_by_account[entry.account] -= entry.size_bytes
         else:
             del self._count_by_account[entry.account]
+            del self._bytes_by_account[entry.account]

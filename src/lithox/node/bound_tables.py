@@ -16,7 +16,12 @@ from lithox.model.quantities import parse_duration_ns, parse_size_bytes
 
 _Bounds = TypeVar("_Bounds", MessageBounds, TimerBounds)
 NS_PER_MS: Final = 1_000_000
-_KEYS: Final = {"node_bytes_max": "node_size", "message_bytes_max": "message_size"}
+_KEYS: Final = {
+    "account_bytes_max": "account_size",
+    "node_bytes_max": "node_size",
+    "message_bytes_max": "message_size",
+    "dead_bytes_max": "dead_size",
+}
 
 
 def key_of_field(name: str) -> str:

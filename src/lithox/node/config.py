@@ -181,6 +181,10 @@ _RESULTS: Final = {
     "running": "running_max",
     "running_per_account": "running_account_max",
 }
+_RESULT_SIZES: Final = {
+    "accepted_bytes": "accepted_bytes_max",
+    "accepted_bytes_per_account": "accepted_account_bytes_max",
+}
 
 
 def _results(data: Any, where: str) -> ResultBounds:
@@ -194,12 +198,12 @@ def _results(data: Any, where: str) -> ResultBounds:
             changes["kept_ns"] = parse_duration_ns(value) if isinstance(value, str) else 0
             if changes["kept_ns"] < 1:
                 raise ConfigError(f'{place}: needs a duration such as "24h"; found {value!r:.40}')
-        elif key == "accepted_bytes":
-            changes["accepted_bytes_max"] = _size(value, place)
+        elif key in _RESULT_SIZES:
+            changes[_RESULT_SIZES[key]] = _size(value, place)
         elif key in _RESULTS:
             changes[_RESULTS[key]] = _positive(value, place)
         else:
-            known = ", ".join(("kept", "accepted_bytes", *_RESULTS))
+            known = ", ".join(("kept", *_RESULT_SIZES, *_RESULTS))
             raise ConfigError(f"{where}: unknown key {key!r}; known are {known}")
     return ResultBounds(**changes)
 

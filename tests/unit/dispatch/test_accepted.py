@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from lithox.dispatch import accepted
 from lithox.dispatch.accepted import REST_FIRST_MS
-from lithox.dispatch.accepted_records import ACCEPTED, ResultBounds
+from lithox.dispatch.accepted_records import ACCEPTED, CLAIM_PLACE, ResultBounds
 from lithox.dispatch.job import ATOMIC_PLACE
+from lithox.dispatch.results import Results
 from lithox.errors import (
     BadArguments,
+    Conflict,
     DeadlinePassed,
     GuestRaised,
     IdReused,
@@ -353,6 +356,21 @@ def test_accepted_requests_are_bounded_by_account_and_node() -> None:
     assert office.get("job/a", "count") == 4
 
 
+def test_bytes_of_accepted_requests_are_bounded_by_account() -> None:
+    """Who has as many as may is refused, another is not; what has ended makes room."""
+    office = Office(results=ResultBounds(accepted_account_bytes_max=400))
+    office.disk.hold()
+    office.accept("job/a", "add", 1, request_id="r-0")
+    with pytest.raises(Overloaded, match="bytes"):
+        for number in range(1, 4):
+            office.accept("job/a", "add", 1, request_id=f"r-{number}")
+    office.accept("job/a", "add", 1, caller=BOB)
+    office.disk.release()
+    office.run()
+    office.accept("job/a", "add", 1, request_id="r-9")
+    office.run()
+
+
 def test_accounts_take_turns_and_run_a_bounded_number_at_once() -> None:
     """An account with many waiting does not keep another's single one from its turn."""
     office = Office(results=ResultBounds(running_max=4, running_account_max=2))
@@ -439,3 +457,99 @@ def test_sweep_takes_over_what_another_node_left() -> None:
     found = office.outcome()
     assert found is not None
     assert (found.value, office.rows) == ("slow", 0)
+
+
+def test_a_row_that_cannot_be_read_keeps_no_other_from_running() -> None:
+    """Those behind it are taken up at the start all the same."""
+    office = Office()
+    office.long.is_held = True
+    office.accept("job/a", "slow")
+    office.run()
+    office.put({(ACCEPTED, "aa/r-0"): b"\xc1"})
+    again = reopen(office)
+    found = again.outcome()
+    assert found is not None
+    assert (found.value, again.rows) == ("slow", 1)
+
+
+def test_watchers_are_told_when_the_outcome_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody waits for ever because the record of a finished request is unreadable."""
+    office = Office()
+    office.long.is_held = True
+    office.accept("job/a", "slow")
+    office.run()
+    told: list[Answer] = []
+    office.dispatcher.accepted.watch("alice", "r-1", told.append)
+
+    def refuse(*_: object) -> None:
+        raise StoreUnavailable("not now")
+
+    monkeypatch.setattr(Results, "find_accepted", refuse)
+    office.long.is_held = False
+    for work in office.long.held:
+        work()
+    office.run()
+    assert [str(answer.error) for answer in told] == ["not now"]
+
+
+def test_lookups_and_callers_that_wait_for_one_request_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One more than may is told to try again."""
+    monkeypatch.setattr(accepted, "WATCHERS_MAX", 2)
+    monkeypatch.setattr(accepted, "ACCEPTING_MAX", 2)
+    office = Office()
+    office.long.is_held = True
+    office.disk.hold()
+    office.accept("job/a", "slow")
+    office.accept("job/a", "slow")
+    with pytest.raises(Overloaded):
+        office.accept("job/a", "slow")
+    office.disk.release()
+    office.run()
+    watch = office.dispatcher.accepted.watch
+    cancel = watch("alice", "r-1", lambda _: None)
+    watch("alice", "r-1", lambda _: None)
+    with pytest.raises(Overloaded):
+        watch("alice", "r-1", lambda _: None)
+    cancel()
+    watch("alice", "r-1", lambda _: None)
+
+
+def test_of_two_nodes_that_accept_one_id_the_first_decides() -> None:
+    """Whoever comes second is told as on one node: accepted if it is the same, else reused."""
+    office = Office()
+    first = office.dispatcher.accepted
+    first.is_shared = True
+    assert office.accept("job/a", "add", 1) == []
+    office.run()
+    # What another node that knows nothing of it finds, once its own row was withdrawn.
+    first._table._entries.clear()
+    office.put({(ACCEPTED, "alice/r-1"): None})
+    assert office.accept("job/a", "add", 1) == [None]
+    with pytest.raises(IdReused):
+        office.accept("job/a", "add", 2)
+
+
+@pytest.mark.parametrize(("by", "told"), [(1, type(None)), (2, IdReused)])
+def test_an_acceptance_that_lost_to_another_node_tells_what_that_one_accepted(
+    by: int, told: type
+) -> None:
+    """The database lets one of two records of an id in; the other node looks at that one."""
+    office, other = Office(), Office()
+    other.dispatcher.accepted.is_shared = True
+    other.accept("job/a", "add", 1)
+    other.run()
+    claim = other.store.find_result("alice", CLAIM_PLACE, "r-1")
+    assert claim is not None
+    office.dispatcher.accepted.is_shared = True
+    office.disk.hold()
+    answers = office.accept("job/a", "add", by)
+    entry = office.dispatcher.accepted._table.find("alice/r-1")
+    assert entry is not None
+    office.store.find_result = lambda *_: claim  # type: ignore[method-assign]
+    office.dispatcher.accepted._acceptance_ended(entry, Conflict("another node was first"))
+    assert [type(answer) for answer in answers] == [told]
+    assert not office.dispatcher.accepted.is_pending("alice", "r-1")

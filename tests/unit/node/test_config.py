@@ -93,6 +93,7 @@ def test_results_and_callbacks_are_read(tmp_path: Path) -> None:
     path.write_text(
         '[results]\nkept = "2h"\naccepted = 9\naccepted_per_account = 8\nrunning = 7\n'
         'running_per_account = 6\naccepted_bytes = "1KiB"\n'
+        'accepted_bytes_per_account = "1KiB"\n'
         f'[callbacks]\nallow = ["https://a.example"]\nsecret = "whsec_{"A" * 32}"\n'
     )
     found = read_config(path)
@@ -103,6 +104,7 @@ def test_results_and_callbacks_are_read(tmp_path: Path) -> None:
         running_max=7,
         running_account_max=6,
         accepted_bytes_max=1024,
+        accepted_account_bytes_max=1024,
     )
     assert found.callbacks.allow == ("https://a.example:443",)
     assert found.callbacks.keys == (bytes(24),)

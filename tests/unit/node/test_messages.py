@@ -240,7 +240,7 @@ def test_bounds_are_configured_in_tables(tmp_path: Path) -> None:
     """`[messages]` and `[timers]`, sizes and durations with their units."""
     path = tmp_path / "node.toml"
     path.write_text(
-        '[messages]\npair = 5\nnode_size = "1MiB"\npause_last = "2s"\ntries = 3\n'
+        '[messages]\npair = 5\nnode_size = "1MiB"\naccount_size = "1KiB"\ndead_size = 9\npause_last = "2s"\ntries = 3\n'
         '[timers]\nentity = 7\ninterval = "1s"\nlate = "1m"\n'
     )
     config = read_config(path)
@@ -254,7 +254,10 @@ def test_bounds_are_configured_in_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[messages]\nspeed = 1\n", "messages: unknown key 'speed'; known are account, dead, "),
+        (
+            "[messages]\nspeed = 1\n",
+            "messages: unknown key 'speed'; known are account, account_size, dead, ",
+        ),
         ("[messages]\npair = 0\n", "messages: pair_max is a whole number above 0"),
         ("[timers]\nlate = true\n", "timers: late_ms is a whole number above 0"),
         ("timers = 1\n", "timers is a table"),

@@ -15,6 +15,7 @@ class MessageBounds:
     Attributes:
         pair_max: messages that may wait from one sender to one receiver.
         account_max: messages that may wait on one account.
+        account_bytes_max: bytes of them, so that no account can take all that the node has.
         node_max: messages that may wait on the node.
         node_bytes_max: bytes of them.
         message_bytes_max: bytes of one, its arguments and its names.
@@ -25,10 +26,12 @@ class MessageBounds:
         delivering_max: messages that are delivered at the same time.
         delivering_account_max: how many of those may be of one account.
         dead_max: dead letters that are kept; while there are as many, no message dies.
+        dead_bytes_max: bytes of them; the same.
     """
 
     pair_max: int = 10_000
     account_max: int = 100_000
+    account_bytes_max: int = 64 << 20
     node_max: int = 500_000
     node_bytes_max: int = 256 << 20
     message_bytes_max: int = 1 << 20
@@ -39,6 +42,7 @@ class MessageBounds:
     delivering_max: int = 256
     delivering_account_max: int = 64
     dead_max: int = 100_000
+    dead_bytes_max: int = 256 << 20
 
     def __post_init__(self) -> None:
         """Checks the record; raises ConfigError that names the field."""

@@ -56,6 +56,8 @@ ADOPTED_AFTER_MS: Final = 60_000
 """Age at which a message that another node has committed is taken over."""
 LOAD_PAUSE_MS: Final = 1_000
 """Rest before a page is read again that could not be read at the start."""
+DEAD_BYTES_MORE: Final = 2_048
+"""What a dead letter may have beside its message: the last error, at most 500 characters of it."""
 NODE_FAULTS: Final = frozenset(
     ("request.overloaded", "store.unavailable", "store.results_full", "transaction.conflict")
 )
@@ -122,7 +124,7 @@ class Delivery:
         self._found: list[Found] = []
         self._fresh: list[tuple[str, MessageRecord, int]] = []
         self.counters = Counters()
-        self.dead_count = 0
+        self.dead_count = self.dead_bytes = 0
         self.on_deadline: Callable[[int], None] | None = None
         """Asks for `notify_time` at a monotonic time."""
         self.on_started: Callable[[], None] | None = None
@@ -136,7 +138,7 @@ class Delivery:
         A page that cannot be read is read again a little later.
         """
         try:
-            self.dead_count = self._store.measure_entity(DEAD)[0]
+            self.dead_count, self.dead_bytes = self._store.measure_entity(DEAD)
         except LithoxError as error:
             self._load_later(self.start, error)
         else:
@@ -332,7 +334,7 @@ class Delivery:
         entry.tries += 1
         pause_ms = self._bounds.pause_ms(entry.tries)
         if entry.tries >= self._bounds.tries_max:
-            if self.dead_count < self._bounds.dead_max:
+            if self._has_room_among_dead(entry):
                 self._bury(pair, entry, error)
                 return
             # Nobody would ever hear of it: it is tried until there is room among the dead.
@@ -351,10 +353,24 @@ class Delivery:
         row = encode_tries(TriesRecord(tries=entry.tries, next_ms=next_ms))
         self._change_waiting(entry, lambda _: {(TRIES, entry.id): row}, lambda _: None)
 
+    def _has_room_among_dead(self, entry: Entry) -> bool:
+        size_bytes = entry.size_bytes + DEAD_BYTES_MORE
+        return (
+            self.dead_count < self._bounds.dead_max
+            and self.dead_bytes + size_bytes <= self._bounds.dead_bytes_max
+        )
+
+    def note_dead(self, change: int, size_bytes: int) -> None:
+        """Counts letters that have come among the dead or (less than 0) have gone, and bytes."""
+        self.dead_count += change
+        self.dead_bytes += size_bytes
+
     def _bury(self, pair: Pair, entry: Entry, error: Exception) -> None:
         """Moves the first message of a pair among the dead, then lets the pair go on."""
+        size_bytes = 0
 
         def plan(row: bytes) -> dict[Cell, bytes | None]:
+            nonlocal size_bytes
             record = DeadRecord(
                 message=row,
                 tries=entry.tries,
@@ -362,23 +378,22 @@ class Delivery:
                 text=str(error)[:500],
                 died_ms=self._clock.wall_ns() // NS_PER_MS,
             )
-            return {
-                (OUTBOX, entry.id): None,
-                (TRIES, entry.id): None,
-                (DEAD, entry.id): encode_dead(record),
-            }
+            letter = encode_dead(record)
+            size_bytes = len(letter) + len(entry.id)
+            self.note_dead(1, size_bytes)
+            return {(OUTBOX, entry.id): None, (TRIES, entry.id): None, (DEAD, entry.id): letter}
 
         def settle(failure: Exception | None) -> None:
             if failure is None:
                 self.counters.died += 1
                 self._go_on(pair)
                 return
-            self.dead_count -= 1
+            self.note_dead(-1, -size_bytes)
             self._rest(pair, self._bounds.pause_last_ms)
 
-        self.dead_count += 1
         if not self._change_waiting(entry, plan, settle):
-            self.dead_count -= 1
+            if size_bytes:
+                self.note_dead(-1, -size_bytes)
             self._rest(pair, self._bounds.pause_first_ms)
 
     def _change_waiting(

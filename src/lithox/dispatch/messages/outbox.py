@@ -39,6 +39,8 @@ from lithox.sandbox import messages
 
 RETRY_AFTER_MS: Final = 1_000
 MESSAGE_PREFIX: Final = "m."
+SENT_BYTES: Final = "bytes sent"
+"""Under which name a transaction counts them."""
 _text: Final = msgspec.msgpack.Decoder(str)
 _list: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
@@ -93,12 +95,14 @@ class Outbox:
                 allowed=self.bounds.message_bytes_max,
                 used=len(row),
             )
-        self._check_room(transaction, record.pair, job.account, len(row))
         message_id = derive_own_id(frame, MESSAGE_PREFIX)
+        size_bytes = len(row) + len(message_id)
+        self._check_room(transaction, record.pair, job.account, size_bytes)
         transaction.put(OUTBOX, message_id, row)
         transaction.sent.append((OUTBOX, message_id))
         transaction.count(record.pair, 1)
         transaction.count(OUTBOX, 1)
+        transaction.count(SENT_BYTES, size_bytes)
         check_state_limit(frame)
         return messages.encode_answer(message_id)
 
@@ -115,7 +119,10 @@ class Outbox:
             raise _full("on this account", "account", bounds.account_max)
         if waiting.count + sent >= bounds.node_max:
             raise _full("on this node", "node", bounds.node_max)
-        if waiting.bytes_waiting + transaction.writes_bytes + size_bytes > bounds.node_bytes_max:
+        size_bytes += transaction.tally.get(SENT_BYTES)
+        if waiting.bytes_of_account(account) + size_bytes > bounds.account_bytes_max:
+            raise _full("on this account", "account_bytes", bounds.account_bytes_max)
+        if waiting.bytes_waiting + size_bytes > bounds.node_bytes_max:
             raise _full("on this node", "node_bytes", bounds.node_bytes_max)
 
 
@@ -168,7 +175,7 @@ def check_state_limit(frame: Frame) -> None:
 
 def _full(where: str, bound: str, allowed: int) -> MessageQueueFull:
     fields: dict[str, Any] = {"bound": bound, "allowed": allowed}
-    what = "bytes of messages" if bound == "node_bytes" else "messages"
+    what = "bytes of messages" if bound.endswith("_bytes") else "messages"
     return MessageQueueFull(
         f"{allowed} {what} wait {where}, which is as many as may; try again later",
         retry_after_ms=RETRY_AFTER_MS,

@@ -13,7 +13,7 @@ four states; only its first message is ever delivered:
 Accounts take turns, and one that has its share under way is passed over, so that neither a burst
 of one account nor slow handlers of one keep others from being delivered.
 
-Invariants: `count`, `bytes_waiting` and the counts by account are those of the messages held; a
+Invariants: `count`, `bytes_waiting` and both by account are those of the messages held; a
 pair stands in at most one queue; an account is in `_turns` exactly while it has a ready pair and
 room for one more delivery.
 """
@@ -79,6 +79,7 @@ class Waiting:
         self._rested = 0
         self._ids: set[str] = set()
         self._count_by_account: dict[str, int] = {}
+        self._bytes_by_account: dict[str, int] = {}
         self._delivering_by_account: dict[str, int] = {}
         self.count = 0
         self.bytes_waiting = 0
@@ -99,6 +100,10 @@ class Waiting:
         """Returns how many messages of an account wait."""
         return self._count_by_account.get(account, 0)
 
+    def bytes_of_account(self, account: str) -> int:
+        """Returns how many bytes the messages of an account have that wait."""
+        return self._bytes_by_account.get(account, 0)
+
     def entries(self) -> Iterator[tuple[PairKey, Entry]]:
         """Returns all messages, in order within each pair."""
         for key, pair in self._pairs.items():
@@ -109,10 +114,8 @@ class Waiting:
 
     def add(self, key: PairKey, entry: Entry) -> Pair:
         """Puts a message at the end of its pair; the first one makes the pair, READY."""
-        self.count += 1
         self._ids.add(entry.id)
-        self.bytes_waiting += entry.size_bytes
-        self._change_account(entry.account, 1)
+        self._count(entry, 1)
         pair = self._pairs.get(key)
         if pair is None:
             pair = self._pairs[key] = Pair(key=key)
@@ -125,19 +128,22 @@ class Waiting:
     def drop_first(self, pair: Pair) -> None:
         """Forgets the first message of a pair that is not in any queue; the pair if it is empty."""
         entry = pair.entries.popleft()
-        self.count -= 1
         self._ids.discard(entry.id)
-        self.bytes_waiting -= entry.size_bytes
-        self._change_account(entry.account, -1)
+        self._count(entry, -1)
         if not pair.entries:
             del self._pairs[pair.key]
 
-    def _change_account(self, account: str, change: int) -> None:
+    def _count(self, entry: Entry, change: int) -> None:
+        account, size_bytes = entry.account, change * entry.size_bytes
+        self.count += change
+        self.bytes_waiting += size_bytes
         count = self._count_by_account.get(account, 0) + change
         if count:
             self._count_by_account[account] = count
+            self._bytes_by_account[account] = self.bytes_of_account(account) + size_bytes
         else:
             del self._count_by_account[account]
+            del self._bytes_by_account[account]
 
     # -- whose turn it is -------------------------------------------------------------------
 

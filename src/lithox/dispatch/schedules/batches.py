@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 import msgspec
 
@@ -38,6 +39,9 @@ from lithox.dispatch.schedules.records import (
 )
 from lithox.store.contract import Cell, Item, Snapshot
 
+MESSAGE_BYTES_MORE: Final = 512
+"""About what the message of a timer has beside its arguments: names, id and numbers."""
+
 
 class Room(Enum):
     """Whether there was room for what a timer calls."""
@@ -62,6 +66,7 @@ class Batch:
     messages: int = 0
     message_bytes: int = 0
     by_account: dict[str, int] = field(default_factory=dict[str, int])
+    bytes_by_account: dict[str, int] = field(default_factory=dict[str, int])
     steps: int = 0
     """Times that were looked for in a cron line; about 30 us each."""
     skipped: int = 0
@@ -141,6 +146,7 @@ class Planner:
             bounds.account_max - waiting.count_of_account(record.account) - own,
             bounds.node_max - waiting.count - batch.messages,
         )
+        room = min(room, self._room_for_bytes(batch, record))
         if not record.is_repeated:
             if room > 0:
                 return [record.due_ms]
@@ -158,6 +164,16 @@ class Planner:
         called = [] if is_late else times[-room:]
         batch.skipped += len(times) - len(called)
         return called
+
+    def _room_for_bytes(self, batch: Batch, record: ScheduleRecord) -> int:
+        """Returns how many messages of a timer its account and the node have bytes for."""
+        waiting, bounds = self.waiting, self.message_bounds
+        own_bytes = batch.bytes_by_account.get(record.account, 0)
+        left_bytes = min(
+            bounds.account_bytes_max - waiting.bytes_of_account(record.account) - own_bytes,
+            bounds.node_bytes_max - waiting.bytes_waiting - batch.message_bytes,
+        )
+        return left_bytes // (len(record.args) + MESSAGE_BYTES_MORE)
 
     def _add_message(
         self, batch: Batch, due: DueKey, record: ScheduleRecord, when: tuple[Item, int, int]
@@ -183,5 +199,8 @@ class Planner:
                 lane=due.timer_id,
             )
         )
-        batch.message_bytes += len(row)
+        size_bytes = len(row) + len(message_id)
+        batch.message_bytes += size_bytes
+        own_bytes = batch.bytes_by_account.get(record.account, 0)
+        batch.bytes_by_account[record.account] = own_bytes + size_bytes
         batch.writes[OUTBOX, message_id] = row

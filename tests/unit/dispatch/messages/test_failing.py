@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lithox.dispatch.messages.bounds import MessageBounds
+from lithox.dispatch.messages.records import DEAD
 from lithox.errors import Conflict, StoreUnavailable
 from lithox.model.request import Answer
+from tests.unit.dispatch.house import BOB
 from tests.unit.dispatch.messages.post import SECOND_NS, PostHouse
 
 BOUNDS = MessageBounds(tries_max=3, pause_first_ms=100, pause_last_ms=1_000)
@@ -123,7 +125,8 @@ def test_losing_every_race_does_not_count() -> None:
         (MessageBounds(pair_max=2), "pair"),
         (MessageBounds(account_max=2), "account"),
         (MessageBounds(node_max=2), "node"),
-        (MessageBounds(node_bytes_max=200), "node_bytes"),
+        (MessageBounds(account_bytes_max=250), "account_bytes"),
+        (MessageBounds(node_bytes_max=250), "node_bytes"),
     ],
 )
 def test_a_sender_is_told_when_as_many_wait_as_may(bounds: MessageBounds, bound: str) -> None:
@@ -140,6 +143,35 @@ def test_a_sender_is_told_when_as_many_wait_as_may(bounds: MessageBounds, bound:
     assert house.waiting_rows == 2
     assert error.fields["data"]["bound"] == bound  # type: ignore[attr-defined]
     assert error.fields["data"]["retry_after_ms"] == 1_000  # type: ignore[attr-defined]
+
+
+def test_bytes_of_one_account_leave_room_for_another() -> None:
+    """An account at its bound is refused alone; what one run sends counts, too."""
+    house = PostHouse(bounds=MessageBounds(account_bytes_max=400))
+    house.hold()
+    answers = house.send("box/a", "send_many", ["box/b", "box/c"], ["x" * 60, "y" * 60])
+    house.run()
+    assert answers[0].error.fields["data"]["bound"] == "account_bytes"  # type: ignore[union-attr]
+    house.call("box/a", "send_many", ["box/b", "box/c"], ["x" * 60])
+    answers = house.send("box/a", "send", "box/b", "note", "z" * 60)
+    house.run()
+    assert getattr(answers[0].error, "code", "") == "app.message.queue_full"
+    house.call("box/d", "send", "box/b", "note", "z" * 60, caller=BOB)
+    assert house.waiting_rows == 3
+    house.let_go()
+    assert house.dispatcher.mail.waiting.bytes_of_account("alice") == 0
+    house.call("box/a", "send", "box/b", "note", "z" * 60)
+
+
+def test_while_the_dead_have_as_many_bytes_as_may_no_message_dies() -> None:
+    """A large letter waits for room among them; its bytes are counted until it is gone."""
+    house = PostHouse(bounds=MessageBounds(tries_max=1, pause_last_ms=1_000, dead_bytes_max=8_000))
+    for word in ("x" * 4_000, "y" * 4_000):
+        house.call("box/a", "send", "box/b", "fail_until", word)
+    house.wait(20 * SECOND_NS)
+    assert (len(house.dead_rows), house.waiting_rows) == (1, 1)
+    delivery = house.dispatcher.mail.delivery
+    assert (delivery.dead_count, delivery.dead_bytes) == house.store.measure_entity(DEAD)
 
 
 def test_what_one_run_sends_counts_for_its_own_bounds() -> None:
