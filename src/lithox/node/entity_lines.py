@@ -331,8 +331,10 @@ def _timer_of(line: _TimerLine) -> ScheduleRecord:
     if not is_sound:
         raise refusal(f"the timer {line.id!r} of {line.e} says what no timer can")
     check_handler_name(line.handler)
-    fields = {name: getattr(line, name) for name in ScheduleRecord.__struct_fields__}
-    return ScheduleRecord(**{**fields, "args": args})
+    names = ScheduleRecord.__struct_fields__
+    fields: dict[str, Any] = {name: getattr(line, name) for name in names}
+    fields["args"] = args
+    return ScheduleRecord(**fields)
 
 
 def _big_of(piece: Piece, line: _BigLine) -> bytes:

@@ -163,9 +163,7 @@ class EntityImports:
         finally:
             snapshot.release()
 
-    def _refuse(
-        self, entity: str, caller: Caller, error: LithoxError, report: Report
-    ) -> LithoxError:
+    def _refuse(self, entity: str, caller: Caller, error: LithoxError, report: Report) -> Exception:
         """Records that an entity was refused; returns the error that names it."""
         self._moves.record(caller, "import", entity, error)
         said = error.to_fields() | {
