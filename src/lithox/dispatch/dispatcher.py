@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from lithox.dispatch.accepted import Accepted
 from lithox.dispatch.accepted_records import DEFAULT_RESULTS, ResultBounds
-from lithox.dispatch.atomic import encode_calls
+from lithox.dispatch.atomic import CALLS_MAX, encode_calls
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.endpoints import Endpoint
 from lithox.dispatch.inflight import InFlight, digest_of_job, id_reused, key_of
@@ -126,6 +126,7 @@ class Dispatcher:
             on_bug=self._internal,
             restart=self._restart,
             submit_child=self._submit_child,
+            wake=self._wake,
             native_entity=native_entity,
             result_kept_ns=results.kept_ns,
             more=self._more,
@@ -199,8 +200,28 @@ class Dispatcher:
         """Takes a job in; it is answered exactly once."""
         self._jobs.add(job)
         # A cold entity behind a server is fetched first: reading it then makes nobody wait.
-        if self._store.prefetch(job.request.entity, partial(self._let_in, job)):
+        if job.request.calls:
+            self._take_group(job)
+        elif self._store.prefetch(job.request.entity, partial(self._let_in, job)):
             self._let_in(job)
+
+    def _take_group(self, job: Job) -> None:
+        """Lets a group in once all its entities are there."""
+        left = 1
+
+        def arrive() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self._let_in(job)
+
+        for entity in {call.entity: None for call in job.request.calls[:CALLS_MAX]}:
+            if not self._store.prefetch(entity, arrive):
+                left += 1
+        arrive()
+
+    def _wake(self) -> None:
+        self.lanes.wake()
 
     def _let_in(self, job: Job) -> None:
         """Admits a job, or answers it at once."""

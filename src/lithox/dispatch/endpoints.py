@@ -159,6 +159,17 @@ class Endpoints:
         except LithoxError as error:
             return refuse(error)
 
+    def go_on(self, frame: Frame) -> bytes | None:
+        """Makes the joined call that has waited for its entity; as `answer`."""
+        assert frame.next_call is not None
+        try:
+            self._start_call(frame, *frame.next_call)
+        except (LimitExceeded, Conflict):
+            raise
+        except LithoxError as error:
+            return refuse(error)
+        return None
+
     def _get(self, frame: Frame, call: Raws) -> bytes:
         key = check_state_key(_text.decode(call[2]))
         transaction = frame.job.transaction

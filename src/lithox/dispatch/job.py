@@ -62,6 +62,7 @@ class Frame:
         "is_waiting",
         "job",
         "limits",
+        "next_call",
         "output_bytes",
         "parent",
         "pid",
@@ -99,7 +100,9 @@ class Frame:
         """Who follows it; set before its process is made."""
         self.guest: Guest | None = None
         self.is_waiting = False
-        """Never: a run is answered when its answer comes, not at its next slice."""
+        """True while its entity, or that of the call it has made, is fetched from a server."""
+        self.next_call: tuple[str, str, bytes] | None = None
+        """(entity, handler, args) of a joined call that begins when its entity is there."""
         self.is_out = False
         """True while a slice of it is on the second thread: its guest must not be touched."""
         self.is_over = False

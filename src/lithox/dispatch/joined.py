@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lithox.dispatch.catalog import Catalog, Resolution
+from lithox.dispatch.cold import ColdEntities
 from lithox.dispatch.frames import FrameTable
 from lithox.dispatch.job import Clock, Frame
 from lithox.dispatch.records import ENTITY_KEY
@@ -37,9 +38,16 @@ class JoinedCalls:
     catalog: Catalog
     clock: Clock
     starter: Starter
+    cold: ColdEntities
 
     def start(self, caller: Frame, entity_text: str, handler_text: str, args: bytes) -> None:
-        """Starts a callee that joins the caller's transaction; raises LithoxError to refuse."""
+        """Starts a callee that joins the caller's transaction; raises LithoxError to refuse.
+
+        If its entity must be fetched first, the call is kept as the caller's `next_call`, and
+        made by the same once more when that is there.
+        """
+        has_waited = caller.next_call is not None
+        caller.next_call = None
         entity, handler = check_entity_path(entity_text), check_handler_name(handler_text)
         job, transaction = caller.job, caller.job.transaction
         assert transaction is not None
@@ -54,6 +62,9 @@ class JoinedCalls:
                 allowed=CALL_DEPTH_MAX,
             )
         check_participants(transaction, entity)
+        if not has_waited and not self.cold.is_at_hand(caller, entity):
+            caller.next_call = (entity, handler, args)
+            return
         self.starter.keep_record(caller)
         resolution = self.resolve_callee(transaction, entity)
         actor = Actor(

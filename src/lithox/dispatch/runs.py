@@ -7,7 +7,8 @@ What a slice came to goes through `after_step`, which answers system calls, merg
 they read and wrote, and tells the kernel what became of the process:
 
     YIELDED   it goes on later
-    ASKED     it waits (for a callee, a request of its own, or its turn on contended entities)
+    ASKED     it waits (for a callee, a request of its own, its turn on contended entities, or an
+              entity that a server must send first)
     RERUN     it lost against another commit and begins again, or goes on with the next call of
               its group
     FINISHED  it is over; its commit is the store's, or its error has been settled
@@ -27,6 +28,7 @@ import msgspec
 
 from lithox.dispatch.atomic import Groups, finish, name_call
 from lithox.dispatch.catalog import Catalog
+from lithox.dispatch.cold import ColdEntities
 from lithox.dispatch.committing import Commits
 from lithox.dispatch.endpoints import Endpoint, Endpoints, add_output, merge_state, refuse
 from lithox.dispatch.frames import FrameTable
@@ -69,6 +71,7 @@ class Runs:
         restart: begins a job from its admission, after another node has committed first, or
             answers it as that has.
         submit_child: takes the request of a handler.
+        wake: asks for a turn of the pump.
         native_entity: the node's own entity, which takes no part in transactions.
         result_kept_ns: how long the answer of a request with an id is kept.
         on_committed: told of every commit that is visible, in commit order.
@@ -86,6 +89,7 @@ class Runs:
     on_bug: Callable[[Exception], object]
     restart: Callable[[Job], None]
     submit_child: SubmitChild
+    wake: Callable[[], None]
     native_entity: str
     result_kept_ns: int
     more: dict[str, Endpoint] = field(default_factory=dict[str, Endpoint])
@@ -93,6 +97,7 @@ class Runs:
     on_durable: list[OnCommitted] = field(default_factory=list[OnCommitted])
     table: FrameTable = field(init=False)
     starter: Starter = field(init=False)
+    cold: ColdEntities = field(init=False)
     calls: JoinedCalls = field(init=False)
     groups: Groups = field(init=False)
     retries: Retries = field(init=False)
@@ -105,8 +110,15 @@ class Runs:
     def __post_init__(self) -> None:
         self.table = FrameTable(kernel=self.kernel)
         self.starter = Starter(catalog=self.catalog, clock=self.clock)
+        self.cold = ColdEntities(
+            store=self.store, kernel=self.kernel, clock=self.clock, wake=self.wake
+        )
         self.calls = JoinedCalls(
-            table=self.table, catalog=self.catalog, clock=self.clock, starter=self.starter
+            table=self.table,
+            catalog=self.catalog,
+            clock=self.clock,
+            starter=self.starter,
+            cold=self.cold,
         )
         self.groups = Groups(
             table=self.table,
@@ -173,11 +185,17 @@ class Runs:
 
         Returns:
             None when its guest is ready to step; else what to tell the kernel: it must wait its
-            turn, or it has failed and is settled.
+            turn or for its entity, or it has failed and is settled.
 
         Blocks: while its module is compiled, if it is not loaded yet.
         """
         job = frame.job
+        if frame.is_waiting:
+            frame.is_waiting = False
+            if frame.next_call is not None:
+                return self._after_ask(frame, None)
+        elif frame.parent is None and not self.cold.is_at_hand(frame, frame.entity):
+            return SliceEnd.ASKED
         origin: Origin | None = None
         if job.transaction is None:
             assert frame.parent is None
@@ -228,11 +246,12 @@ class Runs:
         error = error_of_step(where, frame.limits, frame.guest, step)
         return self._frame_failed(frame, error, is_outcome_known=False)
 
-    def _after_ask(self, frame: Frame, data: bytes) -> SliceEnd | None:
-        guest = frame.guest
+    def _after_ask(self, frame: Frame, data: bytes | None) -> SliceEnd | None:
+        """Answers a system call; `data` None: the joined call that waited for its entity."""
+        guest, endpoints = frame.guest, self.endpoints
         assert guest is not None
         try:
-            answer = self.endpoints.answer(frame, data)
+            answer = endpoints.go_on(frame) if data is None else endpoints.answer(frame, data)
         except LithoxError as error:
             return self._frame_failed(frame, error, is_outcome_known=False)
         if answer is None:
