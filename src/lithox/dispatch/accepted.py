@@ -42,6 +42,7 @@ from lithox.dispatch.accepted_records import (
 from lithox.dispatch.accepted_requests import digest_of_accepted, record_of, request_of
 from lithox.dispatch.accepted_table import AcceptedTable, Entry, OnAccepted, State
 from lithox.dispatch.fair_queue import FairQueue
+from lithox.dispatch.faults import is_retried
 from lithox.dispatch.inflight import digest_of_job
 from lithox.dispatch.job import Clock, Job, OnAnswer
 from lithox.dispatch.results import Results
@@ -64,10 +65,6 @@ ADOPTED_AFTER_MS: Final = 60_000
 ACCEPT_ATTEMPTS_MAX: Final = 5
 WATCHERS_MAX: Final = 1_000
 """Lookups that may wait for one accepted request."""
-NODE_FAULTS: Final = frozenset(
-    ("request.overloaded", "store.unavailable", "store.results_full", "transaction.conflict")
-)
-"""Ends that say nothing about the request: it is run again."""
 REST_FIRST_MS: Final = 100
 REST_LAST_MS: Final = 30_000
 NS_PER_MS: Final = 1_000_000
@@ -252,7 +249,7 @@ class Accepted:
         if error is not None and not self._is_running:
             # Ended because the node closes: the next one to open the store runs it again.
             return
-        if record is None or getattr(error, "code", "") in NODE_FAULTS:
+        if record is None or is_retried(error):
             self._rest(entry)
             return
         entry.state = State.FINISHING

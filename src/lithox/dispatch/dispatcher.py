@@ -416,7 +416,7 @@ class Dispatcher:
 
     def _settle(self, job: Job, body: bytes | None, error: Exception | None) -> None:
         """A run has ended and its answer may leave."""
-        if error is not None and not isinstance(error, LithoxError):
+        if error is not None and not isinstance(error, (LithoxError, InternalError)):
             error = self._internal(error)
         self._answer(job, body, error)
 

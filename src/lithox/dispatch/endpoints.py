@@ -16,7 +16,6 @@ from lithox.dispatch.job import Frame, LogSink
 from lithox.dispatch.transaction import range_behind, range_between, range_of_prefix
 from lithox.errors import (
     BadArguments,
-    Conflict,
     ContextInvalid,
     GuestProtocolError,
     LimitExceeded,
@@ -137,6 +136,7 @@ class Endpoints:
 
         Raises:
             Conflict: what the run reads is gone; it begins again, and its guest hears of nothing.
+            LithoxError: a fault of the node (`dispatch.faults`); it ends the run.
             GuestProtocolError: not a system call at all.
             LimitExceeded: the call uses up a limit; it ends the run.
         """

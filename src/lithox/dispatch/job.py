@@ -12,7 +12,7 @@ from lithox.dispatch.driven import Driver
 from lithox.dispatch.origin import Origin
 from lithox.dispatch.transaction import Transaction
 from lithox.dispatch.turns import Turn
-from lithox.errors import Diverged
+from lithox.errors import Diverged, LithoxError
 from lithox.model.ids import EntityPath, HandlerName, Pid
 from lithox.model.limits import Limits
 from lithox.model.request import Answer, Request, Usage
@@ -155,6 +155,7 @@ class Job:
         "committed",
         "conflicts",
         "diverged",
+        "fault",
         "frames",
         "holds_id",
         "is_over",
@@ -206,6 +207,8 @@ class Job:
         """Positions of those that this attempt has asked for."""
         self.diverged: Diverged | None = None
         """Set when this attempt asked for something else than an earlier one had committed."""
+        self.fault: LithoxError | None = None
+        """Set when a request of its own ended by a fault of the node: so does this one."""
         self.calls: list[GroupCall] = []
         """The calls of a group; empty for a request of one handler."""
         self.values: list[bytes] = []

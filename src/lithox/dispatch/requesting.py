@@ -10,6 +10,9 @@ the whole parent run ends as `transaction.diverged`, whatever its guest makes of
 The parent's process waits without holding a turn, so turns cannot deadlock; when it loses at its
 commit it runs again while holding one, and then finds every request recorded (`kernel.retry`).
 
+A child that ends by a fault of the node (`dispatch.faults`) ends its parent's run by the same: it
+says nothing about what was asked, so the parent must not decide anything by it.
+
 Invariants: a frame waits for at most one request; what is committed stays, even if the parent
 aborts; a child runs under what is left of its parent's limits and time, and the parent's
 allowance pays for its fuel; ending the parent ends a child that is not committed yet.
@@ -24,11 +27,12 @@ from typing import Any, Final, cast
 import msgspec
 
 from lithox.dispatch.endpoints import Raws, refuse
+from lithox.dispatch.faults import ends_run
 from lithox.dispatch.frames import FrameTable
 from lithox.dispatch.inflight import digest_of_asked
 from lithox.dispatch.job import Clock, Frame, Job, OnAnswer, derive_id
 from lithox.dispatch.joined import JoinedCalls
-from lithox.errors import BadArguments, Diverged, GuestError, IdReused, LithoxError, meaning_of
+from lithox.errors import BadArguments, Diverged, GuestError, IdReused, LithoxError
 from lithox.kernel.kernel import Kernel
 from lithox.model.ids import (
     RequestId,
@@ -51,12 +55,17 @@ _text: Final = msgspec.msgpack.Decoder(str)
 
 @dataclass(slots=True, kw_only=True)
 class Requesting:
-    """Begins and ends requests of frames. Every method is called on the node's thread."""
+    """Begins and ends requests of frames. Every method is called on the node's thread.
+
+    Attributes:
+        end_by_fault: ends the whole job of a frame that waits.
+    """
 
     kernel: Kernel
     table: FrameTable
     clock: Clock
     submit: SubmitChild
+    end_by_fault: Callable[[Frame, Exception], None]
 
     def start(self, frame: Frame, call: Raws) -> bytes | None:
         """The endpoint `request`: [0, "request", entity, handler, args] -> [0, value].
@@ -99,7 +108,7 @@ class Requesting:
 
     def _wait(self, frame: Frame, request: Request, position: int, asked: bytes) -> bytes | None:
         job, token = frame.job, object()
-        answered: list[bytes] = []
+        answered: list[Answer] = []
         is_starting = True
 
         def on_answer(answer: Answer) -> None:
@@ -109,7 +118,7 @@ class Requesting:
                 # By its digest: the id was used for something else before a crash or re-run.
                 job.diverged = diverged(job)
             if is_starting:
-                answered.append(_encode(answer, job))
+                answered.append(answer)
             elif frame.child is token and not frame.is_over:
                 self._wake(frame, answer)
 
@@ -119,7 +128,11 @@ class Requesting:
         is_starting = False
         if answered:
             frame.child = None
-            return answered[0]
+            fault = _fault_of(answered[0], job)
+            if fault is None:
+                return _encode(answered[0], job)
+            job.fault = fault if isinstance(fault, LithoxError) else None
+            raise fault
         if job.turn is not None:
             turn, job.turn = job.turn, None
             self.table.turns.give_back(turn)
@@ -130,6 +143,10 @@ class Requesting:
         guest = frame.guest
         assert guest is not None
         frame.child = None
+        fault = _fault_of(answer, frame.job)
+        if fault is not None:
+            self.end_by_fault(frame, fault)
+            return
         used = answer.usage.fuel
         guest.charge(used, 0)
         # The child's own usage tells it; here it is taken from the allowance only.
@@ -174,11 +191,15 @@ def _deadline_of(frame: Frame) -> int | None:
     return end_ns if deadline_ns is None else min(end_ns, deadline_ns)
 
 
+def _fault_of(answer: Answer, job: Job) -> Exception | None:
+    """Returns the fault of the node that ended a child, if its parent ends by that."""
+    error = answer.error
+    return error if error is not None and job.diverged is None and ends_run(error) else None
+
+
 def _encode(answer: Answer, job: Job) -> bytes:
     error = job.diverged or answer.error
     if error is None:
         return messages.encode_answer(msgspec.Raw(encode_value(answer.value)))
-    if isinstance(error, LithoxError):
-        return refuse(error)
-    code = "internal"
-    return messages.encode_refusal(meaning_of(code).guest_status, code, str(error), {})
+    assert isinstance(error, LithoxError)
+    return refuse(error)

@@ -116,6 +116,21 @@ class Retries:
         is_waiting = True
         return SliceEnd.ASKED
 
+    def give_up(self, job: Job, error: Exception, *, at_step: Frame | None) -> SliceEnd:
+        """Ends a job by a fault of the node, which is the answer whatever its guests make of it.
+
+        Args:
+            at_step: the frame whose step this is, if any; the kernel learns its end from the
+                return value.
+        """
+        frames = list(job.frames)
+        self.table.close_job(job)
+        for frame in reversed(frames):
+            if frame is not at_step:
+                self.kernel.notify_ended(frame.pid, self.clock.monotonic_ns())
+        self.settle(job, None, error)
+        return SliceEnd.FINISHED
+
     def is_answered(self, job: Job) -> bool:
         """Returns whether a run that has come to nothing is answered otherwise; then it is over.
 

@@ -31,6 +31,7 @@ from lithox.dispatch.catalog import Catalog
 from lithox.dispatch.cold import ColdEntities
 from lithox.dispatch.committing import Commits
 from lithox.dispatch.endpoints import Endpoint, Endpoints, add_output, merge_state, refuse
+from lithox.dispatch.faults import ends_run
 from lithox.dispatch.frames import FrameTable
 from lithox.dispatch.job import Clock, Frame, GroupCall, Job, LogSink, OnCommitted, Settle
 from lithox.dispatch.joined import JoinedCalls
@@ -147,7 +148,11 @@ class Runs:
             on_durable=self.on_durable,
         )
         self.requesting = Requesting(
-            kernel=self.kernel, table=self.table, clock=self.clock, submit=self.submit_child
+            kernel=self.kernel,
+            table=self.table,
+            clock=self.clock,
+            submit=self.submit_child,
+            end_by_fault=self._end_by_child,
         )
         more = {messages.CALL_REQUEST: self.requesting.start, **self.more}
         self.endpoints = Endpoints(start_call=self.calls.start, log=self.log, more=more)
@@ -288,13 +293,16 @@ class Runs:
     ) -> SliceEnd:
         """A frame ends without effect: raised in its caller, or the answer of the job.
 
-        But a read that the store could not answer any more says nothing about the frame, and is
-        the only `Conflict` that comes here: then the whole run begins again.
+        But a fault of the node says nothing about the frame. A read that the store could not
+        answer any more is the only `Conflict` of this run that comes here: then all of it begins
+        again. Every other fault ends all of it.
         """
         job, transaction = frame.job, frame.job.transaction
         assert transaction is not None
-        if isinstance(error, Conflict):
+        if isinstance(error, Conflict) and job.fault is None:
             return self.retries.begin_again(frame, transaction)
+        if ends_run(error):
+            return self.retries.give_up(job, self._named(job.frames[0], error), at_step=frame)
         if not is_outcome_known and frame.is_preloaded:
             # The guest died before it could say what it used: assume all it was given.
             transaction.add_range(range_of_prefix(frame.entity, ""))
@@ -303,6 +311,13 @@ class Runs:
             self.calls.answer_caller(frame, refuse(error))
             return SliceEnd.FINISHED
         return self.commits.fail(frame, job.diverged or self._named(frame, error))
+
+    def _end_by_child(self, frame: Frame, error: Exception) -> None:
+        """A request that `frame` waits for has ended by a fault of the node."""
+        job = frame.job
+        if isinstance(error, LithoxError):
+            error = self._named(job.frames[0], error)
+        self.retries.give_up(job, error, at_step=None)
 
     @staticmethod
     def _named(frame: Frame, error: LithoxError) -> LithoxError:
@@ -333,12 +348,14 @@ class Runs:
         if job.committed and (diverged := find_divergence(job)) is not None:
             return self.commits.fail(frame, diverged)
         origin: Origin | None = job.request.origin
+        # What its origin writes says nothing about the handler.
+        is_writer = bool(transaction.writes)
         if origin is not None:
             try:
                 origin.complete(transaction, body)
-            except Conflict as error:
+            except LithoxError as error:
                 return self._frame_failed(frame, error)
-        if transaction.writes:
+        if is_writer:
             self._note_writer(frame)
         return self.commits.commit(frame, body)
 
