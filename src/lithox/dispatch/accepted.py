@@ -22,6 +22,7 @@ It is long because each of the states above has its way in and its way out here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,7 @@ from typing import Final
 from lithox.dispatch.accepted_records import (
     ACCEPTED,
     ASYNC_PLACE,
+    CLAIM_PLACE,
     AcceptedRecord,
     PointerRecord,
     ResultBounds,
@@ -52,6 +54,7 @@ from lithox.errors import (
     InternalError,
     LithoxError,
     Overloaded,
+    StoreCorrupt,
     StoreUnavailable,
 )
 from lithox.model.ids import RequestId
@@ -65,9 +68,12 @@ ADOPTED_AFTER_MS: Final = 60_000
 ACCEPT_ATTEMPTS_MAX: Final = 5
 WATCHERS_MAX: Final = 1_000
 """Lookups that may wait for one accepted request."""
+ACCEPTING_MAX: Final = 1_000
+"""Callers that may wait for one acceptance."""
 REST_FIRST_MS: Final = 100
 REST_LAST_MS: Final = 30_000
 NS_PER_MS: Final = 1_000_000
+_log: Final = logging.getLogger("lithox.dispatch")
 
 OnOutcome = Callable[[str, str, AcceptedRecord], dict[Cell, bytes]]
 """(identity, request id, record) -> what else is written with the end of a row."""
@@ -87,6 +93,8 @@ class Accepted:
     """The accepted requests of one node. Every method is called on the node's thread.
 
     Attributes:
+        is_shared: other nodes use the same store: who accepts an id first is decided by a record
+            of it, since a row that is not there yet cannot be checked.
         on_deadline: asks for `notify_time` at a monotonic time.
         on_outcome: asked what else to write when an outcome is known.
         on_finished: told (identity, request id) when the outcome is durable.
@@ -118,6 +126,7 @@ class Accepted:
         self._is_pump_planned = False
         self._is_running = False
         self.counters = Counters()
+        self.is_shared = False
         self.on_deadline: Callable[[int], None] | None = None
         self.on_outcome: OnOutcome | None = None
         self.on_finished: Callable[[str, str], None] | None = None
@@ -146,6 +155,10 @@ class Accepted:
         if known is not None:
             _check_same(known.digest, digest, request_id)
             if known.state is State.ACCEPTING:
+                if len(known.accepting) >= ACCEPTING_MAX:
+                    raise Overloaded(
+                        "too many wait for the acceptance of this request id", retry_after_ms=100
+                    )
                 known.accepting.append(on_accepted)
             else:
                 on_accepted(None)
@@ -177,8 +190,16 @@ class Accepted:
         )
         self._table.check_bounds(entry)
         cell = (ACCEPTED, entry.key)
+        claim = None
+        if self.is_shared:
+            asked = self._results.asked_digest(entry.identity, CLAIM_PLACE, entry.request_id)
+            if asked is not None:
+                _check_same(asked, digest, request.request_id)
+                on_accepted(None)
+                return
+            claim = self._result_of(entry, CLAIM_PLACE, b"")
         for _ in range(ACCEPT_ATTEMPTS_MAX):
-            commit = Commit(self._store.visible_version, [cell], (), {cell: value})
+            commit = Commit(self._store.visible_version, [cell], (), {cell: value}, claim)
             snapshot = self._store.open_snapshot()
             try:
                 found = snapshot.find(*cell)
@@ -201,8 +222,32 @@ class Accepted:
             self._wait(entry)
         else:
             self._table.remove(entry)
+            if self.is_shared and isinstance(error, Conflict):
+                error = self._find_rival(entry, error)
         for tell in accepting:
             tell(error)
+
+    def _find_rival(self, entry: Entry, conflict: Conflict) -> LithoxError | None:
+        """Returns what is told when another node was first: None when it accepted the same."""
+        try:
+            asked = self._results.asked_digest(entry.identity, CLAIM_PLACE, entry.request_id)
+            if asked is None:
+                return conflict
+            _check_same(asked, entry.digest, entry.request_id)
+        except LithoxError as error:
+            return error
+        return None
+
+    def _result_of(self, entry: Entry, place: str, answer: bytes) -> ResultRecord:
+        return ResultRecord(
+            identity=entry.identity,
+            entity=place,
+            request_id=entry.request_id,
+            account=entry.account,
+            asked_digest=entry.digest,
+            answer=answer,
+            expires_ns=self._clock.wall_ns() + self._bounds.kept_ns,
+        )
 
     # -- running ----------------------------------------------------------------------------
 
@@ -265,15 +310,7 @@ class Accepted:
             pointer = PointerRecord(record.entity, error.code, error.to_fields())
         elif error is not None:
             pointer = PointerRecord(record.entity, InternalError.code, {"message": str(error)})
-        result = ResultRecord(
-            identity=entry.identity,
-            entity=ASYNC_PLACE,
-            request_id=entry.request_id,
-            account=entry.account,
-            asked_digest=entry.digest,
-            answer=encode_pointer(pointer),
-            expires_ns=self._clock.wall_ns() + self._bounds.kept_ns,
-        )
+        result = self._result_of(entry, ASYNC_PLACE, encode_pointer(pointer))
         writes: dict[Cell, bytes | None] = {(ACCEPTED, entry.key): None}
         if self.on_outcome is not None:
             writes |= self.on_outcome(entry.identity, entry.request_id, record)
@@ -299,9 +336,13 @@ class Accepted:
         watchers, entry.watchers = entry.watchers, {}
         if not watchers:
             return
-        found = self._results.find_accepted(entry.identity, entry.request_id)
+        request_id, found = RequestId(entry.request_id), None
+        try:
+            found = self._results.find_accepted(entry.identity, entry.request_id)
+        except LithoxError as error:
+            found = Answer(request_id=request_id, error=error)
         for tell in watchers.values():
-            tell(found or Answer(request_id=RequestId(entry.request_id), error=_lost()))
+            tell(found or Answer(request_id=request_id, error=_lost()))
 
     def _rest(self, entry: Entry) -> None:
         """Lets an entry wait for better times, longer each time."""
@@ -392,7 +433,12 @@ class Accepted:
             self._schedule(partial(self._scan_page, after, before_ms))
 
     def _adopt(self, key: str, value: bytes, before_ms: int | None) -> None:
-        record = decode_accepted(value)
+        try:
+            record = decode_accepted(value)
+        except StoreCorrupt as error:
+            # It stays where it is, and keeps none of those behind it from being run.
+            _log.warning("accepted request %r is passed over: %s", key, error)
+            return
         if before_ms is not None and record.accepted_ms > before_ms:
             return
         entry = Entry(

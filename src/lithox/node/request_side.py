@@ -44,6 +44,7 @@ class RequestSide:
             schedule=self.loop.call_soon,
             is_shared=self.is_shared,
         )
+        accepted.is_shared = self.is_shared
         accepted.on_outcome = self.callbacks.writes_of
         accepted.on_finished = self.callbacks.notify_finished
 
