@@ -1,14 +1,15 @@
 """Looking at messages and timers, and putting them right: the node's own code, for administrators.
 
-Messages and dead letters are the node's: only its administrators may see or touch them, since a row
-names entities of everybody. Timers are state of their entity: who may read it may list them, who may
-write it may cancel one. Every act, and every refusal, leaves an audit record.
+Messages and dead letters are the node's: only its administrators may see or touch them, since a
+row names entities of everybody. Timers are state of their entity: who may read it may list them,
+who may write it may cancel one. Every act, and every refusal, leaves an audit record.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.messages.records import (
@@ -51,6 +52,15 @@ BATCH_MAX: Final = 256
 """Dead letters that one commit moves or forgets."""
 ATTEMPTS_MAX: Final = 10
 RETRY_AFTER_MS: Final = 1_000
+
+
+class _Changed(NamedTuple):
+    """What one commit did: how many letters, the last one looked at, if there are more."""
+
+    changed: int
+    last: str
+    more: bool
+    is_refused: bool
 
 
 class MessageAdmin:
@@ -122,27 +132,34 @@ class MessageAdmin:
         self._check_admin(caller, act)
         if ids is not None and len(ids) > IDS_MAX:
             raise BadArguments(f"one act names at most {IDS_MAX} messages; found {len(ids)}")
-        count, after, attempts = 0, "", 0
+        count, after, attempts, is_refused = 0, "", 0, False
         left = None if ids is None else sorted(set(ids))
         error: Exception | None = None
         try:
             while left is None or left:
-                changed, after, more = await self._change_batch(plan, left, after)
-                if changed is None:
+                batch = await self._change_batch(plan, left, after)
+                if batch is None:
                     attempts += 1
                     if attempts >= ATTEMPTS_MAX:
                         raise Conflict(
                             "others changed the dead letters each time", retry_after_ms=50
                         )
                     continue
-                count += changed
+                count += batch.changed
+                # Letters without room keep none behind them, which may be of other pairs.
+                is_refused |= batch.is_refused
                 left = None if left is None else left[BATCH_MAX:]
-                if left is None and not more:
+                if left is None and not batch.more:
                     break
+                after = batch.last
+            if is_refused and not count:
+                raise MessageQueueFull(
+                    "no dead letter has room: as many messages wait as may; try again later",
+                    retry_after_ms=RETRY_AFTER_MS,
+                )
         except Exception as problem:
             error = problem
-            if not (isinstance(problem, MessageQueueFull) and count):
-                raise
+            raise
         finally:
             self._record(caller, act, error, f"{count} messages")
         return count
@@ -152,8 +169,8 @@ class MessageAdmin:
         plan: Callable[[list[tuple[str, Item]]], dict[Cell, bytes | None]],
         ids: list[str] | None,
         after: str,
-    ) -> tuple[int | None, str, bool]:
-        """Returns (how many were changed, None: lost a race; where to go on; if there are more)."""
+    ) -> _Changed | None:
+        """Changes a page of letters behind `after`, or of `ids`; None when a race was lost."""
         snapshot = self._store.open_snapshot()
         try:
             if ids is None:
@@ -164,34 +181,39 @@ class MessageAdmin:
         finally:
             snapshot.release()
         if not page.items:
-            return 0, after, False
+            return _Changed(0, after, more=False, is_refused=False)
+        last = page.items[-1][0]
         writes = plan(page.items)
+        if not writes:
+            # Nothing is waited for: others have their turn before the next page.
+            await asyncio.sleep(0)
+            return _Changed(0, last, page.more, is_refused=True)
         gone = [cell for cell in writes if cell[0] == DEAD]
+        size_bytes = sum(
+            len(key) + len(item.value) for key, item in page.items if (DEAD, key) in writes
+        )
         delivery = self._dispatcher.mail.delivery
 
         def follow_up(failure: Exception | None) -> None:
             if failure is not None:
-                delivery.dead_count += len(gone)
+                delivery.note_dead(len(gone), size_bytes)
 
         commit = Commit(snapshot.version, reads=gone, writes=writes)
         done = submit_durably(self._store, commit, follow_up)
         if done is None:
-            return None, after, True
-        delivery.dead_count -= len(gone)
+            return None
+        delivery.note_dead(-len(gone), -size_bytes)
         delivery.take_rows(writes)
         await done
-        return len(gone), page.items[-1][0], page.more
+        return _Changed(len(gone), last, page.more, is_refused=False)
 
     def _plan_retry(self, items: list[tuple[str, Item]]) -> dict[Cell, bytes | None]:
-        """Returns the rows that bring letters back, as many as there is room for.
-
-        Raises:
-            MessageQueueFull: there is none.
-        """
+        """Returns the rows that bring letters back, as many as there is room for."""
         mail = self._dispatcher.mail
         writes: dict[Cell, bytes | None] = {}
         pairs: dict[PairKey, int] = {}
         accounts: dict[str, int] = {}
+        sizes: dict[str, int] = {}
         for key, item in items:
             row = decode_dead(item.value).message
             try:
@@ -207,15 +229,20 @@ class MessageAdmin:
                 or mail.waiting.count + len(writes) // 2 >= mail.bounds.node_max
             ):
                 continue
+            size_bytes = len(key) + len(row)
+            own_bytes = mail.waiting.bytes_of_account(message.account)
+            own_bytes += sizes.get(message.account, 0)
+            node_bytes = mail.waiting.bytes_waiting + sum(sizes.values())
+            if (
+                own_bytes + size_bytes > mail.bounds.account_bytes_max
+                or node_bytes + size_bytes > mail.bounds.node_bytes_max
+            ):
+                continue
+            sizes[message.account] = sizes.get(message.account, 0) + size_bytes
             pairs[message.pair] = pairs.get(message.pair, 0) + 1
             accounts[message.account] = accounts.get(message.account, 0) + 1
             writes[DEAD, key] = None
             writes[OUTBOX, key] = row
-        if not writes:
-            raise MessageQueueFull(
-                "no dead letter has room: as many messages wait as may; try again later",
-                retry_after_ms=RETRY_AFTER_MS,
-            )
         return writes
 
     # -- timers -----------------------------------------------------------------------------

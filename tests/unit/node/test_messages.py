@@ -16,6 +16,7 @@ from lithox.dispatch.schedules.bounds import TimerBounds
 from lithox.dispatch.schedules.records import DUE, schedules_of
 from lithox.errors import ConfigError, MessageQueueFull, NotFound, NotPermitted
 from lithox.modules.bundle import Bundle
+from lithox.node import message_admin
 from lithox.node.config import NodeConfig, read_config
 from lithox.node.node import Node
 from lithox.security.identities import LOCAL_OPERATOR
@@ -141,6 +142,27 @@ def test_a_letter_without_room_stays_dead(tmp_path: Path) -> None:
     run(tmp_path, body, config=NodeConfig(messages=bounds))
 
 
+def test_letters_without_room_keep_none_behind_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page without room is passed over: letters of other pairs behind it are brought back."""
+    monkeypatch.setattr(message_admin, "BATCH_MAX", 1)
+    bounds = MessageBounds(tries_max=1, pair_max=1)
+
+    async def body(node: Node, engine: ScriptedEngine) -> None:
+        await node.deploy(bundle(engine))
+        names = ["box/b", "box/c", "box/d"]
+        ids = {name: await node.call("box/a", "send", name, "fail_until", "1") for name in names}
+        await until(lambda: node.dispatcher.mail.waiting.count == 0)
+        monkeypatch.setattr(node.dispatcher.mail.delivery, "_pump", lambda: None)
+        first = min(ids, key=lambda name: ids[name])
+        await node.call("box/a", "send", first, "note", "2")
+        assert await node.messages_retry() == 2
+        assert [row["id"] for row in (await node.messages_dead())[0]] == [ids[first]]
+
+    run(tmp_path, body, config=NodeConfig(messages=bounds))
+
+
 def test_messages_that_wait_are_listed_to_administrators_only(tmp_path: Path) -> None:
     """With their tries; a refusal is an act in the audit too."""
 
@@ -240,12 +262,18 @@ def test_bounds_are_configured_in_tables(tmp_path: Path) -> None:
     """`[messages]` and `[timers]`, sizes and durations with their units."""
     path = tmp_path / "node.toml"
     path.write_text(
-        '[messages]\npair = 5\nnode_size = "1MiB"\naccount_size = "1KiB"\ndead_size = 9\npause_last = "2s"\ntries = 3\n'
+        '[messages]\npair = 5\nnode_size = "1MiB"\naccount_size = "1KiB"\ndead_size = 9\n'
+        'pause_last = "2s"\ntries = 3\n'
         '[timers]\nentity = 7\ninterval = "1s"\nlate = "1m"\n'
     )
     config = read_config(path)
     assert config.messages == MessageBounds(
-        pair_max=5, node_bytes_max=1 << 20, pause_last_ms=2_000, tries_max=3
+        pair_max=5,
+        account_bytes_max=1024,
+        node_bytes_max=1 << 20,
+        dead_bytes_max=9,
+        pause_last_ms=2_000,
+        tries_max=3,
     )
     assert config.timers == TimerBounds(entity_max=7, interval_min_ms=1_000, late_ms=60_000)
     assert lithox.Node(tmp_path / "data", config=config).config.messages.pair_max == 5
