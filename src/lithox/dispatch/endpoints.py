@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from lithox.dispatch.big_values import BigCalls, may_hold_big, put_value
+from lithox.dispatch.faults import ends_run
 from lithox.dispatch.job import Frame, LogSink
 from lithox.dispatch.transaction import range_behind, range_between, range_of_prefix
 from lithox.errors import (
@@ -152,11 +153,13 @@ class Endpoints:
             if endpoint is None:
                 raise ContextInvalid(f"context 0 has no call {name[:80]!r}")
             return endpoint(frame, call)
-        except (LimitExceeded, Conflict):
+        except LimitExceeded:
             raise
         except (msgspec.MsgspecError, IndexError) as error:
             return refuse(GuestProtocolError(f"arguments of {name[:80]!r}: {error}"))
         except LithoxError as error:
+            if ends_run(error):
+                raise
             return refuse(error)
 
     def go_on(self, frame: Frame) -> bytes | None:
@@ -164,9 +167,11 @@ class Endpoints:
         assert frame.next_call is not None
         try:
             self._start_call(frame, *frame.next_call)
-        except (LimitExceeded, Conflict):
+        except LimitExceeded:
             raise
         except LithoxError as error:
+            if ends_run(error):
+                raise
             return refuse(error)
         return None
 
