@@ -122,17 +122,18 @@ class PostgresServer:
     def kill(self) -> None:
         """Ends it and its children with SIGKILL, as a power cut would. Blocks until it is gone."""
         if self._process is not None:
-            pid = self._process.pid
-            # Alone its children would go on with what they are doing.
-            with suppress(OSError):
-                listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-                self._process.send_signal(signal.SIGKILL)
-                for child in listed.split():
-                    with suppress(ProcessLookupError):
-                        os.kill(int(child), signal.SIGKILL)
+            self._signal_all(signal.SIGKILL)
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def pause(self) -> None:
+        """Stops it and its children until `resume`: connections stay, and nobody answers."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets it go on after `pause`."""
+        self._signal_all(signal.SIGCONT)
 
     def stop(self) -> None:
         """Ends it in good order; connections are cut. Blocks."""
@@ -148,6 +149,17 @@ class PostgresServer:
             self._process.wait()
             self._process = None
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        """Signals it and its children: alone they would go on with what they are doing."""
+        assert self._process is not None, "it runs"
+        pid = self._process.pid
+        with suppress(OSError):
+            listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+            self._process.send_signal(number)
+            for child in listed.split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(child), number)
 
     def _make(self) -> None:
         word = self.folder / "password"

@@ -78,7 +78,7 @@ def test_a_node_that_closes_meanwhile_refuses_it() -> None:
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
-def test_a_joined_callee_waits_for_its_entity(is_kept: bool) -> None:  # noqa: FBT001
+def test_a_joined_callee_waits_for_its_entity(is_kept: bool) -> None:
     """Its caller waits meanwhile, once, and others are answered; then both go on as usual."""
     house, fetches = make_house()
     answers = house.send("c/warm", "ask", "c/cold", "get")
@@ -94,7 +94,7 @@ def test_a_joined_callee_waits_for_its_entity(is_kept: bool) -> None:  # noqa: F
 
 
 def test_a_callee_that_is_refused_after_the_wait_is_told_to_its_caller() -> None:
-    """What a call is refused for is looked at when its entity is there, and the caller may go on."""
+    """Why a call is refused is looked at when its entity is there; its caller goes on."""
     house, fetches = make_house()
     answers = house.send("c/warm", "ask", "c/cold", "no_such")
     house.run()
