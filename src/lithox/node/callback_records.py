@@ -21,6 +21,7 @@ class CallbackRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         next_ms: when it is tried next, in wall-clock milliseconds since 1970.
         error: of the last try.
         is_dead: it has failed as often as it may.
+        account: whose share it takes; "" in rows of before there were shares.
     """
 
     url: str
@@ -28,6 +29,7 @@ class CallbackRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     tries: int = 0
     error: str = ""
     is_dead: bool = False
+    account: str = ""
 
 
 _encoder: Final = msgspec.msgpack.Encoder(order="deterministic")

@@ -30,7 +30,9 @@ class CallbackSettings:
         pause_last_ms: the longest rest.
         answer_ms_max: how long one may take to answer.
         waiting_max: call-backs that may wait on the node.
+        waiting_account_max: how many of those may be of one account.
         dead_max: dead ones that are kept; the oldest are not waited for, new ones are dropped.
+        dead_account_max: how many of those may be of one account.
         sending_max: how many are sent at the same time.
         sending_origin_max: how many of those to one origin, so that one that never answers keeps
             no other waiting.
@@ -43,7 +45,9 @@ class CallbackSettings:
     pause_last_ms: int = 3_600_000
     answer_ms_max: int = 10_000
     waiting_max: int = 100_000
+    waiting_account_max: int = 10_000
     dead_max: int = 10_000
+    dead_account_max: int = 1_000
     sending_max: int = 16
     sending_origin_max: int = 4
 
@@ -86,7 +90,15 @@ def origin_of(url: str) -> str:
     return f"{found.scheme}://{host}:{port}"
 
 
-_NUMBERS: Final = ("tries_max", "waiting_max", "dead_max", "sending_max", "sending_origin_max")
+_NUMBERS: Final = (
+    "tries_max",
+    "waiting_max",
+    "waiting_account_max",
+    "dead_max",
+    "dead_account_max",
+    "sending_max",
+    "sending_origin_max",
+)
 
 
 def read_callbacks(data: Any, where: str) -> CallbackSettings:

@@ -15,19 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from heapq import heappop, heappush
 from typing import Any, Final
 
 import msgspec
 
 from lithox.dispatch.accepted_records import AcceptedRecord, key_of
 from lithox.dispatch.job import Clock, derive_id
-from lithox.errors import Conflict, LithoxError, NotFound, Overloaded, StoreCorrupt
+from lithox.errors import BadArguments, Conflict, LithoxError, NotFound, Overloaded, StoreCorrupt
 from lithox.model.outcome import outcome_to_json
 from lithox.model.request import Answer
+from lithox.node.callback_queue import CallbackQueue, Waiting
 from lithox.node.callback_records import (
     CALLBACKS,
     CallbackRecord,
@@ -43,6 +44,8 @@ PAGE_MAX: Final = 512
 ADOPTED_AFTER_MS: Final = 60_000
 """How late a call-back of another node must be before this one sends it."""
 RETRY_WRITE_MS: Final = 1_000
+GO_MAX: Final = 256
+"""Call-backs looked at before the event loop gets a go; about 5 ms."""
 NS_PER_MS: Final = 1_000_000
 
 Send = Callable[[str, dict[str, str], bytes], Awaitable[str | None]]
@@ -88,30 +91,26 @@ class Callbacks:
         self._schedule = schedule
         self._is_shared = is_shared
         self._is_known = self._is_scanning = False
-        self._waiting: dict[str, int] = {}
-        """Key -> when it is due, in wall-clock milliseconds; those under way are in neither."""
-        self._due: list[tuple[int, str]] = []
-        self._sending: dict[str, str] = {}
-        """Key -> origin."""
+        self._queue = CallbackQueue(settings)
+        self._sending: dict[str, Waiting] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._held: dict[str, list[str]] = {}
-        """Origin -> keys that are due while as many as may are being sent there."""
-        self._dead_count = 0
+        self._dead: Counter[str] = Counter()
+        """By account."""
         self._is_running = False
         self.counters = Counters()
         self.on_deadline: Callable[[int], None] | None = None
 
     # -- in ---------------------------------------------------------------------------------
 
-    def check(self, url: str) -> str:
-        """Returns `url` if an outcome may be sent there.
+    def check(self, url: str, account: str) -> str:
+        """Returns `url` if an outcome of `account` may be sent there.
 
         Raises:
             BadArguments, NotPermitted: see `CallbackSettings.check_url`.
-            Overloaded: as many call-backs wait as may.
+            Overloaded: as many call-backs wait as may, on the node or of the account.
         """
         self._settings.check_url(url)
-        if len(self._waiting) >= self._settings.waiting_max:
+        if self._queue.is_full(account):
             raise Overloaded("as many call-backs wait as may; try again", retry_after_ms=10_000)
         return url
 
@@ -121,7 +120,11 @@ class Callbacks:
         """Returns what the commit of an outcome writes for its call-back; see `Accepted`."""
         if record.callback is None:
             return {}
-        row = CallbackRecord(url=record.callback, next_ms=self._clock.wall_ns() // NS_PER_MS)
+        row = CallbackRecord(
+            url=record.callback,
+            next_ms=self._clock.wall_ns() // NS_PER_MS,
+            account=record.account,
+        )
         return {(CALLBACKS, key_of(identity, request_id)): encode_callback(row)}
 
     def notify_finished(self, identity: str, request_id: str) -> None:
@@ -129,7 +132,7 @@ class Callbacks:
         key = key_of(identity, request_id)
         row = self._read(key)
         if row is not None and not row.is_dead:
-            self._wait(key, row.next_ms)
+            self._wait(key, _waiting_of(row))
 
     # -- sending ----------------------------------------------------------------------------
 
@@ -141,70 +144,68 @@ class Callbacks:
             snapshot.release()
         return None if item is None else decode_callback(item.value)
 
-    def _wait(self, key: str, due_ms: int) -> None:
-        if key in self._sending or self._waiting.get(key, due_ms + 1) <= due_ms:
-            return
-        self._waiting[key] = due_ms
-        heappush(self._due, (due_ms, key))
-        self.notify_time()
+    def _wait(self, key: str, waiting: Waiting) -> None:
+        if key not in self._sending:
+            self._queue.add(key, waiting)
+            self.notify_time()
 
     def notify_time(self) -> None:
         """To be called when a call-back may be due."""
         if not self._is_running:
             return
         wall_ms = self._clock.wall_ns() // NS_PER_MS
-        while self._due and len(self._sending) < self._settings.sending_max:
-            due_ms, key = self._due[0]
-            if self._waiting.get(key) != due_ms:
-                heappop(self._due)
-                continue
-            if due_ms > wall_ms:
+        is_more = self._queue.move_due(wall_ms, GO_MAX)
+        for _ in range(GO_MAX):
+            taken = self._queue.take()
+            if taken is None:
                 break
-            heappop(self._due)
             try:
-                self._begin(key)
+                self._begin(*taken)
             except LithoxError as error:
                 _log.warning("a call-back rests: %s", error)
-                self._wait_again(key, wall_ms + RETRY_WRITE_MS)
-        self._arm(wall_ms)
+                self._wait_again(*taken, wall_ms + RETRY_WRITE_MS)
+        else:
+            is_more = True
+        self._arm(wall_ms, is_more=is_more)
 
-    def _arm(self, wall_ms: int) -> None:
+    def _arm(self, wall_ms: int, *, is_more: bool) -> None:
         """Asks for the next time; what waits for room is begun when a try ends."""
-        if not self._due or self.on_deadline is None:
+        due_ms = wall_ms if is_more else self._queue.next_due_ms
+        if due_ms is None or self.on_deadline is None:
             return
-        if len(self._sending) < self._settings.sending_max:
-            left_ms = max(0, self._due[0][0] - wall_ms)
-            # The wall clock may jump; look again within a minute.
-            left_ms = min(left_ms, 60_000)
-            self.on_deadline(self._clock.monotonic_ns() + left_ms * NS_PER_MS)
+        # The wall clock may jump; look again within a minute.
+        left_ms = min(max(0, due_ms - wall_ms), 60_000)
+        self.on_deadline(self._clock.monotonic_ns() + left_ms * NS_PER_MS)
 
-    def _wait_again(self, key: str, due_ms: int) -> None:
-        self._waiting[key] = due_ms
-        heappush(self._due, (due_ms, key))
+    def _wait_again(self, key: str, waiting: Waiting, due_ms: int) -> None:
+        waiting.due_ms = due_ms
+        self._queue.add(key, waiting)
 
-    def _begin(self, key: str) -> None:
-        row = self._read(key)
-        if row is None or row.is_dead:
-            del self._waiting[key]
-            return
+    def _begin(self, key: str, waiting: Waiting) -> None:
+        """Begins a try of what was taken from the queue, or frees its place."""
+        is_begun = False
+        try:
+            row = self._read(key)
+            if row is not None and not row.is_dead:
+                is_begun = self._begin_row(key, waiting, row)
+        finally:
+            if not is_begun:
+                self._queue.end(waiting)
+
+    def _begin_row(self, key: str, waiting: Waiting, row: CallbackRecord) -> bool:
         try:
             self._settings.check_url(row.url)
         except LithoxError as error:
             # Taken from the list since it was accepted: whatever was promised, it may not go there.
-            del self._waiting[key]
-            self._failed(key, row, error.message, is_last=True)
-            return
-        origin = origin_of(row.url)
-        if list(self._sending.values()).count(origin) >= self._settings.sending_origin_max:
-            self._held.setdefault(origin, []).append(key)
-            return
-        del self._waiting[key]
-        self._sending[key] = origin
-        task = asyncio.get_running_loop().create_task(self._try(key, row))
+            self._failed(key, waiting, (row, error.message), is_last=True)
+            return False
+        self._sending[key] = waiting
+        task = asyncio.get_running_loop().create_task(self._try(key, waiting, row))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
-    async def _try(self, key: str, row: CallbackRecord) -> None:
+    async def _try(self, key: str, waiting: Waiting, row: CallbackRecord) -> None:
         identity, _, request_id = key.partition("/")
         why: str | None = "its outcome is not kept any more"
         is_last = True
@@ -228,53 +229,57 @@ class Callbacks:
             why, is_last = type(bug).__name__, row.tries + 1 >= self._settings.tries_max
         finally:
             # Whatever ended the try: those that wait for its place may go.
-            self._release(self._sending.pop(key))
+            del self._sending[key]
+            self._queue.end(waiting)
         if why is None:
             self.counters.sent += 1
-            self._write(key, None)
+            self._write(key, waiting, None)
         else:
-            self._failed(key, row, why, is_last=is_last)
+            self._failed(key, waiting, (row, why), is_last=is_last)
         self.notify_time()
 
-    def _release(self, origin: str) -> None:
-        """Lets those that waited for room at `origin` try again to get it."""
-        wall_ms = self._clock.wall_ns() // NS_PER_MS
-        for key in self._held.pop(origin, ()):
-            if key in self._waiting:
-                self._wait_again(key, wall_ms)
-
-    def _failed(self, key: str, row: CallbackRecord, why: str, *, is_last: bool) -> None:
+    def _failed(
+        self, key: str, waiting: Waiting, tried: tuple[CallbackRecord, str], *, is_last: bool
+    ) -> None:
+        """A try has failed; `tried` is the row and why."""
+        row, why = tried
         self.counters.failed += 1
         tries = row.tries + 1
         due_ms = self._clock.wall_ns() // NS_PER_MS + self._settings.pause_ms(tries)
         if is_last:
             self.counters.died += 1
-            self._dead_count += 1
-            if self._dead_count > self._settings.dead_max:
+            if self._are_dead_full(waiting.account):
                 _log.error("a call-back is dropped, too many are dead: %s", why)
-                self._dead_count -= 1
-                self._write(key, None)
+                self._write(key, waiting, None)
                 return
+            self._dead[waiting.account] += 1
         row = msgspec.structs.replace(
             row, tries=tries, next_ms=due_ms, error=why[:500], is_dead=is_last
         )
-        self._write(key, row)
+        self._write(key, waiting, row)
         if not is_last:
-            self._wait_again(key, due_ms)
+            self._wait_again(key, waiting, due_ms)
 
-    def _write(self, key: str, row: CallbackRecord | None) -> None:
+    def _are_dead_full(self, account: str) -> bool:
+        return (
+            self._dead.total() >= self._settings.dead_max
+            or self._dead[account] >= self._settings.dead_account_max
+        )
+
+    def _write(self, key: str, waiting: Waiting, row: CallbackRecord | None) -> None:
         """Writes a row without waiting; if that fails it is as it was, and sent once more."""
         value = None if row is None else encode_callback(row)
         commit = Commit(self._store.visible_version, writes={(CALLBACKS, key): value})
+        written = partial(self._written, key, waiting)
         try:
-            self._store.submit(commit, lambda error: self._written(key, error))
+            self._store.submit(commit, written)
         except LithoxError as error:
-            self._written(key, error)
+            written(error)
 
-    def _written(self, key: str, error: Exception | None) -> None:
+    def _written(self, key: str, waiting: Waiting, error: Exception | None) -> None:
         if error is not None and self._is_running:
-            wall_ms = self._clock.wall_ns() // NS_PER_MS
-            self._wait(key, wall_ms + RETRY_WRITE_MS)
+            due_ms = self._clock.wall_ns() // NS_PER_MS + RETRY_WRITE_MS
+            self._wait(key, replace(waiting, due_ms=due_ms, is_ready=False))
 
     # -- administration ---------------------------------------------------------------------
 
@@ -310,27 +315,27 @@ class Callbacks:
         row = self._get_dead(key)
         now_ms = self._clock.wall_ns() // NS_PER_MS
         row = msgspec.structs.replace(row, tries=0, next_ms=now_ms, is_dead=False)
-        await self._change_dead(key, encode_callback(row))
-        self._wait(key, now_ms)
+        await self._change_dead(key, row.account, encode_callback(row))
+        self._wait(key, _waiting_of(row))
 
     async def purge(self, identity: str, request_id: str) -> None:
         """Forgets a dead call-back; waits until that is durable. Raises as `retry`."""
         key = key_of(identity, request_id)
-        self._get_dead(key)
-        await self._change_dead(key, None)
+        row = self._get_dead(key)
+        await self._change_dead(key, row.account, None)
 
-    async def _change_dead(self, key: str, value: bytes | None) -> None:
+    async def _change_dead(self, key: str, account: str, value: bytes | None) -> None:
         """Commits what becomes of a dead row that is there now, and waits for it."""
 
         def follow_up(failure: Exception | None) -> None:
-            self._dead_count += failure is not None
+            self._dead[account] += failure is not None
 
         cell: Cell = (CALLBACKS, key)
         commit = Commit(self._store.visible_version, reads=[cell], writes={cell: value})
         done = submit_durably(self._store, commit, follow_up)
         if done is None:
             raise Conflict("others changed the call-back at the same time", retry_after_ms=50)
-        self._dead_count -= 1
+        self._dead[account] -= 1
         await done
 
     def _get_dead(self, key: str) -> CallbackRecord:
@@ -342,9 +347,9 @@ class Callbacks:
     def statistics(self) -> dict[str, int]:
         """Returns counts for metrics."""
         return {
-            "waiting": len(self._waiting),
+            "waiting": len(self._queue),
             "sending": len(self._sending),
-            "dead": self._dead_count,
+            "dead": self._dead.total(),
             "sent_total": self.counters.sent,
             "failed_total": self.counters.failed,
         }
@@ -366,9 +371,9 @@ class Callbacks:
         # At the start all that waits is this node's to send, later only what is late.
         late_ms = ADOPTED_AFTER_MS if self._is_known else None
         before_ms = None if late_ms is None else self._clock.wall_ns() // NS_PER_MS - late_ms
-        self._schedule(partial(self._scan_page, before_ms, "", 0))
+        self._schedule(partial(self._scan_page, before_ms, "", Counter()))
 
-    def _scan_page(self, before_ms: int | None, start: str, dead_count: int) -> None:
+    def _scan_page(self, before_ms: int | None, start: str, dead: Counter[str]) -> None:
         if not self._is_running:
             return
         snapshot = self._store.open_snapshot()
@@ -381,25 +386,25 @@ class Callbacks:
         finally:
             snapshot.release()
         for key, item in page.items:
-            dead_count += self._take_up(key, item.value, before_ms)
+            self._take_up(key, item.value, before_ms, dead)
         if page.more:
             start = page.items[-1][0] + "\x00"
-            self._schedule(partial(self._scan_page, before_ms, start, dead_count))
+            self._schedule(partial(self._scan_page, before_ms, start, dead))
             return
         self._is_scanning, self._is_known = False, True
-        self._dead_count = dead_count
+        self._dead = dead
 
-    def _take_up(self, key: str, value: bytes, before_ms: int | None) -> bool:
-        """Lets a row wait if it is this node's to send now; returns whether it is dead."""
+    def _take_up(self, key: str, value: bytes, before_ms: int | None, dead: Counter[str]) -> None:
+        """Lets a row wait if it is this node's to send now; counts it if it is dead."""
         try:
             row = decode_callback(value)
         except StoreCorrupt as error:
             _log.warning("call-back %r is passed over: %s", key, error)
-            return False
-        is_due = before_ms is None or row.next_ms < before_ms
-        if is_due and not row.is_dead and key not in self._waiting:
-            self._wait(key, row.next_ms)
-        return row.is_dead
+            return
+        if row.is_dead:
+            dead[row.account] += 1
+        elif key not in self._queue and (before_ms is None or row.next_ms < before_ms):
+            self._wait(key, _waiting_of(row))
 
     async def stop(self) -> None:
         """Begins nothing more and breaks off what is being sent: its rows stay."""
@@ -408,6 +413,15 @@ class Callbacks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _waiting_of(row: CallbackRecord) -> Waiting:
+    try:
+        origin = origin_of(row.url)
+    except BadArguments:
+        # It is told where it is begun.
+        origin = ""
+    return Waiting(due_ms=row.next_ms, origin=origin, account=row.account)
 
 
 def _shown(key: str, row: CallbackRecord) -> dict[str, Any]:

@@ -228,7 +228,7 @@ class RequestMethods:
     async def accept(self, request: Request, *, callback: str | None = None) -> str:
         """Accepts a request; returns its id once that is durable. See `call_async`."""
         if callback is not None:
-            self.request_side.callbacks.check(callback)
+            self.request_side.callbacks.check(callback, request.caller.account)
         if request.request_id is None:
             seeds = SeedSource()
             request.request_id = RequestId(f"a.{seeds():016x}{seeds():016x}")

@@ -277,7 +277,7 @@ def test_origin_that_is_listed_no_more_is_not_called() -> None:
         ((dead,), _) = shut.callbacks.list_dead("", 10)
         assert "are not allowed" in dead["error"]
         with pytest.raises(NotPermitted):
-            shut.callbacks.check(URL)
+            shut.callbacks.check(URL, "alice")
 
     run(work)
 
@@ -301,7 +301,7 @@ def test_waiting_and_dead_callbacks_are_bounded() -> None:
         desk.finish("r-1")
         await desk.run()
         with pytest.raises(Overloaded):
-            desk.callbacks.check(URL)
+            desk.callbacks.check(URL, "alice")
 
     run(work)
 
@@ -419,3 +419,57 @@ def test_rows_are_read_a_page_a_turn_and_a_broken_one_is_passed_over(
 
     run(work)
     assert "alice/r-1" in caplog.text
+
+
+def test_what_waits_for_a_slow_origin_is_not_read_again_and_again() -> None:
+    """Each call-back is read when it comes and when it is sent, however many wait before it."""
+
+    async def work() -> None:
+        desk = Desk()
+        gate = desk.receiver.gates[URL] = asyncio.Event()
+        reads, read = [0], desk.callbacks._read
+
+        def count_reads(key: str) -> Any:
+            reads[0] += 1
+            return read(key)
+
+        desk.callbacks._read = count_reads  # type: ignore[method-assign]
+        for number in range(100):
+            desk.finish(f"r-{number}")
+        gate.set()
+        for _ in range(10):
+            await desk.run()
+        assert (len(desk.receiver.got), desk.rows) == (100, 0)
+        assert reads[0] == 200
+
+    run(work)
+
+
+def test_an_account_has_a_share_of_what_waits_and_of_what_is_dead() -> None:
+    """Beyond it the account's own are refused or dropped; another's are not."""
+
+    async def work() -> None:
+        settings = CallbackSettings(
+            allow=SETTINGS.allow,
+            keys=SETTINGS.keys,
+            tries_max=1,
+            waiting_account_max=1,
+            dead_account_max=2,
+        )
+        desk = Desk(settings=settings)
+        desk.receiver.answers = ["no"] * 3
+        for number in range(3):
+            desk.finish(f"r-{number}")
+            await desk.run()
+        assert desk.rows == desk.callbacks.statistics()["dead"] == 2
+        gate = desk.receiver.gates[URL] = asyncio.Event()
+        for number in range(3, 8):
+            desk.finish(f"r-{number}")
+        with pytest.raises(Overloaded):
+            desk.callbacks.check(URL, "alice")
+        desk.callbacks.check(URL, "bob")
+        gate.set()
+        await desk.run()
+        desk.callbacks.check(URL, "alice")
+
+    run(work)
