@@ -104,7 +104,8 @@ def test_children_in_turn_never_use_more_than_the_parent_had(
     children: list[tuple[Limits, Limits]],
 ) -> None:
     """However many children a parent has one after another, its remainder stays in its bounds."""
-    whole = Limits(fuel=100, memory_bytes=50, wall_ns=70, output_bytes=30, calls=9, state_bytes=8)
+    sizes = (100, 50, 70, 30, 9, 8, 6)
+    whole = Limits(**dict(zip(LIMIT_FIELDS, sizes, strict=True)))
     left = whole
     for asked, used in children:
         grant, held = reserve(left, asked)

@@ -95,6 +95,8 @@ def test_input_comes_from_a_pipe_once_the_program_asks(run, node, monkeypatch):
 def test_ctrl_c_ends_the_process(run, node, monkeypatch):
     """130, and nothing runs on."""
     original = node.read_output
+    # What is started in the background by a script ignores Ctrl-C, and so do these tests.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     async def interrupted(pid, **kwargs):
         if kwargs["after"]:
@@ -104,7 +106,7 @@ def test_ctrl_c_ends_the_process(run, node, monkeypatch):
     monkeypatch.setattr(node, "read_output", interrupted)
     assert run("run", "loop").status == 130
     assert node.runs[FIRST_PID].exit["code"] == "request.cancelled"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
 
 
 def test_a_file_is_a_path_that_exists_or_ends_in_lua(tmp_path, monkeypatch):
