@@ -358,16 +358,15 @@ def test_accepted_requests_are_bounded_by_account_and_node() -> None:
 
 def test_bytes_of_accepted_requests_are_bounded_by_account() -> None:
     """Who has as many as may is refused, another is not; what has ended makes room."""
-    office = Office(results=ResultBounds(accepted_account_bytes_max=400))
+    office = Office(results=ResultBounds(accepted_account_bytes_max=3_000))
     office.disk.hold()
-    office.accept("job/a", "add", 1, request_id="r-0")
-    office.accept("job/a", "add", 1, request_id="r-1")
+    office.accept("job/a", "add", "x" * 2_000, request_id="r-0")
     with pytest.raises(Overloaded, match="bytes"):
-        office.accept("job/a", "add", 1, request_id="r-2")
-    office.accept("job/a", "add", 1, caller=BOB)
+        office.accept("job/a", "add", "x" * 2_000, request_id="r-1")
+    office.accept("job/a", "add", "x" * 2_000, caller=BOB)
     office.disk.release()
     office.run()
-    office.accept("job/a", "add", 1, request_id="r-9")
+    office.accept("job/a", "add", "x" * 2_000, request_id="r-1")
     office.run()
 
 
