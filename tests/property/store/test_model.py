@@ -215,4 +215,4 @@ class PostgresMachine(StoreMachine):
 
 
 TestPostgres = PostgresMachine.TestCase
-TestPostgres.settings = settings(max_examples=10, stateful_step_count=30)
+TestPostgres.settings = settings(max_examples=6, stateful_step_count=25)
