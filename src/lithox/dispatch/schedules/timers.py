@@ -376,7 +376,11 @@ class Timers:
             if not _is_of(account, item):
                 continue
             batch.keys.append(key)
-            if self._plan_key(batch, snapshot, key, now_ms) is Room.OUTBOX_FULL:
+            room = self._plan_key(batch, snapshot, key, now_ms)
+            if room is not Room.OUTBOX_FULL and self._is_full(batch):
+                # Timers that repeat stand between them: what those look for ends a go, too.
+                self._backlog.note(account, key, now_ns)
+            if room is Room.OUTBOX_FULL or self._is_full(batch):
                 self._backlog.note(account, rest.last, now_ns)
                 return
         if page.more:
