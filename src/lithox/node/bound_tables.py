@@ -1,7 +1,7 @@
 """Tables of the configuration that are records of bounds: `[messages]` and `[timers]`.
 
-A key is the field's name without `_max`, `_bytes` and `_ms`; sizes and durations may be written with
-a unit.
+A key is the field's name without `_max`, `_bytes` and `_ms`; sizes and durations may be written
+with a unit.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def open_store(data: Path, config: NodeConfig, *, post: Post, reach: Reach) -> S
             "state in its data directory"
         )
     # Imported here: a node without a server needs none of it.
-    from lithox.store.postgres import PostgresOptions, PostgresStore  # noqa: PLC0415
+    from lithox.store.postgres import PostgresOptions, PostgresStore
 
     return PostgresStore.open(
         config.store,
