@@ -2,9 +2,9 @@
 
 Theory of operation. An acceptance is a row (`accepted_records`); whoever asked is told once that is
 durable. Then the request runs like any other with its id, so that it takes effect once however
-often it is begun: its success is recorded in its own commit. What follows from the outcome, the
-pointer by which it is found, the order of a call-back and the end of the row, is one more commit.
-A crash before that commit runs the request again, which finds its record.
+often it is begun: its own commit records its success and marks the row as done. What follows from
+the outcome, the pointer by which it is found, the order of a call-back and the end of the row, is
+one more commit. After a crash before that one, a row that is done is not run again.
 
     accepted -> waiting -> running -> (outcome known) -> finishing -> gone
                    ^           |
@@ -283,6 +283,9 @@ class Accepted:
             self._finish(entry)
             return
         record = decode_accepted(item.value)
+        if record.is_done:
+            self._answered(entry, record, Answer())
+            return
         request = request_of(record, entry.request_id, self._clock)
         self._submit(request, partial(self._answered, entry, record))
 
@@ -312,10 +315,14 @@ class Accepted:
             pointer = PointerRecord(record.entity, InternalError.code, {"message": str(error)})
         result = self._result_of(entry, ASYNC_PLACE, encode_pointer(pointer))
         writes: dict[Cell, bytes | None] = {(ACCEPTED, entry.key): None}
-        if self.on_outcome is not None:
-            writes |= self.on_outcome(entry.identity, entry.request_id, record)
-        commit = Commit(self._store.visible_version, (), (), writes, result)
         try:
+            if entry.tries and self._results.find_accepted(entry.identity, entry.request_id):
+                # Another node was faster with what follows from it; only the row is left.
+                result = None
+            elif self.on_outcome is not None:
+                writes |= self.on_outcome(entry.identity, entry.request_id, record)
+            now_ns = self._clock.wall_ns()
+            commit = Commit(self._store.visible_version, (), (), writes, result, now_ns)
             version = self._store.submit(commit, partial(self._outcome_ended, entry))
         except LithoxError:
             return False

@@ -64,6 +64,7 @@ class AcceptedRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         digest: SHA-256 of what is asked, by which a repeated acceptance is known.
         deadline_ms: wall-clock milliseconds since 1970 after which it must not run, or None.
         callback: where its outcome is sent besides, or None.
+        is_done: it has taken effect, in the commit that wrote this; what is missing is the pointer.
     """
 
     entity: str
@@ -78,6 +79,7 @@ class AcceptedRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     limits: dict[str, int] = {}
     callback: str | None = None
     is_group: bool = False
+    is_done: bool = False
 
 
 class PointerRecord(msgspec.Struct, frozen=True, array_like=True):

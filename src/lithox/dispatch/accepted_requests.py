@@ -1,18 +1,52 @@
-"""A request as a row, and a row as a request again: the two must ask for the same."""
+"""A request as a row, and a row as a request again: the two must ask for the same.
+
+The commit of its run marks the row as done, so that whatever the node dies of, and however long it
+is down, a row that is not marked has had no effect.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from lithox.dispatch.accepted_records import AcceptedRecord
+import msgspec
+
+from lithox.dispatch.accepted_records import (
+    ACCEPTED,
+    AcceptedRecord,
+    decode_accepted,
+    encode_accepted,
+    key_of,
+)
 from lithox.dispatch.inflight import digest_of_job
 from lithox.dispatch.job import Clock, Job
+from lithox.dispatch.transaction import Transaction
 from lithox.model.ids import AccountName, EntityPath, HandlerName, Identity, RequestId
 from lithox.model.limits import LIMIT_FIELDS, Limits
 from lithox.model.request import Call, Caller, Request
 from lithox.model.values import decode_value
 
 NS_PER_MS: Final = 1_000_000
+
+
+class AcceptedOrigin:
+    """Makes a run that of one accepted request; see `dispatch.origin`."""
+
+    __slots__ = ("_key", "records_result")
+
+    def __init__(self, key: str) -> None:
+        self.records_result = True
+        self._key = key
+
+    def is_due(self, transaction: Transaction) -> bool:
+        row = transaction.find(ACCEPTED, self._key)
+        return row is not None and not decode_accepted(row).is_done
+
+    def complete(self, transaction: Transaction, body: bytes) -> None:
+        del body
+        row = transaction.find(ACCEPTED, self._key)
+        assert row is not None, "it was due in this very transaction"
+        done = msgspec.structs.replace(decode_accepted(row), is_done=True, args=b"", limits={})
+        transaction.put(ACCEPTED, self._key, encode_accepted(done))
 
 
 def digest_of_accepted(job: Job) -> bytes:
@@ -70,4 +104,5 @@ def request_of(record: AcceptedRecord, request_id: str, clock: Clock) -> Request
         deadline_ns=deadline_ns,
         request_id=RequestId(request_id),
         calls=calls,
+        origin=AcceptedOrigin(key_of(record.identity, request_id)),
     )

@@ -211,6 +211,9 @@ class Runs:
             origin = job.request.origin
         try:
             if origin is not None and not origin.is_due(job.transaction):
+                if job.is_recorded:
+                    # Its answer is recorded, or was: begun again, the run finds it.
+                    raise Conflict("another node has done it", retry_after_ms=50)
                 job.value = None
                 return self.commits.commit(frame, NOTHING, is_done=True)
             self.starter.start_guest(frame)

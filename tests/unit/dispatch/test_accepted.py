@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lithox.dispatch import accepted
 from lithox.dispatch.accepted import REST_FIRST_MS
-from lithox.dispatch.accepted_records import ACCEPTED, CLAIM_PLACE, ResultBounds
+from lithox.dispatch.accepted_records import (
+    ACCEPTED,
+    CLAIM_PLACE,
+    ResultBounds,
+    decode_accepted,
+    encode_accepted,
+)
+from lithox.dispatch.inflight import digest_of_asked
 from lithox.dispatch.job import ATOMIC_PLACE
 from lithox.dispatch.results import Results
 from lithox.errors import (
@@ -26,6 +34,8 @@ from lithox.errors import (
 from lithox.model.ids import EntityPath, HandlerName, RequestId
 from lithox.model.limits import Limits
 from lithox.model.request import Answer, Call, Caller, Request
+from lithox.model.values import encode_value
+from lithox.store.contract import Commit, ResultRecord
 from lithox.store.memory import MemoryDisk
 from lithox.testing.script import ScriptedSelf, ScriptError
 from tests.unit.dispatch.house import ADMIN, ALICE, BOB, House
@@ -254,7 +264,9 @@ def test_crash_between_the_run_and_its_outcome_repeats_no_effect() -> None:
     told = office.accept("job/a", "add", 5)
     real = office.store.submit
     office.store.submit = lambda commit, on_done: (  # type: ignore[method-assign]
-        None if (ACCEPTED, "alice/r-1") in commit.writes and told else real(commit, on_done)
+        None
+        if commit.writes.get((ACCEPTED, "alice/r-1"), b"") is None and told
+        else real(commit, on_done)
     )
     office.run()
     office.store.submit = real  # type: ignore[method-assign]
@@ -263,6 +275,63 @@ def test_crash_between_the_run_and_its_outcome_repeats_no_effect() -> None:
     found = again.outcome()
     assert found is not None
     assert (found.value, again.get("job/a", "count"), again.rows) == (5, 5, 0)
+
+
+def test_a_row_that_is_done_is_never_run_again() -> None:
+    """The node dies right after the run's commit, and is down until its record has expired."""
+    office = Office()
+    told = office.accept("job/a", "add", 5)
+    real = office.store.submit
+    office.store.submit = lambda commit, on_done: (  # type: ignore[method-assign]
+        None
+        if commit.writes.get((ACCEPTED, "alice/r-1"), b"") is None and told
+        else real(commit, on_done)
+    )
+    office.run()
+    assert (office.get("job/a", "count"), office.rows, office.outcome()) == (5, 1, None)
+    late_ns = office.clock.wall_ns() + 25 * 3600 * SECOND_NS
+    office.store.close()
+    again = Office(disk=office.disk, wall_ns=late_ns)
+    assert (again.get("job/a", "count"), again.rows) == (5, 0)
+
+
+def test_run_of_a_row_that_another_node_has_done_is_answered_by_its_record() -> None:
+    """The row is marked between looking at it and running: no effect, and the outcome is theirs."""
+    office = Office()
+    office.disk.hold()
+    office.accept("job/a", "add", 5)
+    office.run()
+    seen: list[bytes] = []
+
+    def seed() -> int:
+        """Is asked when the run is admitted, which is after its record was looked for."""
+        if not seen:
+            snapshot = office.store.open_snapshot()
+            item = snapshot.find(ACCEPTED, "alice/r-1")
+            snapshot.release()
+            assert item is not None
+            seen.append(encode_accepted(replace(decode_accepted(item.value), is_done=True)))
+            record = ResultRecord(
+                identity="alice",
+                entity="job/a",
+                request_id="r-1",
+                account="alice",
+                asked_digest=digest_of_asked("add", encode_value([5])),
+                answer=encode_value(7),
+                expires_ns=office.clock.wall_ns() + SECOND_NS,
+            )
+            writes = {(ACCEPTED, "alice/r-1"): seen[0]}
+            commit = Commit(office.store.visible_version, (), (), writes, record)
+            office.store.submit(commit, lambda _: None)
+        return 1
+
+    office.dispatcher.runs.seeds = seed
+    office.disk.release()
+    office.run()
+    assert seen
+    found = office.outcome()
+    assert found is not None
+    assert (found.value, office.get("job/a", "count"), office.rows) == (7, None, 0)
 
 
 def test_nodes_own_faults_are_no_outcome() -> None:
