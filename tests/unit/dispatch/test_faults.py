@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lithox.dispatch.job import Frame, OnAnswer
 from lithox.errors import (
     Conflict,
     InternalError,
@@ -15,8 +16,9 @@ from lithox.errors import (
     StoreCorrupt,
     StoreUnavailable,
 )
-from lithox.model.request import Answer
-from lithox.store.contract import Commit, OnDone
+from lithox.model.limits import Limits
+from lithox.model.request import Answer, Request
+from lithox.store.contract import Commit, Item, OnDone
 from lithox.store.snapshot import StableView
 from lithox.testing.script import Refused, Script, ScriptedSelf
 from tests.unit.dispatch.house import House
@@ -110,11 +112,11 @@ def test_a_read_that_fails_ends_the_whole_run(
         raise fault
 
     real_find = StableView.find
-    monkeypatch.setattr(
-        StableView,
-        "find",
-        lambda self, entity, key: fail() if key == "k070" else real_find(self, entity, key),
-    )
+
+    def find(self: StableView, entity: str, key: str) -> Item | None:
+        return fail() if key == "k070" else real_find(self, entity, key)
+
+    monkeypatch.setattr(StableView, "find", find)
     monkeypatch.setattr(StableView, "scan", fail)
     answer = world.send(*request_)
     assert answer.error is fault
@@ -161,9 +163,11 @@ def test_a_fault_of_a_request_ends_its_parent(
 def test_a_request_that_is_refused_at_once_ends_its_parent(fault: Exception) -> None:
     """A child that has not even begun: the same, and a bug is counted once."""
     world = World()
-    world.house.dispatcher.runs.requesting.submit = lambda _request, on_answer, _frame, _bound: (
+
+    def refuse(_request: Request, on_answer: OnAnswer, _frame: Frame, _bound: Limits) -> None:
         on_answer(Answer(error=fault))
-    )
+
+    world.house.dispatcher.runs.requesting.submit = refuse
     answer = world.send("ask", "e/far", "set")
     assert getattr(answer.error, "code", None) == fault.code  # type: ignore[attr-defined]
     assert answer.usage.attempts == 1
