@@ -104,7 +104,6 @@ class Dispatcher:
         self._on_bug = on_bug
         self._native_entity = native_entity
         self._results_max = results_per_account_max
-        self._result_kept_ns = results.kept_ns
         self._open_results(schedule, results)
         self._waiting: list[tuple[int, int, Job]] = []
         self._waiting_seq = 0
@@ -142,6 +141,7 @@ class Dispatcher:
         )
 
     def _open_results(self, schedule: Schedule, bounds: ResultBounds) -> None:
+        self._result_kept_ns = bounds.kept_ns
         self._in_flight = InFlight()
         self.results = Results(store=self._store, clock=self._clock, in_flight=self._in_flight)
         self.accepted = Accepted(

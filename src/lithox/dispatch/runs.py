@@ -16,6 +16,8 @@ they read and wrote, and tells the kernel what became of the process:
 How it commits is in `committing.py`, what follows a conflict in `retrying.py`.
 
 Invariants: nothing of a frame that failed stays in the write set; a job is settled exactly once.
+
+It is long because every way a slice can end is answered in one place.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Each act is checked against the entity's access list, commits like any transaction, and leaves an
 audit record. Reads see the newest visible version.
+
+It is long because each act of the interface is a few lines under the same check and record.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ A crash between the answer and the end of the row sends it again, under the same
 
 Invariants: of one row at most one try is under way on this node; no more than so many tries at
 once, and so many to one origin; memory holds a bounded record of each row, never an outcome.
+
+It is long because trying, failing and being asked for share one life of a call-back.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ so its commit is withdrawn as well, and the next try finds no row.
 
 Invariants: of one pair at most one message is under way; nothing is delivered before all that
 waited at the start is known, so no message overtakes one from before a restart.
+
+It is long because start, delivery, failure and taking over keep one set of queues right together.
 """
 
 from __future__ import annotations

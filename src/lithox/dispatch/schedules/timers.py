@@ -13,6 +13,8 @@ A withdrawal (a failed sync) may bring back rows that were taken: everything is 
 
 Invariants: nothing here waits or sleeps; a timer that is due once is never dropped, however full
 the outbox is; one that repeats is skipped rather than piled up.
+
+It is long because reading, firing and deferring keep one window of armed timers right together.
 """
 
 from __future__ import annotations
