@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from lithox.dispatch.faults import is_retried
 from lithox.dispatch.job import Clock, Job, OnAnswer
 from lithox.dispatch.messages.bounds import MessageBounds
 from lithox.dispatch.messages.reading import Found, read_page, read_tries, to_found, to_tries
@@ -60,10 +61,6 @@ LOAD_PAUSE_MS: Final = 1_000
 """Rest before a page is read again that could not be read at the start."""
 DEAD_BYTES_MORE: Final = 2_048
 """What a dead letter may have beside its message: the last error, at most 500 characters of it."""
-NODE_FAULTS: Final = frozenset(
-    ("request.overloaded", "store.unavailable", "store.results_full", "transaction.conflict")
-)
-"""Failures that say nothing about the message."""
 NS_PER_MS: Final = 1_000_000
 _log: Final = logging.getLogger("lithox.messages")
 
@@ -328,7 +325,7 @@ class Delivery:
         self.counters.failed += 1
         self._waiting.end_delivery(entry)
         self.wake()
-        if getattr(error, "code", "internal") in NODE_FAULTS:
+        if is_retried(error):
             entry.stumbles += 1
             self._rest(pair, self._bounds.pause_ms(entry.stumbles))
             return
