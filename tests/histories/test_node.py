@@ -95,6 +95,10 @@ class Visit:
         assert find_disorder(self.sent, self.lists) == []
 
 
+VISITS_MAX = 6
+"""Each meets a planted fault nearly always."""
+
+
 def make_cells(folder: Path) -> Path:
     """Returns a data directory with the handlers deployed."""
     modules = {path.name: path.read_text() for path in workloads.BUNDLE.glob("*.lua")}
@@ -121,13 +125,22 @@ def test_what_clients_see_is_strictly_serializable(seed: int, tmp_path: Path) ->
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_node_that_forgets_to_validate_is_found_out(fault: str, tmp_path: Path) -> None:
-    """The same work on a node with a planted fault is refused: the test above can fail."""
+    """The same work on a node with a planted fault is refused: the test above can fail.
+
+    Whether clients meet the fault in one visit is up to the machine, so a few visits may be made.
+    """
     command = [sys.executable, broken_node.__file__, fault]
-    with serving(make_cells(tmp_path), command=command) as served:
-        visit = Visit((served.url,), workloads.Cells(Random(1)), polls_max=10)
-        asyncio.run(visit.work())
-    with pytest.raises(AssertionError):
-        visit.judge()
+    for seed in range(1, 1 + VISITS_MAX):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        with serving(make_cells(folder), command=command) as served:
+            visit = Visit((served.url,), workloads.Cells(Random(seed)), polls_max=10)
+            asyncio.run(visit.work())
+        try:
+            visit.judge()
+        except AssertionError:
+            return
+    pytest.fail(f"{VISITS_MAX} visits found nothing wrong with a node that does not validate")
 
 
 def test_two_nodes_on_one_server_are_one(tmp_path: Path) -> None:
