@@ -150,7 +150,7 @@ def test_two_nodes_on_one_server_are_one(tmp_path: Path) -> None:
     config.write_text(f'store = "{address}"\nstore_schema = "histories"\nstore_migrate = "apply"\n')
     with serving(tmp_path / "one", "--config", str(config)) as one:
         asyncio.run(deploy(one.url))
-        # A node reads what is deployed when it starts.
+        # The other node has it from its start; one that runs already asks once a second.
         with serving(tmp_path / "two", "--config", str(config)) as two:
             visit = Visit((one.url, two.url), workloads.Cells(Random(3)), polls_max=1)
             asyncio.run(visit.work())

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -16,6 +13,7 @@ from lithox.kernel.parties import Parties
 from lithox.kernel.sharing import Sharing
 from lithox.testing.simulator import SimulationFailed
 from lithox.testing.talking import TalkSimulator
+from tests.simulation.digests import digests_under_hash_seeds
 
 pytestmark = [pytest.mark.sim, pytest.mark.slow]
 
@@ -46,21 +44,10 @@ def test_every_kind_of_act_and_refusal_happens_somewhere() -> None:
 
 def test_a_seed_gives_one_trace_under_every_hash_seed() -> None:
     """Two interpreters with different hash seeds, and this one, come to the same digest."""
-    program = (
-        "from lithox.testing.talking import TalkSimulator;"
-        f"print(TalkSimulator(5, horizon_ns={HORIZON_NS}).run().trace_digest)"
+    others = digests_under_hash_seeds(
+        "lithox.testing.talking", f"TalkSimulator(5, horizon_ns={HORIZON_NS})"
     )
-    digests = {TalkSimulator(5, horizon_ns=HORIZON_NS).run().trace_digest}
-    for hash_seed in ("1", "2"):
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        digests.add(done.stdout.strip())
-    assert len(digests) == 1
+    assert others == {TalkSimulator(5, horizon_ns=HORIZON_NS).run().trace_digest}
 
 
 def never_abandon(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -28,6 +25,7 @@ from lithox.testing.node_simulator import NodeSimulator
 from lithox.testing.simulated_disk import LenientDisk
 from lithox.testing.simulator import SimulationFailed
 from lithox.testing.workloads import WORKLOADS, Workload
+from tests.simulation.digests import digests_under_hash_seeds
 
 pytestmark = [pytest.mark.sim, pytest.mark.slow]
 
@@ -64,21 +62,10 @@ def test_every_fault_and_every_end_happens_somewhere() -> None:
 
 def test_a_seed_gives_one_trace_under_every_hash_seed() -> None:
     """Two interpreters with different hash seeds, and this one, come to the same digest."""
-    program = (
-        "from lithox.testing.node_simulator import NodeSimulator;"
-        f"print(NodeSimulator(3, wishes={WISHES}).run().trace_digest)"
+    others = digests_under_hash_seeds(
+        "lithox.testing.node_simulator", f"NodeSimulator(3, wishes={WISHES})"
     )
-    digests = {NodeSimulator(3, wishes=WISHES).run().trace_digest}
-    for hash_seed in ("1", "2"):
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        digests.add(done.stdout.strip())
-    assert len(digests) == 1
+    assert others == {NodeSimulator(3, wishes=WISHES).run().trace_digest}
 
 
 def used_workloads(names: str) -> tuple[Workload, ...]:

@@ -23,7 +23,7 @@ from lithox.testing.letters import Letters
 from lithox.testing.scripted import ScriptedEngine
 from lithox.testing.serial import SerialModel
 from lithox.testing.simulated_disk import DiskHabits, SimulatedDisk
-from lithox.testing.simulator import SimulationFailed, SimulationReport
+from lithox.testing.simulator import SimulationReport, run_to_rest
 from lithox.testing.whole_node import (
     HISTORY_CELLS_MAX,
     NETWORK_DELAY_NS,
@@ -175,23 +175,7 @@ class NodeSimulator:
 
         Blocks: as long as the simulation takes, about a tenth of a second.
         """
-        world = self.world
-        try:
-            world.run(EVENTS_MAX)
-            self._check_at_rest()
-        except Exception as error:
-            raise SimulationFailed(
-                world.seed, f"{type(error).__name__}: {error}", world.trace_tail()
-            ) from error
-        return SimulationReport(
-            seed=world.seed,
-            events=world.events,
-            simulated_ns=world.clock.monotonic_ns(),
-            counts=dict(sorted(world.counts.items())),
-            longest_wait_ns={},
-            widest_drift_fuel={},
-            trace_digest=world.trace_digest(),
-        )
+        return run_to_rest(self.world, self._check_at_rest, events_max=EVENTS_MAX)
 
     def _check_at_rest(self) -> None:
         if not all(caller.is_done for caller in self._callers):

@@ -29,6 +29,7 @@ _PROGRAMS: Final = ("initdb", "postgres", "psql")
 OWNER: Final = "lithox"
 ADMIN: Final = "postgres"
 DATABASE: Final = "lithox"
+NOT_INSTALLED: Final = "no PostgreSQL server is installed (apt-get install postgresql)"
 
 
 def find_programs() -> Path | None:
@@ -68,7 +69,7 @@ class PostgresServer:
         """
         programs = find_programs()
         if programs is None:
-            raise FileNotFoundError("PostgreSQL is not installed (apt-get install postgresql)")
+            raise FileNotFoundError(NOT_INSTALLED)
         self.programs = programs
         self._settings = dict(settings or {})
         self._user = _unprivileged_user()

@@ -9,7 +9,8 @@ Invariants: equal seeds give equal trace digests on every machine and under ever
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from lithox.kernel import Lane, Policy
@@ -76,9 +77,37 @@ class SimulationReport:
     events: int
     simulated_ns: int
     counts: dict[str, int]
-    longest_wait_ns: dict[Lane, int]
-    widest_drift_fuel: dict[Lane, int]
     trace_digest: str
+    longest_wait_ns: dict[Lane, int] = field(default_factory=dict[Lane, int])
+    widest_drift_fuel: dict[Lane, int] = field(default_factory=dict[Lane, int])
+
+
+def run_to_rest(
+    world: World, check_rest: Callable[[], None], *, events_max: int = EVENTS_MAX
+) -> SimulationReport:
+    """Runs `world` until nothing happens any more; returns what happened.
+
+    Args:
+        check_rest: raises when something is not as it must be then.
+        events_max: after so many it counts as stuck.
+
+    Raises:
+        SimulationFailed: a law was broken.
+    """
+    try:
+        world.run(events_max)
+        check_rest()
+    except Exception as error:
+        raise SimulationFailed(
+            world.seed, f"{type(error).__name__}: {error}", world.trace_tail()
+        ) from error
+    return SimulationReport(
+        seed=world.seed,
+        events=world.events,
+        simulated_ns=world.clock.monotonic_ns(),
+        counts=dict(sorted(world.counts.items())),
+        trace_digest=world.trace_digest(),
+    )
 
 
 class Simulator:
@@ -126,25 +155,16 @@ class Simulator:
         Raises:
             SimulationFailed: a law was broken.
         """
-        world, node = self.world, self.node
-        try:
-            world.run(EVENTS_MAX)
-            if node.runs or node.kernel.table():
-                raise InvariantBroken(f"processes {list(node.runs)} never ended")
-            self._engine.close()
-        except Exception as error:
-            raise SimulationFailed(
-                world.seed, f"{type(error).__name__}: {error}", world.trace_tail()
-            ) from error
-        return SimulationReport(
-            seed=world.seed,
-            events=world.events,
-            simulated_ns=world.clock.monotonic_ns(),
-            counts=dict(sorted(world.counts.items())),
+        return replace(
+            run_to_rest(self.world, self._check_rest),
             longest_wait_ns=dict(self._starvation.longest_ns),
             widest_drift_fuel={lane: fair.widest_fuel for lane, fair in self._fair.items()},
-            trace_digest=world.trace_digest(),
         )
+
+    def _check_rest(self) -> None:
+        if self.node.runs or self.node.kernel.table():
+            raise InvariantBroken(f"processes {list(self.node.runs)} never ended")
+        self._engine.close()
 
     def _draw_chance(self, one_in: int) -> int:
         """Returns 0 (this fault sleeps in this seed) or a rate around one in `one_in`."""

@@ -26,10 +26,9 @@ from lithox.kernel.contexts import Context
 from lithox.kernel.events import Answered, AnswerEvent, CallEvent, ExitEvent, MessageEvent, Outcome
 from lithox.model.ids import AccountName, Pid
 from lithox.testing.clock import Timer
-from lithox.testing.simulator import SimulationFailed, SimulationReport
+from lithox.testing.simulator import SimulationReport, run_to_rest
 from lithox.testing.world import InvariantBroken, World
 
-EVENTS_MAX: Final = 200_000
 HORIZON_NS: Final = 2_000_000
 """No process is started after so much simulated time; a slice takes about 1 us of it."""
 ACTS_MAX: Final = 6
@@ -81,23 +80,7 @@ class TalkSimulator:
 
     def run(self) -> SimulationReport:
         """Returns what happened once all processes have ended; raises SimulationFailed."""
-        world = self.world
-        try:
-            world.run(EVENTS_MAX)
-            self._check_rest()
-        except Exception as error:
-            raise SimulationFailed(
-                world.seed, f"{type(error).__name__}: {error}", world.trace_tail()
-            ) from error
-        return SimulationReport(
-            seed=world.seed,
-            events=world.events,
-            simulated_ns=world.clock.monotonic_ns(),
-            counts=dict(sorted(world.counts.items())),
-            longest_wait_ns={},
-            widest_drift_fuel={},
-            trace_digest=world.trace_digest(),
-        )
+        return run_to_rest(self.world, self._check_rest)
 
     def check(self) -> None:
         """Adds up what all processes hold, now and then, and compares it with the sums kept."""

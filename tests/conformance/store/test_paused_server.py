@@ -13,9 +13,10 @@ import lithox
 from lithox.errors import StoreUnavailable
 from lithox.node.config import NodeConfig
 from lithox.store.contract import Commit
-from lithox.testing.postgres_server import ADMIN, PostgresServer, find_programs
+from lithox.testing.postgres_server import ADMIN, PostgresServer
 from tests.conformance.store.pairs import NodeStore
 from tests.conformance.store.worlds import PostgresWorld
+from tests.servers import require_postgres
 
 TURNS = 1_000
 LUA = """local m = {}
@@ -33,8 +34,7 @@ access = ["entity:**"]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    if find_programs() is None:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    require_postgres()
     with PostgresServer() as made:
         yield made
 

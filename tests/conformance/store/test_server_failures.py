@@ -11,10 +11,11 @@ from lithox.errors import ConfigError, StoreCorrupt, StoreUnavailable
 from lithox.store.contract import Commit
 from lithox.store.crash_points import COMMIT_POINTS
 from lithox.store.postgres import PostgresOptions, PostgresStore
-from lithox.testing.postgres_server import ADMIN, PostgresServer, find_programs
+from lithox.testing.postgres_server import ADMIN, PostgresServer
 from tests.conformance.store.pairs import NodeStore, Outcome
 from tests.conformance.store.proxies import CuttingProxy
 from tests.conformance.store.worlds import PostgresWorld, session_server
+from tests.servers import require_postgres
 
 COUNTERS = 8
 
@@ -239,8 +240,7 @@ def test_address_and_password_are_never_told(world: PostgresWorld) -> None:
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[PostgresServer]:
-    if find_programs() is None:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    require_postgres()
     with PostgresServer() as server:
         yield server
 
@@ -292,8 +292,7 @@ def test_closing_without_a_server_ends(own_server: PostgresServer) -> None:
 
 def test_server_that_may_lose_is_refused() -> None:
     """A server without fsync is refused, unless told that its answers may be lost."""
-    if find_programs() is None:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    require_postgres()
     settings = {"fsync": "off", "synchronous_commit": "off"}
     with PostgresServer(settings) as server:
         options = {"migrate": "apply"}

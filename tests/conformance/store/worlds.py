@@ -11,7 +11,6 @@ from queue import Empty, SimpleQueue
 
 import apsw
 import psycopg
-import pytest
 
 from lithox.errors import StoreUnavailable, TransactionError
 from lithox.store.contract import Cell, Commit, Range, Store
@@ -20,7 +19,8 @@ from lithox.store.embedded.lossy_vfs import LossyDisk
 from lithox.store.memory import MemoryDisk, MemoryStore
 from lithox.store.postgres import PostgresOptions, PostgresStore
 from lithox.store.visible import Options
-from lithox.testing.postgres_server import ADMIN, OWNER, PostgresServer, find_programs
+from lithox.testing.postgres_server import ADMIN, OWNER, PostgresServer
+from tests.servers import require_postgres
 
 WAIT_S_MAX = 20.0
 _numbers = itertools.count()
@@ -259,8 +259,7 @@ def _server() -> PostgresServer:
 
 def session_server() -> PostgresServer:
     """Returns the server of this session; skips the test where none is installed."""
-    if find_programs() is None:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    require_postgres()
     return _server()
 
 

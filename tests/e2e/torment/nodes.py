@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from random import Random
 
-from lithox.testing.postgres_server import PostgresServer, find_programs
+from lithox.testing.postgres_server import NOT_INSTALLED, PostgresServer, find_programs
 from tests.e2e.node.serving import COMMAND, Served
 
 CHILD = Path(__file__).with_name("power_cut_node.py")
@@ -141,9 +141,7 @@ class PostgresNode(EmbeddedNode):
     @classmethod
     def find_lack(cls) -> str | None:
         """Returns what this machine lacks for it; None: nothing."""
-        if find_programs() is None:
-            return "PostgreSQL is not installed (apt-get install postgresql)"
-        return None
+        return NOT_INSTALLED if find_programs() is None else None
 
     def arguments(self) -> list[str]:
         """Returns further options of `serve`."""
