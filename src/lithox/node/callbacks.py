@@ -132,7 +132,12 @@ class Callbacks:
     def notify_finished(self, identity: str, request_id: str) -> None:
         """An outcome is durable: if it has a call-back, that is due now."""
         key = key_of(identity, request_id)
-        row = self._read(key)
+        try:
+            row = self._read(key)
+        except LithoxError as error:
+            _log.warning("call-back %r waits for the next sweep: %s", key, error)
+            self._is_known = False
+            return
         if row is not None and not row.is_dead:
             self._wait(key, _waiting_of(row))
 

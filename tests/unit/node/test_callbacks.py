@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lithox.dispatch.accepted_records import AcceptedRecord
-from lithox.errors import NotFound, NotPermitted, Overloaded
+from lithox.errors import NotFound, NotPermitted, Overloaded, StoreUnavailable
 from lithox.model.ids import RequestId
 from lithox.model.request import Answer
 from lithox.node import callbacks as module
@@ -471,5 +471,30 @@ def test_an_account_has_a_share_of_what_waits_and_of_what_is_dead() -> None:
         gate.set()
         await desk.run()
         desk.callbacks.check(URL, "alice")
+
+    run(work)
+
+
+def test_a_call_back_that_cannot_be_read_is_found_by_the_next_sweep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The store fails just when an outcome is told: nobody else is disturbed, and it is sent."""
+
+    async def work() -> None:
+        desk = Desk()
+        await desk.run()
+
+        def fail() -> None:
+            raise StoreUnavailable("no server")
+
+        monkeypatch.setattr(desk.store, "open_snapshot", fail)
+        monkeypatch.setattr(desk.callbacks, "_is_shared", False)
+        desk.finish("r-1")
+        await desk.run()
+        assert desk.receiver.got == []
+        monkeypatch.undo()
+        desk.callbacks.sweep()
+        await desk.run()
+        assert [url for url, _, _ in desk.receiver.got] == [URL]
 
     run(work)
