@@ -27,7 +27,7 @@ import msgspec
 from lithox.model.limits import Limits
 from lithox.sandbox.contract import Source, StepKind
 from lithox.sandbox.engine import EngineOptions, WasmEngine, WasmProgram
-from lithox.sandbox.lua import LUA, LUA_WASM_PATH
+from lithox.sandbox.engines import LUA, LUA_WASM_PATH
 from lithox.sandbox.mappings import count_mappings, read_limit
 from lithox.sandbox.messages import RunMessage, encode_answer, encode_run
 

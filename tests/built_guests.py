@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 
 from guests import build
-from lithox.sandbox import lua
+from lithox.sandbox import engines as languages
 
 
 @cache
@@ -24,7 +24,7 @@ def require() -> None:
         build.build()
     except build.BuildError as error:
         pytest.fail(f"the guests cannot be built: {error}", pytrace=False)
-    for path in (lua.LUA_WASM_PATH, *lua.PROGRAM_WASM_PATHS.values()):
+    for path in (languages.LUA_WASM_PATH, *languages.PROGRAM_WASM_PATHS.values()):
         if not path.is_file():
             pytest.fail(
                 f"{path} is missing though {build.OUTPUTS} is built: the lithox that is tested is "

@@ -64,7 +64,7 @@ from lithox.node.timers import DeadlineTimer, every, run_guarded
 from lithox.node.value_methods import ValueMethods
 from lithox.node.views import collect_statistics, list_processes
 from lithox.sandbox.contract import Engine
-from lithox.sandbox.lua import open_engines
+from lithox.sandbox.engines import open_engines
 from lithox.security.identities import LOCAL_OPERATOR, Identities
 from lithox.store.contract import Store
 from lithox.store.crash_points import CRASH_VARIABLE, Reach, parse_crash_at, reach_nothing

@@ -125,6 +125,19 @@ class Engine(Protocol):
         """Returns a program that is loaded already, or None. Never blocks."""
         ...
 
+    def prepare(self, source: Source) -> None:
+        """Does the slow part of the next `load` of `source`, such as making machine code of it.
+
+        What it makes stays on disk, so that a load, also after a restart, does not compile.
+        Nothing here where a load is quick anyway. May be called from any thread, and from several.
+
+        Raises:
+            CompileFailed: as `load`; with fields file, line, expected where known.
+
+        Blocks: for seconds.
+        """
+        ...
+
     def load(self, source: Source, limits: Limits) -> Program:
         """Compiles `source` under `limits` and takes its image; blocks meanwhile.
 

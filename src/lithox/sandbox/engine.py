@@ -210,6 +210,9 @@ class WasmEngine:
             self._programs.move_to_end(digest)
         return program
 
+    def prepare(self, source: Source) -> None:
+        """Has nothing to do: the interpreter is machine code already, and text loads quickly."""
+
     def load(self, source: Source, limits: Limits) -> WasmProgram:
         """Returns the program of `source`, loaded under `limits` unless it is loaded already.
 

@@ -44,6 +44,11 @@ class LazyEngine:
         """Returns a program that is loaded already, or None. Never blocks."""
         return None if self._engine is None else self._engine.find(digest)
 
+    def prepare(self, source: Source) -> None:
+        """Has nothing to do before the engine is open; then as the engine itself."""
+        if self._engine is not None:
+            self._engine.prepare(source)
+
     def load(self, source: Source, limits: Limits) -> Program:
         """Returns the program of `source`, opening the engine first where it is not open.
 

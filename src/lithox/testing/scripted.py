@@ -77,6 +77,9 @@ class ScriptedEngine:
         """Returns a program that is loaded already, or None."""
         return self._programs.get(digest)
 
+    def prepare(self, source: Source) -> None:
+        """Has nothing to do: nothing is compiled."""
+
     def load(self, source: Source, limits: Limits) -> Program:
         """Returns the program of a published module; raises CompileFailed for any other source."""
         del limits

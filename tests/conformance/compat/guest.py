@@ -18,7 +18,7 @@ from guests.sources import ROOT
 from lithox.model.limits import Limits
 from lithox.runtimes.registry import find_runtime
 from lithox.sandbox.contract import Engine, Program, Source, StepKind
-from lithox.sandbox.lua import open_engines
+from lithox.sandbox.engines import open_engines
 from lithox.sandbox.messages import (
     ErrorMessage,
     ProgramMessage,

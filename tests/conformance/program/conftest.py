@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lithox.sandbox import lua
+from lithox.sandbox import engines as languages
 from lithox.sandbox.contract import Engine
 from tests import built_guests
 from tests.conformance.program.harness import VERSIONS, Machine
@@ -16,7 +16,7 @@ from tests.conformance.program.harness import VERSIONS, Machine
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Engine]]:
     """All engines of a node."""
     built_guests.require()
-    engines = lua.open_engines(tmp_path_factory.mktemp("compiled"))
+    engines = languages.open_engines(tmp_path_factory.mktemp("compiled"))
     yield engines
     for engine in engines.values():
         engine.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lithox.sandbox import lua
+from lithox.sandbox import engines as languages
 from lithox.sandbox.engine import EngineOptions, WasmEngine
 from lithox.sandbox.image import MAPPED_BYTES_MIN
 from tests import built_guests
@@ -26,7 +26,7 @@ def copying(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine
     language = "lua-program-5.4"
     engine = WasmEngine(
         language=language,
-        wasm_path=lua.PROGRAM_WASM_PATHS[language],
+        wasm_path=languages.PROGRAM_WASM_PATHS[language],
         cache_dir=tmp_path,
         options=EngineOptions(has_preludes=True),
     )

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from lithox.model.limits import Limits
-from lithox.sandbox import lua
+from lithox.sandbox import engines as languages
 from lithox.sandbox.contract import Engine, Program, Source, Step, StepKind
 from lithox.sandbox.messages import (
     ErrorMessage,
@@ -66,7 +66,7 @@ class Ran(NamedTuple):
 def lua_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The Lua engine as a node opens it."""
     built_guests.require()
-    engines = lua.open_engines(tmp_path_factory.mktemp("compiled"))
+    engines = languages.open_engines(tmp_path_factory.mktemp("compiled"))
     yield engines["lua"]
     for engine in engines.values():
         engine.close()

@@ -19,7 +19,8 @@ from lithox.errors import (
     LimitExceeded,
     Overloaded,
 )
-from lithox.sandbox import lua, pool
+from lithox.sandbox import engines as languages
+from lithox.sandbox import pool
 from lithox.sandbox.cell import Cell
 from lithox.sandbox.contract import StepKind
 from lithox.sandbox.engine import EngineOptions, WasmEngine
@@ -274,9 +275,9 @@ def test_engine_refuses_a_module_that_is_no_guest(tmp_path: Path, wat: str, reas
 
 def test_open_engines_needs_the_lua_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node without the built interpreter is told so when it opens its engines."""
-    monkeypatch.setattr(lua, "LUA_WASM_PATH", tmp_path / "lua54.wasm")
+    monkeypatch.setattr(languages, "LUA_WASM_PATH", tmp_path / "lua54.wasm")
     with pytest.raises(ConfigError) as caught:
-        lua.open_engines(tmp_path)
+        languages.open_engines(tmp_path)
     assert caught.value.fields == {"file": "lua54.wasm"}
 
 
@@ -284,10 +285,10 @@ def test_open_engines_lists_languages_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wasm_path: Path
 ) -> None:
     """The node room gets its engines by the names templates use."""
-    monkeypatch.setattr(lua, "LUA_WASM_PATH", wasm_path)
-    engines = lua.open_engines(tmp_path)
+    monkeypatch.setattr(languages, "LUA_WASM_PATH", wasm_path)
+    engines = languages.open_engines(tmp_path)
     assert {name: engine.language for name, engine in engines.items()} == {
-        name: name for name in ("lua", *lua.PROGRAM_WASM_PATHS)
+        name: name for name in ("lua", *languages.PROGRAM_WASM_PATHS)
     }
     for engine in engines.values():
         engine.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lithox.errors import ConfigError
-from lithox.sandbox import lua
+from lithox.sandbox import engines as languages
 from lithox.sandbox.engine import WasmEngine
 from lithox.sandbox.lazy import LazyEngine
 from tests import built_guests
@@ -73,7 +73,7 @@ def test_lazy_engine_that_cannot_be_opened_says_so_at_each_load(tmp_path: Path) 
 def test_node_opens_programs_engines_lazily(tmp_path: Path) -> None:
     """Handlers' Lua is ready at once; each version for programs waits until it is needed."""
     built_guests.require()
-    engines = lua.open_engines(tmp_path)
+    engines = languages.open_engines(tmp_path)
     try:
         assert list(engines) == [
             "lua",
