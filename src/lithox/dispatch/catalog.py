@@ -12,13 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from lithox.dispatch.records import (
-    MODULES_ENTITY,
-    EntityRecord,
-    TemplateRecord,
-    decode_entity,
-    decode_module,
-)
+from lithox.dispatch.module_cells import ModuleReading, find_module
+from lithox.dispatch.records import EntityRecord, ModuleRecord, TemplateRecord, decode_entity
 from lithox.errors import NotAvailable, NotFound
 from lithox.kernel.limits import check_not_above, smallest
 from lithox.model.ids import HandlerName
@@ -234,22 +229,58 @@ class Catalog:
     def _language_of(self, digest: str, template: TemplateRecord | None) -> str:
         if template is not None and template.module == digest:
             return template.language
-        return self.read_source(digest).language
+        return self.language_of(digest)
 
-    def read_source(self, digest: str) -> Source:
-        """Returns the published module; raises NotFound when no such module is kept."""
+    def language_of(self, digest: str) -> str:
+        """Returns the language of a module; raises NotFound when none is kept."""
         builtin = self._sources.get(digest)
-        if builtin is not None:
-            return builtin
+        return self._module_of(digest).language if builtin is None else builtin.language
+
+    def check_module(self, digest: str) -> None:
+        """Raises NotFound unless such a module is kept. Blocks for one cell."""
+        if digest not in self._sources:
+            self._module_of(digest)
+
+    def find_names(self, language: str, digest: str) -> tuple[str, ...]:
+        """Returns the handlers a module gives, as far as that is known without loading it.
+
+        Nodes before this version noted no names: of what they deployed, small modules are loaded.
+
+        Raises:
+            NotFound, NotAvailable: no such module or engine.
+            CompileFailed: as `program`.
+        """
+        engine = self.engine(language)
+        program = engine.find(digest)
+        if program is not None:
+            return program.handler_names
+        if digest not in self._sources:
+            names = self._module_of(digest).names
+            if names is not None:
+                return tuple(names)
+        return engine.load(self.read_source(digest), DEPLOY_LIMITS).handler_names
+
+    def _module_of(self, digest: str) -> ModuleRecord:
+        """Returns the record of a module; a large one's code is not in it."""
         snapshot = self.open_snapshot()
         try:
-            item = snapshot.find(MODULES_ENTITY, digest)
+            found = find_module(snapshot, digest)
         finally:
             snapshot.release()
-        if item is None:
+        if found is None:
             raise NotFound(f"no module with digest {digest}")
-        module = decode_module(item.value)
-        return Source(language=module.language, name=module.name, text=module.text, digest=digest)
+        return found
+
+    def find_builtin(self, digest: str) -> Source | None:
+        """Returns the code of a built-in template, which is not in the store, or None."""
+        return self._sources.get(digest)
+
+    def read_source(self, digest: str) -> Source:
+        """Returns the published module, whatever its size; raises NotFound when none is kept.
+
+        Blocks: while it is read, 40 ms for the largest; `ColdCode` reads without.
+        """
+        return self.find_builtin(digest) or ModuleReading(self.open_snapshot, digest).read()
 
     def engine(self, language: str) -> Engine:
         """Returns the engine of `language`; raises NotAvailable when this node has none."""
@@ -259,6 +290,10 @@ class Catalog:
                 f"this node runs {', '.join(sorted(self.engines))}; no engine for {language!r} yet"
             )
         return found
+
+    def find_program(self, handler: ResolvedHandler) -> Program | None:
+        """Returns the program of a handler if it is loaded; raises NotAvailable. Never blocks."""
+        return self.engine(handler.language).find(handler.module)
 
     def program(self, handler: ResolvedHandler) -> Program:
         """Returns the loaded program of a handler, compiled now if it is not in the cache.

@@ -19,6 +19,7 @@ from lithox.dispatch.accepted import Accepted
 from lithox.dispatch.accepted_records import DEFAULT_RESULTS, ResultBounds
 from lithox.dispatch.atomic import CALLS_MAX, encode_calls
 from lithox.dispatch.catalog import Catalog, Resolution
+from lithox.dispatch.cold_code import Workers
 from lithox.dispatch.endpoints import Endpoint
 from lithox.dispatch.inflight import InFlight, digest_of_job, id_reused, key_of
 from lithox.dispatch.job import UNKNOWN, Clock, Frame, GroupCall, Job, LogSink, OnAnswer
@@ -97,6 +98,7 @@ class Dispatcher:
         long: LongSteps | None = None,
         messages: MessageBounds = DEFAULT_BOUNDS,
         timers: TimerBounds = DEFAULT_TIMER_BOUNDS,
+        workers: Workers | None = None,
     ) -> None:
         self._store = store
         self._kernel = kernel
@@ -128,6 +130,8 @@ class Dispatcher:
             wake=self._wake,
             native_entity=native_entity,
             result_kept_ns=results.kept_ns,
+            schedule=schedule,
+            workers=workers,
             more=self._more,
             on_committed=[self.mail.delivery.notify_committed, self.timers.notify_committed],
         )
@@ -577,4 +581,5 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Steps nothing more. Blocks for at most one slice."""
+        self.runs.code.stop()
         self.lanes.stop()

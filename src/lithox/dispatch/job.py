@@ -16,7 +16,7 @@ from lithox.errors import Diverged, LithoxError
 from lithox.model.ids import EntityPath, HandlerName, Pid
 from lithox.model.limits import Limits
 from lithox.model.request import Answer, Request, Usage
-from lithox.sandbox.contract import Guest
+from lithox.sandbox.contract import Guest, Program
 from lithox.security.access import Actor
 
 UNKNOWN: Final = object()
@@ -51,6 +51,7 @@ class Frame:
         "args",
         "call_index",
         "child",
+        "code",
         "driver",
         "entity",
         "fuel_charged",
@@ -100,7 +101,10 @@ class Frame:
         """Who follows it; set before its process is made."""
         self.guest: Guest | None = None
         self.is_waiting = False
-        """True while its entity, or that of the call it has made, is fetched from a server."""
+        """True while its entity, or that of the call it has made, is fetched from a server, or its
+        code made ready."""
+        self.code: tuple[str, Program | Exception] | None = None
+        """(digest, program or why there is none) of the code it has waited for."""
         self.next_call: tuple[str, str, bytes] | None = None
         """(entity, handler, args) of a joined call that begins when its entity is there."""
         self.is_out = False

@@ -19,6 +19,9 @@ USER_KEYS_START: Final = "\x01"
 """First key a guest can own: every system key begins with NUL."""
 TEMPLATES_ENTITY: Final = "~lithox/templates"
 MODULES_ENTITY: Final = "~lithox/modules"
+MODULE_CHUNKS_PREFIX: Final = "~lithox/m/"
+"""With a digest behind it: the system entity that holds a large module's chunks. One of its own, so
+that writing and reading 64 MiB moves nothing out of the cache of entities."""
 CODE_ENTITIES: Final = {
     "program": "~lithox/programs",
     "library": "~lithox/libraries",
@@ -71,12 +74,17 @@ class TemplateRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     deployed_ms: int = 0
 
 
-class ModuleRecord(msgspec.Struct, frozen=True):
+class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One module as stored under its digest."""
 
     language: str
     name: str
-    text: bytes
+    text: bytes = b""
+    """The whole of it; empty when it is kept apart, in chunks (`dispatch/module_cells.py`)."""
+    size: int = 0
+    """Bytes of a module that is kept in chunks; 0: it is all in `text`."""
+    names: list[str] | None = None
+    """Handlers it gives, so that nobody must load it to list them; None: nobody has noted it."""
 
 
 class VersionRecord(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -7,8 +7,8 @@ What a slice came to goes through `after_step`, which answers system calls, merg
 they read and wrote, and tells the kernel what became of the process:
 
     YIELDED   it goes on later
-    ASKED     it waits (for a callee, a request of its own, its turn on contended entities, or an
-              entity that a server must send first)
+    ASKED     it waits (for a callee, a request of its own, its turn on contended entities, an
+              entity that a server must send first, or its code)
     RERUN     it lost against another commit and begins again, or goes on with the next call of
               its group
     FINISHED  it is over; its commit is the store's, or its error has been settled
@@ -31,6 +31,7 @@ import msgspec
 from lithox.dispatch.atomic import Groups, finish, name_call
 from lithox.dispatch.catalog import Catalog
 from lithox.dispatch.cold import ColdEntities
+from lithox.dispatch.cold_code import ColdCode, Schedule, Workers
 from lithox.dispatch.committing import Commits
 from lithox.dispatch.endpoints import Endpoint, Endpoints, add_output, merge_state, refuse
 from lithox.dispatch.faults import ends_run
@@ -75,6 +76,8 @@ class Runs:
             answers it as that has.
         submit_child: takes the request of a handler.
         wake: asks for a turn of the pump.
+        schedule: runs a function at the loop's next turn.
+        workers: threads that make code ready; None: a load does it all at once.
         native_entity: the node's own entity, which takes no part in transactions.
         result_kept_ns: how long the answer of a request with an id is kept.
         on_committed: told of every commit that is visible, in commit order.
@@ -95,12 +98,15 @@ class Runs:
     wake: Callable[[], None]
     native_entity: str
     result_kept_ns: int
+    schedule: Schedule
+    workers: Workers | None = None
     more: dict[str, Endpoint] = field(default_factory=dict[str, Endpoint])
     on_committed: list[OnCommitted] = field(default_factory=list[OnCommitted])
     on_durable: list[OnCommitted] = field(default_factory=list[OnCommitted])
     table: FrameTable = field(init=False)
     starter: Starter = field(init=False)
     cold: ColdEntities = field(init=False)
+    code: ColdCode = field(init=False)
     calls: JoinedCalls = field(init=False)
     groups: Groups = field(init=False)
     retries: Retries = field(init=False)
@@ -112,7 +118,16 @@ class Runs:
 
     def __post_init__(self) -> None:
         self.table = FrameTable(kernel=self.kernel)
-        self.starter = Starter(catalog=self.catalog, clock=self.clock)
+        self.code = ColdCode(
+            catalog=self.catalog,
+            kernel=self.kernel,
+            clock=self.clock,
+            schedule=self.schedule,
+            wake=self.wake,
+            on_bug=self.on_bug,
+            workers=self.workers,
+        )
+        self.starter = Starter(catalog=self.catalog, clock=self.clock, code=self.code)
         self.cold = ColdEntities(
             store=self.store, kernel=self.kernel, clock=self.clock, wake=self.wake
         )
@@ -192,9 +207,7 @@ class Runs:
 
         Returns:
             None when its guest is ready to step; else what to tell the kernel: it must wait its
-            turn or for its entity, or it has failed and is settled.
-
-        Blocks: while its module is compiled, if it is not loaded yet.
+            turn, for its entity or for its code, or it has failed and is settled.
         """
         job = frame.job
         if frame.is_waiting:
@@ -208,6 +221,9 @@ class Runs:
             assert frame.parent is None
             if job.turn is None and self.table.turns and self._must_wait(frame):
                 return self.retries.take_turn(frame, entities_of(job))
+            # Before the transaction is open: what it reads must not grow old meanwhile.
+            if not self.code.is_at_hand(frame):
+                return SliceEnd.ASKED
             job.usage.attempts += 1
             job.transaction = Transaction(self.store.open_snapshot())
             origin = job.request.origin
@@ -218,10 +234,10 @@ class Runs:
                     raise Conflict("another node has done it", retry_after_ms=50)
                 job.value = None
                 return self.commits.commit(frame, NOTHING, is_done=True)
-            self.starter.start_guest(frame)
+            is_started = self.starter.start_guest(frame)
         except LithoxError as error:
             return self._frame_failed(frame, error)
-        return None
+        return None if is_started else SliceEnd.ASKED
 
     def _must_wait(self, frame: Frame) -> bool:
         """Returns whether a run waits its turn before it begins.

@@ -13,6 +13,7 @@ import msgspec
 
 from lithox.dispatch.big_values import big_entity
 from lithox.dispatch.catalog import Catalog, Resolution, ResolvedHandler
+from lithox.dispatch.cold_code import ColdCode
 from lithox.dispatch.job import Clock, Frame, Job
 from lithox.dispatch.records import ENTITY_KEY, EntityRecord, decode_entity, encode_record
 from lithox.dispatch.schedules.records import schedules_of
@@ -37,15 +38,17 @@ class Starter:
 
     catalog: Catalog
     clock: Clock
+    code: ColdCode
 
-    def start_guest(self, frame: Frame) -> None:
+    def start_guest(self, frame: Frame) -> bool:
         """Gives the frame a guest that is ready for its first instruction.
+
+        Returns:
+            False when it must wait for its code: call this again when it is woken.
 
         Raises:
             NotFound, NotPermitted, LimitTooHigh: the entity's record has changed since admission.
             CompileFailed, NotAvailable, Overloaded.
-
-        Blocks: while its module is compiled, if it is not loaded yet.
         """
         transaction = frame.job.transaction
         assert transaction is not None
@@ -60,6 +63,9 @@ class Starter:
             )
             if self.catalog.resolve(entity, item) is not frame.resolution:
                 self._resolve_again(frame, item)
+        program = self.code.find(frame)
+        if program is None:
+            return False
         transaction.participants.add(entity)
         state: dict[str, msgspec.Raw] = {}
         if loaded.is_complete:
@@ -84,10 +90,10 @@ class Starter:
                 loaded.is_complete,
             )
         )
-        program = self.catalog.program(frame.resolved)
         if frame.handler not in program.handler_names:
             raise NotFound(f"entity {frame.entity!r} has no handler {frame.handler!r}")
         frame.guest = program.start(message, frame.limits)
+        return True
 
     @staticmethod
     def _overlay(

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from lithox.dispatch.big_values import put_value
-from lithox.dispatch.catalog import Resolution, ResolvedHandler
+from lithox.dispatch.catalog import Resolution
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.records import ENTITY_KEY, EntityRecord, encode_record
 from lithox.dispatch.transaction import range_behind, range_between, range_of_prefix
@@ -27,7 +27,6 @@ from lithox.model.ids import (
     check_state_key,
     is_system_entity,
 )
-from lithox.model.limits import PRIORITY_DEFAULT, Limits
 from lithox.model.request import Caller
 from lithox.model.values import decode_state, encode_value
 from lithox.modules.manifest import format_limits
@@ -137,7 +136,7 @@ class Admin:
         return found
 
     def _names_of_module(self, resolution: Resolution) -> tuple[str, ...]:
-        """Returns what the entity's own module gives; loads it if it is not loaded yet."""
+        """Returns the handlers of the entity's own module."""
         record, template = resolution.record, resolution.template
         digest = record.pin if record is not None else None
         if digest is None:
@@ -147,11 +146,8 @@ class Admin:
         if template is not None and template.module == digest:
             language = template.language
         else:
-            language = self._catalog.read_source(digest).language
-        handler = ResolvedHandler(
-            module=digest, language=language, priority=PRIORITY_DEFAULT, limits=Limits()
-        )
-        return self._catalog.program(handler).handler_names
+            language = self._catalog.language_of(digest)
+        return self._catalog.find_names(language, digest)
 
     def get_handlers(self, entity: str, caller: Caller) -> dict[str, Any]:
         """Returns {name: {module, language, priority, limits}} as runs will have them."""
@@ -312,7 +308,7 @@ class Admin:
         def plan(snapshot: Snapshot, resolution: Resolution) -> Step:
             del snapshot
             for digest in {one.module for one in overrides.values() if one.module is not None}:
-                self._catalog.read_source(digest)
+                self._catalog.check_module(digest)
             record = resolution.record or self.new_record(resolution, caller)
             changed = msgspec.structs.replace(record, handlers=overrides)
             return Step(writes={(entity, ENTITY_KEY): encode_record(changed)})

@@ -263,7 +263,7 @@ class EntityImports:
         if resolution is not None and not caller.is_admin:
             _check_right(resolution, piece.record, caller)
         for digest in _modules_of(piece.record):
-            self._catalog.read_source(digest)
+            self._catalog.check_module(digest)
         return item is not None
 
 
