@@ -44,7 +44,7 @@ MEMORY_RESERVATION_BYTES: Final = 1 << 20
 MEMORY_GROWTH_BYTES: Final = 16 << 20
 """Address space kept when a memory does move: 64 MiB are reached with four moves."""
 
-_CONFIGURATION: Final[dict[str, bool | int]] = {
+CONFIGURATION: Final[dict[str, bool | int]] = {
     "consume_fuel": True,
     "wasm_exceptions": True,
     "wasm_threads": False,
@@ -127,7 +127,7 @@ class WasmHost:
             raise ConfigError(f"{file} cannot be a guest: {text}", file=file)
 
     def _compile(self, wasm: bytes, file: str) -> int:
-        configuration = ";".join(f"{key}={value}" for key, value in _CONFIGURATION.items())
+        configuration = ";".join(f"{key}={value}" for key, value in CONFIGURATION.items())
         key = make_key(wasm, version=WASMTIME_VERSION, configuration=configuration)
         out = ctypes.c_uint64(0)
         kept = self.cache.find(key)
@@ -204,7 +204,7 @@ class WasmHost:
 
 def _make_engine(library: Library) -> int:
     config = library.by_name["wasm_config_new"]()
-    for name, value in _CONFIGURATION.items():
+    for name, value in CONFIGURATION.items():
         library.by_name[f"wasmtime_config_{name}_set"](config, value)
     # The engine takes the configuration over, also when it refuses it.
     engine = library.by_name["wasm_engine_new_with_config"](config)

@@ -1,0 +1,1 @@
+"""Core WebAssembly modules of anybody as handlers, and what all untrusted WebAssembly needs."""
