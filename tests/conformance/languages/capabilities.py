@@ -1,0 +1,112 @@
+"""What every language does, and where one cannot: the only place where languages may differ.
+
+`CLAIMS` has the answer that the suite expects of everybody, `DEVIATIONS` what one language does
+instead, with the reason. A deviation is not a fault that is left: it is inherent, as in a language
+that has no integers. `docs/explanation/languages.md` is made of these tables by `make docs`.
+
+Invariant: a deviation differs from its claim and belongs to a claim that exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One thing all languages do alike.
+
+    Attributes:
+        says: the claim, for the page.
+        expects: what the suite compares with.
+    """
+
+    says: str
+    expects: Any = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviation:
+    """What one language does instead, and why it cannot be otherwise."""
+
+    does: Any
+    says: str
+
+
+REFUSED = "refused"
+CANNOT = "cannot"
+
+CLAIMS: dict[str, Claim] = {
+    "argument_missing": Claim(says="an argument that is not given is null", expects=[1, None]),
+    "argument_surplus": Claim(says="arguments too many are left out", expects=[1, 2]),
+    "kind_of_whole_float": Claim(says="`1.0` is a float to the handler", expects="float"),
+    "kind_of_bytes_that_are_text": Claim(
+        says="bytes stay bytes, also those that are valid UTF-8", expects="bytes"
+    ),
+    "whole_float_returned": Claim(says="`1.0` comes back as a float", expects=float),
+    "minus_zero_returned": Claim(says="`-0.0` comes back as it is", expects="-0.0"),
+    "text_bytes_returned": Claim(says="and come back as bytes", expects=bytes),
+    "make_nan": Claim(says="NaN is refused at the border", expects=REFUSED),
+    "make_infinity": Claim(says="infinity is refused at the border", expects=REFUSED),
+    "make_minus_infinity": Claim(says="minus infinity is refused at the border", expects=REFUSED),
+    "make_beyond_int": Claim(says="an integer of more than 64 bits is refused", expects=REFUSED),
+    "make_lone_surrogate": Claim(says="text with half a character is refused", expects=REFUSED),
+    "make_cycle": Claim(says="a list that contains itself is refused", expects=REFUSED),
+    "make_function": Claim(says="a function is refused", expects=REFUSED),
+    "make_number_key": Claim(says="a map key that is no text is refused", expects=REFUSED),
+    "nesting": Claim(says="a value nests 64 deep, both ways"),
+    "unchanged_is_not_written": Claim(says="a value edited and put back as it was is not written"),
+    "share_then_edit": Claim(
+        says="one value put under two keys: an edit in a later run changes one of them"
+    ),
+    "log_print": Claim(says="the language's own `print` is a log line", expects="info"),
+    "error_line": Claim(says="the traceback names file and line of an error"),
+    "error_data": Claim(says="an error carries data of its own"),
+    "same_fuel": Claim(says="the same run burns the same fuel"),
+    "end_by_fuel": Claim(says="an endless loop ends by its fuel", expects="guest.out_of_fuel"),
+    "end_by_memory": Claim(
+        says="memory without end is refused, and ends the run", expects=("guest.out_of_memory",)
+    ),
+    "end_by_memory_caught": Claim(
+        says="who swallows each refusal of memory goes on until a limit ends it",
+        expects=("guest.out_of_fuel", "guest.out_of_memory"),
+    ),
+    "end_by_recursion": Claim(
+        says="recursion without end is an error or a trap",
+        expects=("guest.raised", "guest.trapped"),
+    ),
+    "memory_small_bytes": Claim(says="a run fits into 4 MiB of memory", expects=4 << 20),
+    "bump": Claim(says="things that could outlive a run, tried: at least", expects=1),
+    "clocks": Claim(says="clocks of the language, tried: at least", expects=0),
+    "compile_line": Claim(says="a text that cannot be loaded is refused with file and line"),
+    "state_is_whole": Claim(says="all of a state is reached as if it were in memory"),
+}
+
+DEVIATIONS: dict[str, dict[str, Deviation]] = {
+    "lua": {
+        "kind_of_bytes_that_are_text": Deviation(
+            does="text", says="Lua has one kind of string; what is valid UTF-8 is text"
+        ),
+        "text_bytes_returned": Deviation(
+            does=str, says="as above; `lithox.bytes(s)` says that a string is bytes"
+        ),
+        "make_beyond_int": Deviation(
+            does=CANNOT, says="Lua's integers have 64 bits and wrap around"
+        ),
+        "make_lone_surrogate": Deviation(
+            does=CANNOT, says="what is not valid UTF-8 is bytes, and half a character is not"
+        ),
+    },
+    "python": {},
+    "javascript": {},
+    "c": {},
+    "component": {},
+}
+
+
+def expected(language: str, claim: str) -> Any:
+    """Returns what `language` does about `claim`."""
+    default = CLAIMS[claim].expects
+    deviation = DEVIATIONS[language].get(claim)
+    return default if deviation is None else deviation.does
