@@ -60,6 +60,7 @@ CLAIMS: dict[str, Claim] = {
     "share_then_edit": Claim(
         says="one value put under two keys: an edit in a later run changes one of them"
     ),
+    "big_values": Claim(says="big values are read and written in pieces"),
     "log_print": Claim(says="the language's own `print` is a log line", expects="info"),
     "error_line": Claim(says="the traceback names file and line of an error"),
     "error_data": Claim(says="an error carries data of its own"),
