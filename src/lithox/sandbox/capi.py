@@ -79,6 +79,12 @@ SyscallCallback: Final = ctypes.CFUNCTYPE(None, _P, _P, _P, _SIZE, _P, _SIZE, _P
 """`wasmtime_func_async_callback_t`: env, caller, args, nargs, results, nresults, trap_ret,
 continuation_ret."""
 
+ComponentCallback: Final = ctypes.CFUNCTYPE(None, _P, _P, _P, _P, _SIZE, _P, _SIZE, _P, _P)
+"""`wasmtime_component_func_async_callback_t`: env, context, type, args, nargs, results, nresults,
+error_ret, continuation_ret."""
+ResourceDestructor: Final = ctypes.CFUNCTYPE(_P, _P, _P, ctypes.c_uint32)
+"""`wasmtime_component_resource_destructor_t`: env, context, rep; gives an error or null."""
+
 # Name of each function: (result type, argument types). `_P` as a result gives int or None.
 DECLARED: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "wasm_config_new": (_P, ()),
@@ -135,9 +141,73 @@ DECLARED: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "wasmtime_error_message": (None, (_P, _P)),
     "wasmtime_error_delete": (None, (_P,)),
 }
+COMPONENT_DECLARED: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
+    "wasm_byte_vec_new": (None, (_P, _SIZE, _P)),
+    "wasmtime_config_concurrency_support_set": (None, (_P, _BOOL)),
+    "wasmtime_component_deserialize": (_P, (_P, _P, _SIZE, _P)),
+    "wasmtime_component_serialize": (_P, (_P, _P)),
+    "wasmtime_component_delete": (None, (_P,)),
+    "wasmtime_component_type": (_P, (_P,)),
+    "wasmtime_component_type_delete": (None, (_P,)),
+    "wasmtime_component_type_import_count": (_SIZE, (_P, _P)),
+    "wasmtime_component_type_import_nth": (_BOOL, (_P, _P, _SIZE, _P, _P, _P)),
+    "wasmtime_component_type_export_get": (_BOOL, (_P, _P, ctypes.c_char_p, _SIZE, _P)),
+    "wasmtime_component_instance_type_export_count": (_SIZE, (_P, _P)),
+    "wasmtime_component_instance_type_export_nth": (_BOOL, (_P, _P, _SIZE, _P, _P, _P)),
+    "wasmtime_component_extern_type": (None, (_P, _P)),
+    "wasmtime_component_extern_delete": (None, (_P,)),
+    "wasmtime_component_item_delete": (None, (_P,)),
+    "wasmtime_component_func_type_async": (_BOOL, (_P,)),
+    "wasmtime_component_func_type_param_count": (_SIZE, (_P,)),
+    "wasmtime_component_func_type_param_nth": (_BOOL, (_P, _SIZE, _P, _P, _P)),
+    "wasmtime_component_func_type_result": (_BOOL, (_P, _P)),
+    "wasmtime_component_valtype_delete": (None, (_P,)),
+    "wasmtime_component_list_type_element": (None, (_P, _P)),
+    "wasmtime_component_record_type_field_count": (_SIZE, (_P,)),
+    "wasmtime_component_record_type_field_nth": (_BOOL, (_P, _SIZE, _P, _P, _P)),
+    "wasmtime_component_tuple_type_types_count": (_SIZE, (_P,)),
+    "wasmtime_component_tuple_type_types_nth": (_BOOL, (_P, _SIZE, _P)),
+    "wasmtime_component_option_type_ty": (None, (_P, _P)),
+    "wasmtime_component_result_type_ok": (_BOOL, (_P, _P)),
+    "wasmtime_component_result_type_err": (_BOOL, (_P, _P)),
+    "wasmtime_component_linker_new": (_P, (_P,)),
+    "wasmtime_component_linker_delete": (None, (_P,)),
+    "wasmtime_component_linker_root": (_P, (_P,)),
+    "wasmtime_component_linker_instance_add_instance": (_P, (_P, ctypes.c_char_p, _SIZE, _P)),
+    "wasmtime_component_linker_instance_add_func_async": (
+        _P,
+        (_P, ctypes.c_char_p, _SIZE, ComponentCallback, _P, _P),
+    ),
+    "wasmtime_component_linker_instance_add_resource": (
+        _P,
+        (_P, ctypes.c_char_p, _SIZE, _P, ResourceDestructor, _P, _P),
+    ),
+    "wasmtime_component_linker_instance_delete": (None, (_P,)),
+    "wasmtime_component_linker_instantiate_async": (_P, (_P, _P, _P, _P, _P)),
+    "wasmtime_component_get_export_index": (_P, (_P, _P, ctypes.c_char_p, _SIZE)),
+    "wasmtime_component_export_index_delete": (None, (_P,)),
+    "wasmtime_component_instance_get_func": (_BOOL, (_P, _P, _P, _P)),
+    "wasmtime_component_func_call_async": (_P, (_P, _P, _P, _SIZE, _P, _SIZE, _P)),
+    "wasmtime_component_resource_type_new_host": (_P, (ctypes.c_uint32,)),
+    "wasmtime_component_resource_type_delete": (None, (_P,)),
+    "wasmtime_component_resource_host_new": (_P, (_BOOL, ctypes.c_uint32, ctypes.c_uint32)),
+    "wasmtime_component_resource_host_delete": (None, (_P,)),
+    "wasmtime_component_resource_host_rep": (ctypes.c_uint32, (_P,)),
+    "wasmtime_component_resource_host_type": (ctypes.c_uint32, (_P,)),
+    "wasmtime_component_resource_any_to_host": (_P, (_P, _P, _P)),
+    "wasmtime_component_resource_host_to_any": (_P, (_P, _P, _P)),
+    "wasmtime_component_val_new": (_P, (_P,)),
+    "wasmtime_component_val_delete": (None, (_P,)),
+    "wasmtime_component_vallist_new_uninit": (None, (_P, _SIZE)),
+    "wasmtime_component_valrecord_new_uninit": (None, (_P, _SIZE)),
+    "wasmtime_component_valtuple_new_uninit": (None, (_P, _SIZE)),
+}
+"""What components need beside `DECLARED`: see `sandbox.component`."""
 _LONG: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "wasmtime_module_new": (_P, (_P, _P, _SIZE, _P)),
     "wasmtime_call_future_poll": (_BOOL, (_P,)),
+    "wasmtime_component_new": (_P, (_P, _P, _SIZE, _P)),
+    "wasmtime_component_deserialize": (_P, (_P, _P, _SIZE, _P)),
 }
 
 
@@ -152,10 +222,13 @@ class Library:
     """
 
     def __init__(self, dll: ctypes.CDLL, libc: ctypes.CDLL) -> None:
-        short = {name: _bind(ctypes.PYFUNCTYPE, dll, name, *DECLARED[name]) for name in DECLARED}
+        declared = DECLARED | COMPONENT_DECLARED
+        short = {name: _bind(ctypes.PYFUNCTYPE, dll, name, *declared[name]) for name in declared}
         long = {name: _bind(ctypes.CFUNCTYPE, dll, name, *_LONG[name]) for name in _LONG}
         self.by_name: dict[str, CFunction] = short
         self.module_new: CFunction = long["wasmtime_module_new"]
+        self.component_new: CFunction = long["wasmtime_component_new"]
+        self.component_deserialize: CFunction = long["wasmtime_component_deserialize"]
         self.poll_long: CFunction = long["wasmtime_call_future_poll"]
         self.poll_short: CFunction = short["wasmtime_call_future_poll"]
         self.future_delete: CFunction = short["wasmtime_call_future_delete"]
