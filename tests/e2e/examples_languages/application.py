@@ -1,0 +1,99 @@
+"""The application of examples/languages on a node of its own, in whichever language.
+
+Every test takes the fixture `tell` and is run once for each language by it: what is promised is
+promised by all of them, in the same words. Time stands still unless a test moves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lithox
+from lithox.node.clock import RealClock
+from tests import built_guests
+from tests.repo.checkout import ROOT
+
+FOLDER = ROOT / "examples" / "languages"
+LANGUAGES = ("lua",)
+START_MS = 1_800_000_000_000
+POLLS_MAX = 5_000
+
+
+class SetClock(RealClock):
+    """A wall clock that a test sets. Monotonic and processor time are real: limits go by them."""
+
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+
+    def wall_ns(self) -> int:
+        return self.now_ms * 1_000_000
+
+
+class Shop:
+    """A node with the application, as a caller sees it, and the hands of its clock."""
+
+    def __init__(self, node: lithox.Node, clock: SetClock) -> None:
+        self.node = node
+        self.clock = clock
+
+    async def call(self, entity: str, handler: str, *args: Any, **options: Any) -> Any:
+        """Returns the answer of a call."""
+        return await self.node.call(entity, handler, *args, **options)
+
+    async def fail(self, entity: str, handler: str, *args: Any, **options: Any) -> Any:
+        """Returns the error of a call, which must fail."""
+        with pytest.raises(lithox.LithoxError) as caught:
+            await self.node.call(entity, handler, *args, **options)
+        return caught.value
+
+    async def code(self, entity: str, handler: str, *args: Any, **options: Any) -> str:
+        """Returns the code of the error of a call, which must fail."""
+        return (await self.fail(entity, handler, *args, **options)).code
+
+    def pass_ms(self, duration_ms: int) -> None:
+        """Lets wall time pass and has timers look at it."""
+        self.clock.now_ms += duration_ms
+        self.node.dispatcher.timers.notify_time()
+
+    async def wait_until(
+        self, is_so: Callable[[Any], bool], entity: str, handler: str, *args: Any
+    ) -> None:
+        """Asks until `is_so` of the answer: messages and timers come when they come."""
+        found = None
+        for _ in range(POLLS_MAX):
+            found = await self.call(entity, handler, *args)
+            if is_so(found):
+                return
+        raise AssertionError(f"{entity}:{handler} stays at {found}")
+
+
+Story = Callable[[Shop], Awaitable[None]]
+Tell = Callable[[Story], None]
+
+
+async def open_and_tell(data: Path, language: str, story: Story, clock: SetClock) -> None:
+    """Runs `story` on a node over `data` after the application has been deployed in `language`."""
+    async with lithox.Node(data, clock=clock) as node:
+        await node.deploy(folder_of(language))
+        await story(Shop(node, clock))
+
+
+def folder_of(language: str) -> Path:
+    """Returns what is to be deployed."""
+    return FOLDER / language
+
+
+@pytest.fixture(params=LANGUAGES)
+def tell(request: pytest.FixtureRequest, tmp_path: Path) -> Tell:
+    """Gives what runs a story on a new node with the application in one language."""
+    built_guests.require()
+
+    def run(story: Story) -> None:
+        asyncio.run(open_and_tell(tmp_path / "data", request.param, story, SetClock()))
+
+    return run
