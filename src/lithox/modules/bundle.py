@@ -10,8 +10,23 @@ from lithox.errors import ConfigError, NotFound, TooLarge
 from lithox.modules.manifest import MANIFEST_NAME, Manifest, parse_manifest
 
 SOURCE_BYTES_MAX: Final = 1 << 20
-"""One source file; a larger program is a WebAssembly module, which has its own bound."""
-BUNDLE_BYTES_MAX: Final = 16 << 20
+"""One source file of text; a larger program is a WebAssembly module, which has its own bound."""
+WASM_BYTES_MAX: Final = 64 << 20
+"""One WebAssembly module. A component with all of CPython in it has about 40 MiB."""
+BUNDLE_BYTES_MAX: Final = WASM_BYTES_MAX + (16 << 20)
+"""The largest module and texts beside it: one commit takes all, a third of what the store lets wait
+for the disk (`store.visible`)."""
+WASM: Final = "wasm"
+
+
+def bytes_max_of(language: str | None) -> int:
+    """Returns how many bytes a source of `language` may have; None for code of the stores."""
+    return WASM_BYTES_MAX if language == WASM else SOURCE_BYTES_MAX
+
+
+def language_words(language: str | None) -> str:
+    """Returns what a source of `language` is called in a message."""
+    return "a WebAssembly module" if language == WASM else "a source"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,19 +44,25 @@ class Bundle:
             TooLarge: a file or the whole is larger than its bound.
         """
         manifest = parse_manifest(self.manifest)
-        total = 0
-        for what, source in manifest.sources():
+        total, counted = 0, set[str]()
+        for what, source, language in manifest.sources():
             content = self.files.get(source)
             if content is None:
                 raise ConfigError(
                     f"{MANIFEST_NAME}: {what} names {source!r}, which is not there",
                     file=MANIFEST_NAME,
                 )
-            if len(content) > SOURCE_BYTES_MAX:
+            bytes_max = bytes_max_of(language)
+            if len(content) > bytes_max:
                 raise TooLarge(
-                    f"{source}: {len(content)} bytes; a source has at most {SOURCE_BYTES_MAX}"
+                    f"{source}: {len(content)} bytes; {language_words(language)} has at most "
+                    f"{bytes_max}",
+                    file=source,
+                    allowed=bytes_max,
                 )
-            total += len(content)
+            if source not in counted:
+                counted.add(source)
+                total += len(content)
         if total > BUNDLE_BYTES_MAX:
             raise TooLarge(f"the bundle has {total} bytes; at most {BUNDLE_BYTES_MAX} are taken")
         return manifest
@@ -62,11 +83,14 @@ def read_bundle(path: Path) -> Bundle:
         raise NotFound(f"no {MANIFEST_NAME} in {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{manifest_path}: cannot be read: {error}") from None
+    bounds: dict[str, int] = {}
+    for _, name, language in parse_manifest(text, file_name=str(manifest_path)).sources():
+        bounds[name] = max(bytes_max_of(language), bounds.get(name, 0))
     files: dict[str, bytes] = {}
-    for _, name in parse_manifest(text, file_name=str(manifest_path)).sources():
+    for name, bytes_max in bounds.items():
         try:
             with (folder / name).open("rb") as opened:
-                files[name] = opened.read(SOURCE_BYTES_MAX + 1)
+                files[name] = opened.read(bytes_max + 1)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise ConfigError(

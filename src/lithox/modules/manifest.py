@@ -107,10 +107,15 @@ class Manifest:
     code: tuple[CodeSpec, ...] = ()
     services: tuple[ServiceSpec, ...] = ()
 
-    def sources(self) -> list[tuple[str, str]]:
-        """Returns (what names it, file name) of every source, in order, doubles included."""
-        of_templates = [(f"template {one.match!r}", one.source) for one in self.templates]
-        return of_templates + [(f"{one.kind} {one.name!r}", one.source) for one in self.code]
+    def sources(self) -> list[tuple[str, str, str | None]]:
+        """Returns (what names it, file name, language) of every source, doubles included.
+
+        They are in order. The language is a template's; None for code of the stores.
+        """
+        of_templates: list[tuple[str, str, str | None]] = [
+            (f"template {one.match!r}", one.source, one.language) for one in self.templates
+        ]
+        return of_templates + [(f"{one.kind} {one.name!r}", one.source, None) for one in self.code]
 
 
 def parse_manifest(text: str, *, file_name: str = MANIFEST_NAME) -> Manifest:

@@ -1,7 +1,8 @@
-"""Publishing code: a bundle checked, compiled and committed, all or nothing.
+"""What a deploy writes: a bundle, checked and compiled, as one commit.
 
 Templates, the stores' code and services are one commit: everything is checked and templates are
-compiled before anything is written, and no caller ever sees half a deploy.
+compiled before anything is written, and no caller ever sees half a deploy. The order in which that
+is done, and what of it happens beside the node's loop, is `deploying.py`.
 """
 
 from __future__ import annotations
@@ -9,21 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from lithox.dispatch.catalog import DEPLOY_LIMITS, Catalog
+from lithox.dispatch.module_cells import module_cells
 from lithox.dispatch.records import (
     MODULES_ENTITY,
     TEMPLATES_ENTITY,
     USER_KEYS_START,
     HandlerOverride,
-    ModuleRecord,
     TemplateRecord,
+    decode_module,
     decode_template,
     encode_record,
 )
-from lithox.errors import BadArguments, ConfigError, NotAvailable, NotFound
+from lithox.errors import BadArguments, ConfigError, NotFound
 from lithox.model.ids import SYSTEM_ENTITY_PREFIX
-from lithox.modules.bundle import Bundle
-from lithox.modules.digest import digest_of
 from lithox.modules.manifest import MANIFEST_NAME, Manifest, TemplateSpec, format_limits
 from lithox.modules.ties import find_tie
 from lithox.node.drafts import Draft
@@ -35,6 +34,8 @@ from lithox.store.contract import Commit, Range, Snapshot
 TEMPLATES_PAGE: Final = 100
 NODE_TEMPLATES_MAX: Final = 1_000
 """Templates of one node in all: each first run of an entity looks through them."""
+GIVEN_SHOWN_MAX: Final = 50
+"""Handlers of a module that a message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,47 +100,56 @@ def read_templates(snapshot: Snapshot) -> list[TemplateRecord]:
         start = page.items[-1][0] + "\x00"
 
 
-def prepare(  # noqa: PLR0913 - a deploy, described whole; all by keyword
-    bundle: Bundle,
-    *,
-    catalog: Catalog,
-    snapshot: Snapshot,
-    node_entity: str,
-    deployer: str,
-    now_ms: int,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """A bundle whose modules are known to load.
+
+    Attributes:
+        manifest: what it says.
+        files: name -> bytes.
+        sources: source name and language -> module.
+        names: digest -> handlers the module gives, sorted.
+    """
+
+    manifest: Manifest
+    files: dict[str, bytes]
+    sources: dict[tuple[str, str], Source]
+    names: dict[str, tuple[str, ...]]
+
+    def source_of(self, spec: TemplateSpec) -> Source:
+        """Returns the module of a template."""
+        return self.sources[spec.source, spec.language]
+
+
+def plan_deploy(
+    compiled: Compiled, *, snapshot: Snapshot, node_entity: str, deployer: str, now_ms: int
 ) -> Prepared:
-    """Checks and compiles `bundle`; returns what publishes it.
+    """Returns what publishes a bundle on top of what `snapshot` has.
 
     Raises:
-        ConfigError: the manifest, a tie between templates, an unknown handler, too many templates,
-            a service that cannot start.
+        ConfigError: a tie between templates, an access list that is none, too many templates, a
+            service that cannot start.
+        NotFound: a handler that is listed and not given.
         Overloaded: a store or the registry would have more than it may.
-        CompileFailed: a module does not load; fields file and line.
-        NotAvailable: a language without an engine on this node.
 
-    Blocks: while modules compile.
+    Blocks: while it reads the templates there are; nothing is compiled here.
     """
-    manifest = bundle.parse()
+    manifest = compiled.manifest
     draft = Draft(snapshot)
     modules: dict[str, str] = {}
     handlers: dict[str, list[str]] = {}
     fresh: list[TemplateRecord] = []
     replaced = {spec.match for spec in manifest.templates}
     kept = [one for one in read_templates(snapshot) if one.match not in replaced]
-    _check_matches(manifest, [one.match for one in kept], node_entity)
+    check_matches(manifest, [one.match for one in kept], node_entity)
     draft.ranges.append(Range(TEMPLATES_ENTITY, USER_KEYS_START, None))
-    code = plan_code(draft, manifest, bundle.files, deployer=deployer, now_ms=now_ms)
+    code = plan_code(draft, manifest, compiled.files, deployer=deployer, now_ms=now_ms)
     registry_keys = plan_services(draft, manifest)
     for spec in manifest.templates:
-        source = Source(
-            language=spec.language,
-            name=spec.source,
-            text=bundle.files[spec.source],
-            digest=digest_of(spec.language, bundle.files[spec.source]),
-        )
-        names = _load(catalog, source, spec)
-        record = ModuleRecord(language=source.language, name=source.name, text=source.text)
-        draft.put(MODULES_ENTITY, source.digest, encode_record(record))
+        source = compiled.source_of(spec)
+        names = compiled.names[source.digest]
+        check_handlers(spec, names)
+        _put_module(draft, source, names)
         template = _record_of(spec, source.digest, deployer, now_ms)
         draft.put(TEMPLATES_ENTITY, spec.match, encode_record(template))
         fresh.append(template)
@@ -160,8 +170,24 @@ def prepare(  # noqa: PLR0913 - a deploy, described whole; all by keyword
     )
 
 
-def _check_matches(manifest: Manifest, kept: list[str], node_entity: str) -> None:
-    """Refuses templates for the node's own entities, too many, and ties; compiles nothing yet."""
+def _put_module(draft: Draft, source: Source, names: tuple[str, ...]) -> None:
+    """Writes a module, unless it is there already: 64 MiB need not travel twice."""
+    known = draft.find(MODULES_ENTITY, source.digest)
+    if known is not None and decode_module(known).names is not None:
+        return
+    for (entity, key), data in module_cells(source, names):
+        draft.put(entity, key, data)
+
+
+def check_matches(manifest: Manifest, kept: list[str], node_entity: str) -> None:
+    """Refuses templates for the node's own entities, too many, and ties.
+
+    Args:
+        kept: patterns of the templates that stay beside those of the manifest.
+
+    Raises:
+        ConfigError: what is wrong.
+    """
     fresh = [spec.match for spec in manifest.templates]
     for match in fresh:
         own = f"{match}/".startswith(SYSTEM_ENTITY_PREFIX) or match == node_entity
@@ -180,20 +206,17 @@ def _check_matches(manifest: Manifest, kept: list[str], node_entity: str) -> Non
         )
 
 
-def _load(catalog: Catalog, source: Source, spec: TemplateSpec) -> tuple[str, ...]:
-    try:
-        engine = catalog.engine(source.language)
-    except NotAvailable as error:
-        raise NotAvailable(f"template {spec.match!r}: {error.message}") from None
-    program = engine.find(source.digest) or engine.load(source, DEPLOY_LIMITS)
-    given = ", ".join(program.handler_names) or "none"
+def check_handlers(spec: TemplateSpec, names: tuple[str, ...]) -> None:
+    """Raises NotFound for the first handler a template lists and its module does not give."""
+    given = ", ".join(names[:GIVEN_SHOWN_MAX]) or "none"
+    if len(names) > GIVEN_SHOWN_MAX:
+        given += f" and {len(names) - GIVEN_SHOWN_MAX} more"
     for name in spec.handlers:
-        if name not in program.handler_names:
+        if name not in names:
             raise NotFound(
                 f"{MANIFEST_NAME}: template {spec.match!r} lists handler {name!r}, which "
                 f"{spec.source} does not give; it gives {given}"
             )
-    return program.handler_names
 
 
 def _record_of(spec: TemplateSpec, digest: str, deployer: str, now_ms: int) -> TemplateRecord:

@@ -18,27 +18,21 @@ from typing import Any, Final, Self
 from lithox.dispatch.catalog import Catalog
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.job import Clock
-from lithox.errors import (
-    Conflict,
-    InternalError,
-    LithoxError,
-    NotFound,
-    NotPermitted,
-    Unauthenticated,
-)
+from lithox.errors import InternalError, NotFound, NotPermitted, Unauthenticated
 from lithox.kernel.kernel import Kernel
 from lithox.model.ids import Pid
 from lithox.model.limits import Limits
 from lithox.model.request import Answer, Caller
-from lithox.modules.bundle import Bundle, read_bundle
+from lithox.modules.bundle import Bundle
 from lithox.node.admin import Admin
 from lithox.node.big_values import BigAdmin
 from lithox.node.builtin import add_builtins
 from lithox.node.clock import RealClock
 from lithox.node.closing import answer_rest, drain, free_guests
-from lithox.node.commits import submit_durably
+from lithox.node.code_workers import CodeWorkers
 from lithox.node.config import NodeConfig, read_config
-from lithox.node.deploy import DeployReport, Prepared, prepare
+from lithox.node.deploy import DeployReport
+from lithox.node.deploying import Deploys
 from lithox.node.lock import DirectoryLock
 from lithox.node.logs import log_bug, log_guest
 from lithox.node.message_admin import MessageAdmin
@@ -77,7 +71,6 @@ CLOSE_GRACE_S: Final = 10.0
 """How long `close` lets running requests end by themselves before it ends them."""
 SWEEP_INTERVAL_S: Final = 60.0
 SWEEP_RESULTS_MAX: Final = 10_000
-DEPLOY_ATTEMPTS_MAX: Final = 5
 
 _log: Final = logging.getLogger("lithox.node")
 
@@ -167,6 +160,8 @@ class Node(
             if self._given_engines is None:
                 for engine in self._engines.values():
                     opened.callback(engine.close)
+            self._workers = CodeWorkers(loop.call_soon_threadsafe)
+            opened.callback(self._workers.stop)
             self._wire(loop)
             opened.callback(free_guests, self.dispatcher)
             opened.callback(self.dispatcher.stop)
@@ -214,9 +209,20 @@ class Node(
             messages=self.config.messages,
             timers=self.config.timers,
             results=self.config.results,
+            workers=self._workers,
         )
         self._wire_sides(loop)
         self._templates = TemplateWatch(store=self._store, catalog=catalog)
+        self._deploys = Deploys(
+            store=self._store,
+            catalog=catalog,
+            templates=self._templates,
+            workers=self._workers,
+            node_entity=self.config.node_entity,
+            wall_ms=lambda: self._clock.wall_ns() // 1_000_000,
+            record=self._record,
+            on_registry_change=lambda key: self.registry.on_change(key),
+        )
         self._moves = Moves(store=self._store, dispatcher=self.dispatcher, clock=self._clock)
         self._exports = EntityExports(store=self._store, catalog=catalog, moves=self._moves)
         self._imports = EntityImports(
@@ -322,65 +328,28 @@ class Node(
     # -- code -------------------------------------------------------------------------------
 
     async def deploy(
-        self, bundle: Bundle | str | os.PathLike[str], caller: Caller | None = None
+        self,
+        bundle: Bundle | str | os.PathLike[str],
+        caller: Caller | None = None,
+        *,
+        check: bool = False,
     ) -> DeployReport:
         """Publishes a bundle, or the one in a folder, all or nothing. Waits until durable.
 
+        Args:
+            check: only says what a deploy would come to: everything is compiled, nothing stored.
+
         Raises:
             NotPermitted: the caller is not an administrator.
+            Overloaded: other deploys are being done.
             ConfigError, CompileFailed, NotAvailable, NotFound: what is wrong with it, and where.
-
-        Blocks: while its modules compile.
         """
-        caller = caller or LOCAL_OPERATOR
-        try:
-            if not caller.is_admin:
-                raise NotPermitted(f"{caller.identity} may not deploy: it takes an administrator")
-            if not isinstance(bundle, Bundle):
-                bundle = read_bundle(Path(bundle))
-            for _ in range(DEPLOY_ATTEMPTS_MAX):
-                try:
-                    prepared = self._prepare(bundle, caller)
-                    done = self._submit_deploy(prepared, caller)
-                except Conflict:
-                    continue  # Another node was faster while this one read.
-                if done is not None:
-                    break
-            else:
-                raise Conflict("other deploys were faster each time; try again")
-        except LithoxError as error:
-            self._record(caller, "deploy", error)
-            raise
-        await done
-        return prepared.report
+        given = bundle if isinstance(bundle, Bundle) else Path(bundle)
+        return await self._deploys.deploy(given, caller or LOCAL_OPERATOR, check=check)
 
-    def _prepare(self, bundle: Bundle, caller: Caller) -> Prepared:
-        snapshot = self._store.open_snapshot()
-        try:
-            return prepare(
-                bundle,
-                catalog=self.dispatcher.catalog,
-                snapshot=snapshot,
-                node_entity=self.config.node_entity,
-                deployer=caller.identity,
-                now_ms=self._clock.wall_ns() // 1_000_000,
-            )
-        finally:
-            snapshot.release()
-
-    def _submit_deploy(self, prepared: Prepared, caller: Caller) -> asyncio.Future[None] | None:
-        """Commits a deploy; it is served from when it is durable, waited for or not."""
-
-        def follow_up(error: Exception | None) -> None:
-            if error is None:
-                # Exactly what was committed: a later deploy may be visible and yet be withdrawn.
-                self._templates.adopt_own(prepared.templates)
-            self._record(caller, "deploy", error, prepared.report.describe())
-            if error is None:
-                for key in prepared.registry_keys:
-                    self.registry.on_change(key)
-
-        return submit_durably(self._store, prepared.commit, follow_up)
+    def check_deployer(self, caller: Caller) -> None:
+        """Raises NotPermitted, with an audit record, unless `caller` may deploy."""
+        self._deploys.check_deployer(caller)
 
     def _record(self, caller: Caller, act: str, error: Exception | None, detail: str = "") -> None:
         """Leaves an audit record of an act that is no entity's."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 from lithox.errors import Overloaded
@@ -46,9 +47,9 @@ def count_mappings() -> int:
 
 
 class MappingBudget:
-    """Counts cells against the limit. Used by one thread at a time."""
+    """Counts cells against the limit. Several threads may use it: engines are opened in others."""
 
-    __slots__ = ("_base", "_count", "_held", "_maximum", "_since_count")
+    __slots__ = ("_base", "_count", "_held", "_lock", "_maximum", "_since_count")
 
     def __init__(
         self, *, maximum: int | None = None, count: Callable[[], int] = count_mappings
@@ -61,6 +62,7 @@ class MappingBudget:
         """
         self._maximum = (read_limit() if maximum is None else maximum) - MAPPINGS_RESERVE
         self._count = count
+        self._lock = Lock()
         self._held = 0
         self._since_count = 0
         self._base = count()
@@ -81,6 +83,10 @@ class MappingBudget:
         Raises:
             Overloaded: there would be too few left for the rest of the process.
         """
+        with self._lock:
+            self._take()
+
+    def _take(self) -> None:
         self._since_count += 1
         is_full = self.estimate + MAPPINGS_PER_CELL > self._maximum
         if is_full or self._since_count >= RECOUNT_EVERY:
@@ -98,5 +104,6 @@ class MappingBudget:
 
     def give(self) -> None:
         """Gives the mappings of one cell back."""
-        assert self._held > 0
-        self._held -= 1
+        with self._lock:
+            assert self._held > 0
+            self._held -= 1

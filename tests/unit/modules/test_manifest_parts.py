@@ -75,7 +75,7 @@ def test_code_is_read_without_any_template() -> None:
         CodeSpec(kind="library", name="http.client", source="lib/http.lua"),
         CodeSpec(kind="runtime", name="cc", source="cc.lua"),
     )
-    assert [source for _, source in manifest.sources()] == ["web.lua", "lib/http.lua", "cc.lua"]
+    assert [source for _, source, _ in manifest.sources()] == ["web.lua", "lib/http.lua", "cc.lua"]
 
 
 def test_a_service_is_read_whole() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lithox.errors import ConfigError, NotFound, StoreUnavailable
+from lithox.errors import ConfigError, LithoxError, NotFound, StoreUnavailable
 from lithox.modules.bundle import Bundle
 from lithox.node import code_plans
 from lithox.node import node as node_module
@@ -212,7 +212,7 @@ def test_a_full_store_refuses_the_whole_deploy(
     monkeypatch.setattr(code_plans, "CODE_BYTES_MAX", 10)
 
     async def body(node: Node, _engine: ScriptedEngine) -> None:
-        with pytest.raises(node_module.LithoxError, match="they may have 10"):
+        with pytest.raises(LithoxError, match="they may have 10"):
             await node.deploy(bundle())
         with pytest.raises(NotFound):
             node.store_get("program", "web")
