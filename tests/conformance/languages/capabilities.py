@@ -65,7 +65,10 @@ CLAIMS: dict[str, Claim] = {
     "error_line": Claim(says="the traceback names file and line of an error"),
     "error_data": Claim(says="an error carries data of its own"),
     "same_fuel": Claim(says="the same run burns the same fuel"),
-    "end_by_fuel": Claim(says="an endless loop ends by its fuel", expects="guest.out_of_fuel"),
+    "has_randomness": Claim(says="the language has randomness, from the run's seed"),
+    "fuel_small": Claim(
+        says="fuel with which a run begins and an endless one soon ends", expects=20_000_000
+    ),
     "end_by_memory": Claim(
         says="memory without end is refused, and ends the run", expects=("guest.out_of_memory",)
     ),
@@ -80,8 +83,9 @@ CLAIMS: dict[str, Claim] = {
     "memory_small_bytes": Claim(says="a run fits into 4 MiB of memory", expects=4 << 20),
     "bump": Claim(says="things that could outlive a run, tried: at least", expects=1),
     "clocks": Claim(says="clocks of the language, tried: at least", expects=0),
-    "compile_line": Claim(says="a text that cannot be loaded is refused with file and line"),
-    "state_is_whole": Claim(says="all of a state is reached as if it were in memory"),
+    "top_level_code": Claim(
+        says="a module's own code runs when it is loaded, under the limits of a deploy"
+    ),
 }
 
 DEVIATIONS: dict[str, dict[str, Deviation]] = {
@@ -101,8 +105,16 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
     },
     "python": {},
     "javascript": {},
-    "c": {},
-    "component": {},
+    "c": {
+        "top_level_code": Deviation(
+            does=False, says="its start function; tried in tests/conformance/wasm"
+        ),
+    },
+    "component": {
+        "top_level_code": Deviation(
+            does=False, says="run when it is built; tried in tests/conformance/component"
+        ),
+    },
 }
 
 
