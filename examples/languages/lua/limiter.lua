@@ -41,7 +41,7 @@ function limiter.configure(self, capacity, per_second)
   }
 end
 
--- Takes `cost` tokens if they are there. "No" is an answer, not an error: it says when to come back.
+-- Takes `cost` tokens if they are there. "No" is an answer: it says when to come back.
 function limiter.take(self, cost)
   local bucket = bucket_of(self)
   cost = cost or 1

@@ -1,5 +1,5 @@
--- What a customer has been told, `notices/NAME`: the newest hundred. A message takes effect once and
--- in order, so nothing here looks for doubles.
+-- What a customer has been told, `notices/NAME`: the newest hundred. A message takes effect once,
+-- and those of one order come in their order, so nothing here looks for doubles.
 local notices = {}
 
 local NOTICES_MAX <const> = 100

@@ -86,7 +86,9 @@ function order.refund(self) return move(self, "refund") end
 
 -- Called by the timer, that is by the entity itself, and by nobody else.
 function order.expire(self)
-  if self.caller ~= "entity:" .. self.id then refuse("not_allowed", "only time can expire an order") end
+  if self.caller ~= "entity:" .. self.id then
+    refuse("not_allowed", "only time can expire an order")
+  end
   return move(self, "expire")
 end
 

@@ -1,38 +1,36 @@
--- What there is of one item, `stock/ITEM`; orders reserve and release it in their own transactions.
+-- What there is of one item, `stock/ITEM`; orders reserve and release it in their transactions.
 local stock = {}
 
+local COUNT_MAX <const> = 1000000
+
+local function refuse(code, message)
+  error({ code = code, message = message })
+end
+
 local function check_count(count)
-  if math.type(count) ~= "integer" or count < 1 then
-    error({ code = "bad_argument", message = "count is a whole number from 1" })
+  if math.type(count) ~= "integer" or count < 1 or count > COUNT_MAX then
+    refuse("bad_argument", "count is a whole number from 1 to " .. COUNT_MAX)
   end
-end
-
-local function add(self, count)
-  self.state.available = (self.state.available or 0) + count
-  return self.state.available
-end
-
-function stock.receive(self, count)
-  check_count(count)
-  return add(self, count)
-end
-
-function stock.reserve(self, count)
-  check_count(count)
-  local available = self.state.available or 0
-  if count > available then
-    error({ code = "sold_out", message = "of " .. self.id .. " there are " .. available })
-  end
-  return add(self, -count)
-end
-
-function stock.release(self, count)
-  check_count(count)
-  return add(self, count)
 end
 
 function stock.available(self)
   return self.state.available or 0
 end
+
+function stock.receive(self, count)
+  check_count(count)
+  self.state.available = stock.available(self) + count
+  return self.state.available
+end
+
+function stock.reserve(self, count)
+  check_count(count)
+  local available = stock.available(self)
+  if count > available then refuse("sold_out", "of " .. self.id .. " there are " .. available) end
+  self.state.available = available - count
+  return self.state.available
+end
+
+stock.release = stock.receive
 
 return stock

@@ -7,7 +7,8 @@ promised by all of them, in the same words. Time stands still unless a test move
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,11 @@ Story = Callable[[Shop], Awaitable[None]]
 Tell = Callable[[Story], None]
 
 
-async def open_and_tell(data: Path, language: str, story: Story, clock: SetClock) -> None:
-    """Runs `story` on a node over `data` after the application has been deployed in `language`."""
+@asynccontextmanager
+async def open_shop(data: Path, clock: SetClock) -> AsyncIterator[Shop]:
+    """Opens a node over `data`; nothing is deployed yet."""
     async with lithox.Node(data, clock=clock) as node:
-        await node.deploy(folder_of(language))
-        await story(Shop(node, clock))
+        yield Shop(node, clock)
 
 
 def folder_of(language: str) -> Path:
@@ -93,7 +94,9 @@ def tell(request: pytest.FixtureRequest, tmp_path: Path) -> Tell:
     """Gives what runs a story on a new node with the application in one language."""
     built_guests.require()
 
-    def run(story: Story) -> None:
-        asyncio.run(open_and_tell(tmp_path / "data", request.param, story, SetClock()))
+    async def tell_it(story: Story) -> None:
+        async with open_shop(tmp_path / "data", SetClock()) as shop:
+            await shop.node.deploy(folder_of(request.param))
+            await story(shop)
 
-    return run
+    return lambda story: asyncio.run(tell_it(story))
