@@ -7,6 +7,7 @@ from pathlib import Path
 
 import compat_page
 import errors_page
+import languages_page
 import limits_page
 import manager_page
 import native_page
@@ -15,7 +16,14 @@ from places import ROOT
 
 def pages() -> dict[Path, str]:
     """Returns what each generated file should hold."""
-    makers = (compat_page, errors_page, limits_page, manager_page, native_page)
+    makers = (
+        compat_page,
+        errors_page,
+        languages_page,
+        limits_page,
+        manager_page,
+        native_page,
+    )
     return {made.PAGE: made.page() for made in makers}
 
 
