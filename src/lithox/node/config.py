@@ -21,6 +21,8 @@ from lithox.model.quantities import parse_duration_ns, parse_size_bytes
 from lithox.modules.manifest import parse_limits
 from lithox.node.bound_tables import read_bounds
 from lithox.node.callback_settings import CallbackSettings, read_callbacks
+from lithox.sandbox.cache import DEFAULT_BOUNDS as DEFAULT_BOUNDS_OF_CODE
+from lithox.sandbox.cache import CacheBounds
 from lithox.security.identities import KnownIdentity
 
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
@@ -43,6 +45,7 @@ class NodeConfig:
         body_bytes_max: HTTP bodies above it are answered 413.
         big_value_bytes_max: size of one big value, by whatever way it comes.
         cache_bytes: entity state kept in memory.
+        code_cache: machine code kept on the disk.
         results_per_account_max: recorded answers one account may keep.
         results: how long results are kept, and how many requests may be accepted.
         callbacks: where outcomes may be sent.
@@ -66,6 +69,7 @@ class NodeConfig:
     body_bytes_max: int = 1 << 20
     big_value_bytes_max: int = BIG_VALUE_BYTES_MAX
     cache_bytes: int = 64 << 20
+    code_cache: CacheBounds = DEFAULT_BOUNDS_OF_CODE
     results_per_account_max: int = 1_000_000
     results: ResultBounds = DEFAULT_RESULTS
     callbacks: CallbackSettings = field(default_factory=CallbackSettings)
@@ -89,6 +93,7 @@ _KNOWN: Final = {
     "body_max",
     "big_value_max",
     "cache",
+    "code_cache",
     "results_per_account",
     "results",
     "callbacks",
@@ -150,6 +155,8 @@ def _build(data: dict[str, Any], where: str) -> NodeConfig:
                 f"{where}: big_value_max is at most {BIG_VALUE_BYTES_CEILING} bytes, since one "
                 "commit takes a whole value"
             )
+    if "code_cache" in data:
+        changes["code_cache"] = _code_cache(data["code_cache"], f"{where}: code_cache")
     if "results_per_account" in data:
         changes["results_per_account_max"] = _positive(data["results_per_account"], where)
     if "results" in data:
@@ -206,6 +213,21 @@ def _results(data: Any, where: str) -> ResultBounds:
             known = ", ".join(("kept", *_RESULT_SIZES, *_RESULTS))
             raise ConfigError(f"{where}: unknown key {key!r}; known are {known}")
     return ResultBounds(**changes)
+
+
+def _code_cache(data: Any, where: str) -> CacheBounds:
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where} is a table")
+    table: dict[str, Any] = data  # pyright: ignore[reportUnknownVariableType]
+    changes: dict[str, int] = {}
+    for key, value in table.items():
+        if key == "size":
+            changes["bytes_max"] = _size(value, f"{where}: size")
+        elif key == "entries":
+            changes["entries_max"] = _positive(value, f"{where}: entries")
+        else:
+            raise ConfigError(f"{where}: unknown key {key!r}; known are size, entries")
+    return CacheBounds(**changes)
 
 
 def _program_limits(value: Any, where: str) -> Limits:

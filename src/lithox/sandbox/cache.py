@@ -1,34 +1,82 @@
-"""Where are compiled modules kept between starts?
+"""Where is machine code kept between starts?
 
 One file per (module, engine version, engine configuration, machine), so that a node starts in
-milliseconds where compiling takes a second. A cache and nothing more: safe to delete at any time.
+milliseconds where compiling takes seconds. A cache and nothing more: safe to delete at any time,
+also while a node runs.
 
-What is in a file becomes machine code of this process. So a file is only used when the digest it
-begins with fits its content (a torn or changed one is removed and rebuilt), and only in a directory
-that is ours and that nobody else may write to: who may write there is trusted as the node is. In
-any other directory the cache is simply off.
+What is in a file becomes machine code of this process, so a file is believed only when this node
+has written it, under the name it has. It begins with a keyed digest of its name and content; the
+key is 32 random bytes in a file of its own beside the directory (`cache` -> `cache.key`), which
+nobody but us may read. So an entry that is torn, changed, given another's name, copied from another
+node or written by somebody else is removed and made again. Besides, the directory must be ours and
+nobody else may write to it; in any other the cache is simply off.
 
-File: 8 bytes magic, 32 bytes SHA-256 of (key, payload), payload.
+Trusted: who can read the key file is the node itself, or the administrator of its machine.
+
+File: 8 bytes magic, 32 bytes HMAC-SHA-256 of (name, payload), payload.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import os
 import platform
+import secrets
+import stat
 import tempfile
+import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-MAGIC: Final = b"lxmod\0\0\1"
+MAGIC: Final = b"lxmod\0\0\2"
 DIGEST_BYTES: Final = 32
 HEADER_BYTES: Final = len(MAGIC) + DIGEST_BYTES
-ENTRY_BYTES_MAX: Final = 64 << 20
-ENTRIES_MAX: Final = 32
-"""A compiled Lua module is 1.5 MB, so the directory stays below about 50 MB in practice."""
+KEY_BYTES: Final = 32
+KEY_SUFFIX: Final = ".key"
+PART_AGE_S_MAX: Final = 3600
+"""A file that was begun so long ago belongs to a node that died while it wrote."""
 _SUFFIX: Final = ".lxmod"
+_PART_SUFFIX: Final = ".part"
 _WRITE_BY_OTHERS: Final = 0o022
+_ANY_BY_OTHERS: Final = 0o077
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheBounds:
+    """How much a directory may hold; what was used longest ago goes first.
+
+    Attributes:
+        entries_max: files.
+        bytes_max: all files together. A compiled interpreter has 1.5 to 6 MB, a component with
+            CPython in it above 100 MB.
+    """
+
+    entries_max: int = 256
+    bytes_max: int = 2 << 30
+
+    @property
+    def entry_bytes_max(self) -> int:
+        """Bytes of one payload: a quarter of all, so that one does not drive out the others."""
+        return self.bytes_max // 4
+
+
+DEFAULT_BOUNDS: Final = CacheBounds()
+_bounds: Final[dict[Path, CacheBounds]] = {}
+"""Directory -> its bounds, where somebody has set them. One entry a node of this process."""
+_key_lock: Final = threading.Lock()
+
+
+def set_bounds(directory: Path, bounds: CacheBounds) -> None:
+    """Bounds a directory for every `ModuleCache` of this process, whichever engine made it.
+
+    Blocks: for a look at each file there.
+    """
+    _bounds[directory] = bounds
+    ModuleCache(directory).trim()
 
 
 def make_key(wasm: bytes, *, version: str, configuration: str) -> str:
@@ -38,62 +86,64 @@ def make_key(wasm: bytes, *, version: str, configuration: str) -> str:
 
 
 class ModuleCache:
-    """Compiled modules in a directory. Several processes may share it.
+    """Compiled modules in a directory. Several threads and processes may share it.
 
     Attributes:
         hits: entries found and intact.
         misses: entries absent.
-        refused: entries that were damaged, and removed.
+        refused: entries that were not as this node wrote them, and removed.
+        compiled: payloads given to be kept, so how often something was compiled.
     """
 
-    __slots__ = ("_directory", "hits", "misses", "refused")
+    __slots__ = ("_directory", "_lock", "compiled", "hits", "misses", "refused")
 
     def __init__(self, directory: Path) -> None:
         """Keeps entries in `directory`, which is made when the first one is written."""
         self._directory = directory
+        self._lock = threading.Lock()
         self.hits = 0
         self.misses = 0
         self.refused = 0
+        self.compiled = 0
 
-    def _path(self, key: str) -> Path:
-        return self._directory / f"{key}{_SUFFIX}"
-
-    def _is_safe(self) -> bool:
-        """Says whether the directory is there and nobody but us may write to it."""
-        try:
-            status = self._directory.stat()
-        except OSError:
-            return False
-        return status.st_uid == os.geteuid() and not status.st_mode & _WRITE_BY_OTHERS
+    @property
+    def bounds(self) -> CacheBounds:
+        """What the directory may hold."""
+        return _bounds.get(self._directory, DEFAULT_BOUNDS)
 
     def find(self, key: str) -> bytes | None:
-        """Returns the payload kept under `key`, or None. Blocks: reads a file."""
-        path = self._path(key)
-        if not self._is_safe():
-            self.misses += 1
+        """Returns the payload kept under `key`, or None.
+
+        Blocks: reads a file and takes its digest, 1.5 ms a megabyte at most.
+        """
+        secret = self._find_secret() if self._is_safe() else None
+        if secret is None:
+            self._count("misses")
             return None
         try:
-            if path.stat().st_size > ENTRY_BYTES_MAX + HEADER_BYTES:
-                raise ValueError
-            content = path.read_bytes()
+            with _open_own(self._path(key)) as file:
+                size = os.fstat(file.fileno()).st_size - HEADER_BYTES
+                if size > self.bounds.entry_bytes_max:
+                    raise OSError("larger than anything that was kept here")
+                header = file.read(HEADER_BYTES)
+                payload = file.read(max(0, size))
         except FileNotFoundError:
-            self.misses += 1
+            self._count("misses")
             return None
-        except (OSError, ValueError):
+        except OSError:
             self.refuse(key)
             return None
-        payload = content[HEADER_BYTES:]
-        if content[:HEADER_BYTES] != MAGIC + _digest(key, payload):
+        if not hmac.compare_digest(header, MAGIC + _digest(secret, key, payload)):
             self.refuse(key)
             return None
-        self.hits += 1
+        self._count("hits")
         with contextlib.suppress(OSError):
-            os.utime(path)
+            os.utime(self._path(key))
         return payload
 
     def refuse(self, key: str) -> None:
         """Removes an entry that cannot be used."""
-        self.refused += 1
+        self._count("refused")
         with contextlib.suppress(OSError):
             self._path(key).unlink()
 
@@ -102,29 +152,124 @@ class ModuleCache:
 
         Blocks: writes a file.
         """
-        if len(payload) > ENTRY_BYTES_MAX:
+        self._count("compiled")
+        if len(payload) > self.bounds.entry_bytes_max:
             return
         with contextlib.suppress(OSError):
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._is_safe():
                 return
-            descriptor, temporary = tempfile.mkstemp(dir=self._directory, suffix=".part")
+            header = MAGIC + _digest(self._make_secret(), key, payload)
+            descriptor, temporary = tempfile.mkstemp(dir=self._directory, suffix=_PART_SUFFIX)
             try:
                 with os.fdopen(descriptor, "wb") as file:
-                    file.write(MAGIC + _digest(key, payload))
+                    file.write(header)
                     file.write(payload)
                 Path(temporary).replace(self._path(key))
             except OSError:
                 Path(temporary).unlink(missing_ok=True)
                 raise
-            self._remove_oldest()
+        self.trim()
 
-    def _remove_oldest(self) -> None:
-        """Keeps the `ENTRIES_MAX` entries used last."""
-        entries = sorted(self._directory.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime)
-        for path in entries[: max(0, len(entries) - ENTRIES_MAX)]:
+    def trim(self) -> None:
+        """Removes what is beyond the bounds, longest unused first, and what was left half written.
+
+        Blocks: for a look at each file.
+        """
+        with contextlib.suppress(OSError):
+            if not self._is_safe():
+                return
+            entries: list[tuple[float, int, Path]] = []
+            for path in self._directory.iterdir():
+                with contextlib.suppress(OSError):
+                    status = path.lstat()
+                    if path.suffix == _SUFFIX:
+                        entries.append((status.st_mtime, status.st_size, path))
+                    elif path.suffix == _PART_SUFFIX and (
+                        status.st_mtime < time.time() - PART_AGE_S_MAX
+                    ):
+                        path.unlink()
+            entries.sort(reverse=True)
+            total_bytes = 0
+            for count, (_, size, path) in enumerate(entries, 1):
+                total_bytes += size
+                if count > self.bounds.entries_max or total_bytes > self.bounds.bytes_max:
+                    path.unlink(missing_ok=True)
+
+    def _count(self, name: str) -> None:
+        with self._lock:
+            setattr(self, name, getattr(self, name) + 1)
+
+    def _path(self, key: str) -> Path:
+        return self._directory / f"{key}{_SUFFIX}"
+
+    def _is_safe(self) -> bool:
+        """Says whether the directory is there and nobody but us may write to it."""
+        try:
+            status = self._directory.lstat()
+        except OSError:
+            return False
+        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+        return is_ours and not status.st_mode & _WRITE_BY_OTHERS
+
+    # -- the key ------------------------------------------------------------------------------
+
+    @property
+    def _secret_path(self) -> Path:
+        return self._directory.with_name(self._directory.name + KEY_SUFFIX)
+
+    def _find_secret(self) -> bytes | None:
+        """Returns the key, or None: there is none, or somebody else may know it."""
+        try:
+            with _open_own(self._secret_path) as file:
+                if os.fstat(file.fileno()).st_mode & _ANY_BY_OTHERS:
+                    return None
+                secret = file.read(KEY_BYTES + 1)
+        except OSError:
+            return None
+        return secret if len(secret) == KEY_BYTES else None
+
+    def _make_secret(self) -> bytes:
+        """Returns the key, made anew where there is none to trust; raises OSError."""
+        with _key_lock:
+            known = self._find_secret()
+            if known is not None:
+                return known
+            path = self._secret_path
             path.unlink(missing_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=_PART_SUFFIX)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(secrets.token_bytes(KEY_BYTES))
+                # Not replaced: of two processes that make one at a time, the first has it.
+                with contextlib.suppress(FileExistsError):
+                    os.link(temporary, path)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+            made = self._find_secret()
+            if made is None:
+                raise OSError(f"no key can be kept in {path.name}")
+            return made
 
 
-def _digest(key: str, payload: bytes) -> bytes:
-    return hashlib.sha256(key.encode() + payload).digest()
+def _open_own(path: Path) -> BinaryIO:
+    """Returns a plain file of ours, open for reading; raises OSError for anything else."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            raise PermissionError(f"{path.name} is not a file of ours")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _digest(secret: bytes, name: str, payload: bytes) -> bytes:
+    """Returns what only who knows `secret` can make for this name and payload."""
+    # HMAC-SHA-256 takes 1 ms a megabyte where the processor knows SHA, keyed BLAKE2b 2.4.
+    said = hmac.new(secret, digestmod="sha256")
+    encoded = name.encode()
+    said.update(len(encoded).to_bytes(8, "little") + encoded)
+    said.update(payload)
+    return said.digest()

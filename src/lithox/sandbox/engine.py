@@ -266,9 +266,9 @@ class WasmEngine:
         guest = WasmGuest(self._pool, base, limits)
         try:
             guest.begin(b"lx_load", _encode(message), self._inbox)
-            step = _run_load(guest)
+            step = run_load(guest)
             if step.kind is StepKind.ENDED:
-                _raise_ended(step, guest, source, limits)
+                raise_ended(step, guest, source, limits)
             names = _read_loaded(step.data, source)
             assert guest.cell is not None
             return names, Image(guest.cell.copy_memory(), self._blank, self._file)
@@ -296,6 +296,7 @@ class WasmEngine:
             "cache_hits": self._host.cache.hits,
             "cache_misses": self._host.cache.misses,
             "cache_refused": self._host.cache.refused,
+            "cache_compiled": self._host.cache.compiled,
         }
 
     def close(self) -> None:
@@ -307,7 +308,7 @@ class WasmEngine:
         self._host.close()
 
 
-def _run_load(guest: WasmGuest) -> Step:
+def run_load(guest: WasmGuest) -> Step:
     """Steps a load to its end; only `log` is answered, by silence."""
     while True:
         step = guest.step(LOAD_QUANTUM_FUEL, frees_lock=False)
@@ -330,7 +331,8 @@ def _answer_load(message: bytes) -> bytes:
     return encode_refusal(status, _REFUSED, text, {})
 
 
-def _raise_ended(step: Step, guest: WasmGuest, source: Source, limits: Limits) -> NoReturn:
+def raise_ended(step: Step, guest: WasmGuest, source: Source, limits: Limits) -> NoReturn:
+    """Raises what the end of a load from outside stands for."""
     message = f"{source.name} cannot be loaded: {step.detail}"
     if step.code == "guest.protocol":
         raise GuestProtocolError(message, file=source.name)

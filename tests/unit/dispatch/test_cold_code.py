@@ -9,7 +9,7 @@ import pytest
 
 from lithox.dispatch import cold_code
 from lithox.dispatch.module_cells import CHUNK_BYTES, INLINE_BYTES_MAX, ModuleReading, module_cells
-from lithox.dispatch.records import MODULES_ENTITY, ModuleRecord, encode_record
+from lithox.dispatch.records import MODULES_ENTITY
 from lithox.errors import (
     CompileFailed,
     DeadlinePassed,

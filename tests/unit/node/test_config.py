@@ -10,12 +10,14 @@ from lithox.dispatch.accepted_records import ResultBounds
 from lithox.errors import ConfigError
 from lithox.model.limits import Limits
 from lithox.node.config import read_config
+from lithox.sandbox.cache import CacheBounds
 
 GOOD = """
 node_entity = "~here"
 allowed_hosts = ["Node.Example"]
 body_max = "2MiB"
 cache = "128MiB"
+code_cache = { size = "1GiB", entries = 7 }
 results_per_account = 10
 
 [limits]
@@ -44,6 +46,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     path = tmp_path / "node.toml"
     path.write_text(GOOD)
     config = read_config(path)
+    assert config.code_cache == CacheBounds(bytes_max=1 << 30, entries_max=7)
     assert config.node_entity == "~here"
     assert config.allowed_hosts == ("node.example",)
     assert (config.body_bytes_max, config.cache_bytes) == (2 << 20, 128 << 20)
@@ -70,6 +73,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("[scheduler]\nspeed = 1", "unknown key 'speed'"),
         ("[scheduler]\nquanta_fuel = [5]", "two or more numbers"),
         ("node_entity = '../x'", "entity path"),
+        ("code_cache = {colour = 1}", "known are size, entries"),
+        ("code_cache = {entries = 0}", "above 0"),
+        ("code_cache = 1", "is a table"),
         ("a = ", "malformed TOML"),
     ],
 )
