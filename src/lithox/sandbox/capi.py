@@ -44,10 +44,12 @@ VAL_WORDS: Final = 4
 """A `wasmtime_val_t` is 32 bytes: one byte of kind, then at byte 8 a union of 24 bytes."""
 FUNC_WORDS: Final = 2
 MEMORY_WORDS: Final = 3
+GLOBAL_WORDS: Final = 3
 INSTANCE_WORDS: Final = 2
 EXTERN_WORDS: Final = 4
 """A `wasmtime_extern_t` is 32 bytes: one byte of kind, then at byte 8 the handle itself."""
 EXTERN_FUNC: Final = 0
+EXTERN_GLOBAL: Final = 1
 EXTERN_MEMORY: Final = 3
 KIND_I32: Final = 0
 
@@ -102,6 +104,10 @@ DECLARED: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "wasmtime_config_wasm_relaxed_simd_set": (None, (_P, _BOOL)),
     "wasmtime_config_wasm_memory64_set": (None, (_P, _BOOL)),
     "wasmtime_config_wasm_stack_switching_set": (None, (_P, _BOOL)),
+    "wasmtime_config_wasm_gc_set": (None, (_P, _BOOL)),
+    "wasmtime_config_wasm_function_references_set": (None, (_P, _BOOL)),
+    "wasmtime_config_wasm_multi_memory_set": (None, (_P, _BOOL)),
+    "wasmtime_config_wasm_custom_page_sizes_set": (None, (_P, _BOOL)),
     "wasmtime_config_wasm_component_model_set": (None, (_P, _BOOL)),
     "wasmtime_config_cranelift_nan_canonicalization_set": (None, (_P, _BOOL)),
     "wasmtime_config_native_unwind_info_set": (None, (_P, _BOOL)),
@@ -134,6 +140,8 @@ DECLARED: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "wasmtime_memory_data": (_P, (_P, _P)),
     "wasmtime_memory_data_size": (_SIZE, (_P, _P)),
     "wasmtime_memory_grow": (_P, (_P, _P, _U64, _P)),
+    "wasmtime_global_get": (None, (_P, _P, _P)),
+    "wasmtime_global_set": (_P, (_P, _P, _P)),
     "wasmtime_func_call_async": (_P, (_P, _P, _P, _SIZE, _P, _SIZE, _P, _P)),
     "wasmtime_call_future_poll": (_BOOL, (_P,)),
     "wasmtime_call_future_delete": (None, (_P,)),
@@ -204,6 +212,7 @@ COMPONENT_DECLARED: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
 }
 """What components need beside `DECLARED`: see `sandbox.component`."""
 _LONG: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
+    "wasmtime_module_deserialize": (_P, (_P, _P, _SIZE, _P)),
     "wasmtime_module_new": (_P, (_P, _P, _SIZE, _P)),
     "wasmtime_call_future_poll": (_BOOL, (_P,)),
     "wasmtime_component_new": (_P, (_P, _P, _SIZE, _P)),
@@ -229,6 +238,7 @@ class Library:
         self.module_new: CFunction = long["wasmtime_module_new"]
         self.component_new: CFunction = long["wasmtime_component_new"]
         self.component_deserialize: CFunction = long["wasmtime_component_deserialize"]
+        self.module_deserialize: CFunction = long["wasmtime_module_deserialize"]
         self.poll_long: CFunction = long["wasmtime_call_future_poll"]
         self.poll_short: CFunction = short["wasmtime_call_future_poll"]
         self.future_delete: CFunction = short["wasmtime_call_future_delete"]
@@ -239,6 +249,8 @@ class Library:
         self.memory_data: CFunction = short["wasmtime_memory_data"]
         self.memory_size: CFunction = short["wasmtime_memory_data_size"]
         self.memory_grow: CFunction = short["wasmtime_memory_grow"]
+        self.global_get: CFunction = short["wasmtime_global_get"]
+        self.global_set: CFunction = short["wasmtime_global_set"]
         self.store_new: CFunction = short["wasmtime_store_new"]
         self.store_context: CFunction = short["wasmtime_store_context"]
         self.store_limiter: CFunction = short["wasmtime_store_limiter"]

@@ -21,19 +21,21 @@ run allocates nothing:
 from __future__ import annotations
 
 import ctypes
-from typing import Final
+from typing import Final, Protocol
 
 from lithox.errors import ConfigError, InternalError
 from lithox.sandbox.capi import (
     EXTERN_FUNC,
+    EXTERN_GLOBAL,
     EXTERN_MEMORY,
     EXTERN_WORDS,
     FUNC_WORDS,
+    GLOBAL_WORDS,
     INSTANCE_WORDS,
     MEMORY_WORDS,
     Library,
 )
-from lithox.sandbox.wasm import WORD_READY, WasmHost, enter
+from lithox.sandbox.wasm import WORD_READY, enter
 
 FUNCTION_NAMES: Final = (b"lx_run", b"lx_reserve", b"lx_load", b"lx_boot", b"lx_inbox")
 _INITIALIZE: Final = b"_initialize"
@@ -55,11 +57,26 @@ _FUNCTION_WORDS: Final = {
     name: _WORD_FUNCTIONS + FUNC_WORDS * index for index, name in enumerate(FUNCTION_NAMES)
 }
 
-TABLE_ELEMENTS_MAX: Final = 20_000
-"""Entries of function tables; a Lua module has about 300."""
 MASK_32: Final = 0xFFFF_FFFF
 INTERVAL_NONE: Final = (1 << 62) - 1
 """A yield interval no allowance reaches."""
+
+
+class Host(Protocol):
+    """What a cell is an instance of.
+
+    Attributes:
+        engine: `wasm_engine_t*`.
+        instance_pre: `wasmtime_instance_pre_t*`.
+        table_elements_max: entries of each of its tables, also when they grow.
+        tables_max: how many tables it may have.
+    """
+
+    library: Library
+    engine: int
+    instance_pre: int
+    table_elements_max: int
+    tables_max: int
 
 
 class Cell:
@@ -82,6 +99,8 @@ class Cell:
         "_address",
         "_library",
         "_store",
+        "_table_elements_max",
+        "_tables_max",
         "asked",
         "base",
         "context",
@@ -97,7 +116,7 @@ class Cell:
         "words",
     )
 
-    def __init__(self, host: WasmHost, *, memory_bytes_max: int) -> None:
+    def __init__(self, host: Host, *, memory_bytes_max: int) -> None:
         """Makes a fresh instance; its memory is the module's blank one.
 
         Raises:
@@ -119,6 +138,8 @@ class Cell:
         self.future = 0
         self._store: int = library.store_new(host.engine, None, None)
         self.context: int = library.store_context(self._store)
+        self._table_elements_max = host.table_elements_max
+        self._tables_max = host.tables_max
         self.memory_bytes_max = -1
         self.set_memory_limit(memory_bytes_max)
         library.set_fuel(self.context, INTERVAL_NONE)
@@ -136,7 +157,7 @@ class Cell:
     def _word_address(self, index: int) -> int:
         return self._address + 8 * index
 
-    def _instantiate(self, host: WasmHost) -> None:
+    def _instantiate(self, host: Host) -> None:
         self.future = self._library.instantiate(
             host.instance_pre,
             self.context,
@@ -160,11 +181,32 @@ class Cell:
         for offset in range(words):
             self.words[word + offset] = self.words[_WORD_EXTERN + 1 + offset]
 
+    def fetch_function(self, name: bytes) -> int:
+        """Returns the address of an exported function's handle, good until the next is fetched.
+
+        Raises:
+            ConfigError: the module does not export it.
+        """
+        self._fetch_export(name, EXTERN_FUNC, _WORD_EXTERN, 0)
+        return self._word_address(_WORD_EXTERN + 1)
+
+    def fetch_global(self, name: bytes, address: int) -> None:
+        """Writes the handle of an exported global, `GLOBAL_WORDS` words, to `address`.
+
+        Raises:
+            ConfigError: the module does not export it.
+        """
+        self._fetch_export(name, EXTERN_GLOBAL, _WORD_EXTERN, 0)
+        extern = self._word_address(_WORD_EXTERN + 1)
+        self._library.memmove(address, extern, 8 * GLOBAL_WORDS)
+
     def set_memory_limit(self, memory_bytes_max: int) -> None:
         """Lets the memory grow to `memory_bytes_max` bytes from now on."""
         if memory_bytes_max != self.memory_bytes_max:
             self.memory_bytes_max = memory_bytes_max
-            self._library.store_limiter(self._store, memory_bytes_max, TABLE_ELEMENTS_MAX, 1, 1, 1)
+            self._library.store_limiter(
+                self._store, memory_bytes_max, self._table_elements_max, 1, self._tables_max, 1
+            )
 
     def grow_memory(self, memory_bytes: int) -> None:
         """Makes the memory of a cell that is not running `memory_bytes` long, zeros at its end."""

@@ -15,8 +15,10 @@ from lithox.sandbox.contract import Engine
 from lithox.sandbox.engine import EngineOptions, WasmEngine
 from lithox.sandbox.lazy import LazyEngine
 from lithox.sandbox.mappings import MappingBudget
+from lithox.sandbox.wasm_engine import WebAssemblyEngine
 
 LUA: Final = "lua"
+WASM: Final = "wasm"
 GUESTS_PATH: Final = Path(__file__).parent / "guests"
 """Built by `guests/build.py`; the wheel ships them."""
 LUA_WASM_PATH: Final = GUESTS_PATH / "lua54.wasm"
@@ -41,13 +43,15 @@ def open_engines(cache_dir: Path) -> dict[str, Engine]:
     Blocks: about a second without a cache entry, 20 ms with one.
     """
     mappings = MappingBudget()
+    wasm = WebAssemblyEngine(language=WASM, cache_dir=cache_dir, mappings=mappings)
     engines: dict[str, Engine] = {
         LUA: WasmEngine(
             language=LUA,
             wasm_path=LUA_WASM_PATH,
             cache_dir=cache_dir,
             options=EngineOptions(mappings=mappings),
-        )
+        ),
+        WASM: wasm,
     }
     for language, wasm_path in PROGRAM_WASM_PATHS.items():
         open_engine = partial(

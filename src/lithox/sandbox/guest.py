@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import ctypes
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from lithox.model.limits import Limits
 from lithox.sandbox.cell import (
@@ -48,8 +48,7 @@ from lithox.sandbox.meters import (
 from lithox.sandbox.wasm import WORD_READY, enter
 
 if TYPE_CHECKING:
-    from lithox.sandbox.image import Image
-    from lithox.sandbox.pool import CellPool
+    from lithox.sandbox.capi import Library
 
 INBOX_BYTES: Final = 16 << 10
 """Size of the static inbox every guest module has; a longer message needs `lx_reserve`."""
@@ -70,6 +69,33 @@ class State(IntEnum):
 
 _READY: Final = State.READY
 _ASKED: Final = State.ASKED
+
+
+class StartImage(Protocol):
+    """What a guest's memory holds before its first instruction: see `sandbox.image`."""
+
+    size_bytes: int
+
+
+ImageT_contra = TypeVar("ImageT_contra", bound=StartImage, contravariant=True)
+
+
+class Cells(Protocol[ImageT_contra]):
+    """Where a guest's cell comes from and goes to: see `sandbox.pool`."""
+
+    library: Library
+
+    def take(self, image: ImageT_contra, memory_bytes_max: int) -> Cell:
+        """Returns a cell that holds `image`; raises Overloaded where there is no room."""
+        ...
+
+    def give(self, cell: Cell) -> None:
+        """Takes back a cell whose guest ended in the ordinary way."""
+        ...
+
+    def drop(self, cell: Cell) -> None:
+        """Takes back a cell nobody may have after this guest."""
+        ...
 
 
 class WasmGuest:
@@ -98,7 +124,7 @@ class WasmGuest:
         "memory_bytes",
     )
 
-    def __init__(self, pool: CellPool, image: Image, limits: Limits) -> None:
+    def __init__(self, pool: Cells[ImageT_contra], image: ImageT_contra, limits: Limits) -> None:
         """Takes a cell with `image` in it and sets its limits; `begin` must follow.
 
         Raises:
@@ -200,8 +226,10 @@ class WasmGuest:
                 is_done = poll(cell.future)
                 self._read_meters(cell)
                 if is_done:
-                    return self._finish(cell)
-                if cell.asked is not None:
+                    step = self._finish(cell)
+                    if step is not None:
+                        return step
+                elif cell.asked is not None:
                     step = self._receive(cell, cell.asked)
                     if step is not None:
                         return step
@@ -219,8 +247,8 @@ class WasmGuest:
         library.get_fuel(context, cell.fuel_address)
         self.fuel_used = self._fuel_max - cell.words[WORD_FUEL]
 
-    def _finish(self, cell: Cell) -> Step:
-        """Returns what the call that is over came to."""
+    def _finish(self, cell: Cell) -> Step | None:
+        """Returns what the call that is over came to; None when another one has begun."""
         ended = self._ended_by_trap(cell)
         if ended is not None:
             return ended

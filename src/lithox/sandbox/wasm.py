@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from collections.abc import Mapping
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
@@ -68,6 +69,8 @@ _ARGUMENTS: Final = struct.Struct("<8xI28xI28xI28xI")
 """The four i32 arguments inside four `wasmtime_val_t` of 32 bytes."""
 _ARGUMENT_BYTES: Final = _ARGUMENTS.size
 _CONTINUATION_BYTES: Final = 24
+TABLE_ELEMENTS_MAX: Final = 20_000
+"""Entries of an interpreter's table of functions; a Lua module has about 300."""
 WORD_READY: Final = 14
 """Which word of a cell says that the answer is there."""
 
@@ -88,9 +91,20 @@ class WasmHost:
         cache: where the compiled module was looked for.
         engine: `wasm_engine_t*`.
         instance_pre: `wasmtime_instance_pre_t*`.
+        table_elements_max, tables_max: bounds of an instance.
     """
 
-    __slots__ = ("_callback", "_linker", "_module", "cache", "engine", "instance_pre", "library")
+    __slots__ = (
+        "_callback",
+        "_linker",
+        "_module",
+        "cache",
+        "engine",
+        "instance_pre",
+        "library",
+        "table_elements_max",
+        "tables_max",
+    )
 
     def __init__(self, library: Library, wasm: bytes, *, file: str, cache: ModuleCache) -> None:
         """Compiles `wasm`, or takes it from the cache.
@@ -109,11 +123,11 @@ class WasmHost:
         check_restorable(wasm, file=file)
         self.library = library
         self.cache = cache
-        self.engine = _make_engine(library)
+        self.table_elements_max = TABLE_ELEMENTS_MAX
+        self.tables_max = 1
+        self.engine = make_engine(library, CONFIGURATION)
         self._module = self._compile(wasm, file)
-        self._linker: int = library.by_name["wasmtime_linker_new"](self.engine)
-        self._callback = SyscallCallback(self._make_syscall(library))
-        self._define_syscall()
+        self._linker, self._callback = make_linker(library, self.engine)
         out = ctypes.c_uint64(0)
         error = library.by_name["wasmtime_linker_instantiate_pre"](
             self._linker, self._module, ctypes.addressof(out)
@@ -149,48 +163,6 @@ class WasmHost:
         self.library.by_name["wasm_byte_vec_delete"](ctypes.addressof(vector))
         return out.value
 
-    def _define_syscall(self) -> None:
-        """Links `lithox.syscall (i32, i32, i32, i32) -> i32`."""
-        by_name = self.library.by_name
-        new_type = by_name["wasm_valtype_new"]
-        vectors = (ctypes.c_uint64 * 4)()
-        for index, count in enumerate((4, 1)):
-            kinds = (ctypes.c_uint64 * count)(*(new_type(KIND_I32) for _ in range(count)))
-            by_name["wasm_valtype_vec_new"](
-                ctypes.addressof(vectors) + 16 * index, count, ctypes.addressof(kinds)
-            )
-        function_type = by_name["wasm_functype_new"](
-            ctypes.addressof(vectors), ctypes.addressof(vectors) + 16
-        )
-        error = by_name["wasmtime_linker_define_async_func"](
-            self._linker, b"lithox", 6, b"syscall", 7, function_type, self._callback, None, None
-        )
-        by_name["wasm_functype_delete"](function_type)
-        self._check(error, "lithox.syscall")
-
-    @staticmethod
-    def _make_syscall(library: Library):  # noqa: ANN205 - a ctypes callback has no nameable type
-        memmove, string_at, current = library.memmove, ctypes.string_at, _current
-        unpack, thread_id = _ARGUMENTS.unpack, get_ident
-
-        def on_syscall(
-            _env: int,
-            _caller: int,
-            arguments: int,
-            _arguments_count: int,
-            results: int,
-            _results_count: int,
-            _trap: int,
-            continuation: int,
-        ) -> None:
-            cell = current[thread_id()]
-            cell.words[WORD_READY] = 0
-            cell.asked = unpack(string_at(arguments, _ARGUMENT_BYTES))
-            cell.result_address = results + 8
-            memmove(continuation, cell.continuation_address, _CONTINUATION_BYTES)
-
-        return on_syscall
-
     def close(self) -> None:
         """Frees everything; all cells must be closed before."""
         by_name = self.library.by_name
@@ -202,9 +174,62 @@ class WasmHost:
             self.engine = 0
 
 
-def _make_engine(library: Library) -> int:
+def make_linker(library: Library, engine: int) -> tuple[int, object]:
+    """Makes a linker with `lithox.syscall (i32, i32, i32, i32) -> i32`.
+
+    Returns:
+        tuple of (`wasmtime_linker_t*`, what must live as long as anything it has linked).
+    """
+    by_name = library.by_name
+    linker: int = by_name["wasmtime_linker_new"](engine)
+    callback = SyscallCallback(_make_syscall(library))
+    new_type = by_name["wasm_valtype_new"]
+    vectors = (ctypes.c_uint64 * 4)()
+    for index, count in enumerate((4, 1)):
+        kinds = (ctypes.c_uint64 * count)(*(new_type(KIND_I32) for _ in range(count)))
+        by_name["wasm_valtype_vec_new"](
+            ctypes.addressof(vectors) + 16 * index, count, ctypes.addressof(kinds)
+        )
+    function_type = by_name["wasm_functype_new"](
+        ctypes.addressof(vectors), ctypes.addressof(vectors) + 16
+    )
+    error = by_name["wasmtime_linker_define_async_func"](
+        linker, b"lithox", 6, b"syscall", 7, function_type, callback, None, None
+    )
+    by_name["wasm_functype_delete"](function_type)
+    text = library.take_error(error)
+    if text is not None:
+        raise InternalError(f"lithox.syscall cannot be linked: {text}")
+    return linker, callback
+
+
+def _make_syscall(library: Library):  # noqa: ANN202 - a ctypes callback has no nameable type
+    memmove, string_at, current = library.memmove, ctypes.string_at, _current
+    unpack, thread_id = _ARGUMENTS.unpack, get_ident
+
+    def on_syscall(
+        _env: int,
+        _caller: int,
+        arguments: int,
+        _arguments_count: int,
+        results: int,
+        _results_count: int,
+        _trap: int,
+        continuation: int,
+    ) -> None:
+        cell = current[thread_id()]
+        cell.words[WORD_READY] = 0
+        cell.asked = unpack(string_at(arguments, _ARGUMENT_BYTES))
+        cell.result_address = results + 8
+        memmove(continuation, cell.continuation_address, _CONTINUATION_BYTES)
+
+    return on_syscall
+
+
+def make_engine(library: Library, configuration: Mapping[str, bool | int]) -> int:
+    """Returns a `wasm_engine_t*`; `configuration` is `wasmtime_config_<key>_set`."""
     config = library.by_name["wasm_config_new"]()
-    for name, value in CONFIGURATION.items():
+    for name, value in configuration.items():
         library.by_name[f"wasmtime_config_{name}_set"](config, value)
     # The engine takes the configuration over, also when it refuses it.
     engine = library.by_name["wasm_engine_new_with_config"](config)

@@ -11,15 +11,16 @@ a module that somebody else has compiled meanwhile is taken from the cache. Any 
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Any, Final, Literal
 
 from lithox.errors import CompileFailed, NotAvailable, Overloaded
 from lithox.sandbox.cache import ModuleCache, make_key
@@ -35,6 +36,8 @@ ERROR_TEXT_MAX: Final = 600
 """Letters of the compiler's message that are passed on."""
 _CHILD: Final = Path(__file__).with_name("compile_child.py")
 _EXIT_REFUSED: Final = 3
+_OFFSET: Final = re.compile(r"at offset (0x[0-9a-f]{1,8}|\d{1,9})")
+_NUMBERED: Final = re.compile(r"^\d+: ")
 _ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "2"}
 """All the child gets of the environment: arenas would cost address space, not memory."""
 
@@ -118,8 +121,22 @@ class Compilation:
     def _settings(self) -> str:
         return ";".join(f"{key}={value}" for key, value in self.configuration.items())
 
-    def compile(self, wasm: bytes, *, file: str, cache: ModuleCache) -> bytes:
-        """Returns serialized machine code; see `compile_wasm`."""
+    def compile(
+        self,
+        wasm: bytes,
+        *,
+        file: str,
+        cache: ModuleCache,
+        original_offset: Callable[[int], int] = int,
+    ) -> bytes:
+        """Returns serialized machine code; see `compile_wasm`.
+
+        Args:
+            wasm: the binary.
+            file: its name for messages.
+            cache: where machine code is kept.
+            original_offset: from an offset in `wasm` to that in the file it was made of.
+        """
         if len(wasm) > WASM_BYTES_MAX:
             raise CompileFailed(
                 f"{file} has {len(wasm)} bytes; at most {WASM_BYTES_MAX} are compiled",
@@ -134,11 +151,11 @@ class Compilation:
             kept = cache.find(key)
             if kept is not None:
                 return kept
-            code = self._run_child(wasm, file)
+            code = self._run_child(wasm, file, original_offset)
             cache.save(key, code)
             return code
 
-    def _run_child(self, wasm: bytes, file: str) -> bytes:
+    def _run_child(self, wasm: bytes, file: str, original_offset: Callable[[int], int]) -> bytes:
         """Starts the child, waits for its end and returns what it wrote."""
         if not sys.executable:
             raise NotAvailable("WebAssembly is compiled by another Python; this one has no path")
@@ -164,13 +181,21 @@ class Compilation:
                 text = said.read(4 * ERROR_TEXT_MAX).decode("utf-8", "replace")
         except OSError as error:
             raise NotAvailable(f"WebAssembly cannot be compiled here: {error}") from None
-        raise _failure(status, text, file, bounds)
+        if status == _EXIT_REFUSED:
+            raise _refusal(text, file, original_offset)
+        raise CompileFailed(
+            f"{file} cannot be compiled within {bounds.cpu_s} s of processor time, "
+            f"{bounds.address_space_bytes >> 20} MiB of memory and "
+            f"{bounds.output_bytes >> 20} MiB of machine code",
+            file=file,
+            expected="smaller functions, or fewer",
+        )
 
 
 def _wait(command: list[str], files: tuple[IO[bytes], ...], wall_s: int) -> int | None:
     """Returns the exit status of `command` (negative: a signal), None when it was killed late."""
     source, code, said = files
-    child = subprocess.Popen(
+    child = subprocess.Popen(  # noqa: S603 - our own program, told nothing a stranger wrote
         command,
         stdin=source,
         stdout=code,
@@ -189,27 +214,24 @@ def _wait(command: list[str], files: tuple[IO[bytes], ...], wall_s: int) -> int 
             child.wait()
 
 
-def _failure(status: int | None, text: str, file: str, bounds: CompileBounds) -> CompileFailed:
-    """Returns the error that the child's end stands for."""
-    if status == _EXIT_REFUSED:
-        # wasmtime says "failed to parse: ..." line by line; one line is what a message has.
-        reason = ": ".join(filter(None, (line.strip() for line in text.splitlines())))
-        return CompileFailed(
-            f"{file} is not valid WebAssembly: {reason[:ERROR_TEXT_MAX]}",
-            file=file,
-            expected="a valid module without the features docs/abi.md leaves out",
-        )
-    return CompileFailed(
-        f"{file} cannot be compiled within {bounds.cpu_s} s of processor time, "
-        f"{bounds.address_space_bytes >> 20} MiB of memory and "
-        f"{bounds.output_bytes >> 20} MiB of machine code",
-        file=file,
-        expected="smaller functions, or fewer",
-    )
+def _refusal(text: str, file: str, original_offset: Callable[[int], int]) -> CompileFailed:
+    """Returns the error for what wasmtime says of a module; field offset where it says that."""
+    fields: dict[str, Any] = {
+        "file": file,
+        "expected": "valid WebAssembly without the features docs/abi.md leaves out",
+    }
+    found = _OFFSET.search(text)
+    if found is not None:
+        offset = fields["offset"] = original_offset(int(found[1], 0))
+        text = text[: found.start(1)] + f"{offset:#x}" + text[found.end(1) :]
+    # It speaks in lines, from the general to the particular; the last ones say what is wrong.
+    lines = [_NUMBERED.sub("", line.strip()) for line in text.splitlines()]
+    reason = "; ".join(line for line in lines if line and line != "Caused by:")
+    return CompileFailed(f"{file} is refused: {reason[:ERROR_TEXT_MAX]}", **fields)
 
 
 @contextmanager
-def _take_turn() -> Iterator[None]:
+def _take_turn() -> Generator[None]:
     """Holds the right to have a child.
 
     Raises:
