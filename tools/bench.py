@@ -61,6 +61,7 @@ ROWS = [
     Row("messages-hop", "bench.messages", ("hop",)),
     Row("timers-due", "bench.messages", ("due",)),
     Row("timers-idle", "bench.messages", ("idle",)),
+    Row("languages", "bench.languages"),
 ]
 
 

@@ -32,8 +32,8 @@ _TEXT = """\
 A handler names its language, and nothing else of lithox knows it. A call from a Lua handler to a
 Python one is a call; they join one transaction, see each other's errors by code, and pay from one
 allowance. [One suite of tests](../../tests/conformance/languages/README.md) runs over all of them,
-unchanged, through a node: {handlers} handlers that every language's module gives, and what each must
-do.
+unchanged, through a node: {handlers} handlers that every language's module gives, and what each
+must do.
 
 ## The same in every language
 
@@ -79,8 +79,8 @@ table is in [benchmarks](../benchmarks.md#results).
 - **JavaScript** is for those who write it already: modules, `async`, the language's own library. It
   is metered like Lua.
 - **Python** is for short rules by people who know Python. Its interpreter is a process of its own,
-  so it is limited by processor time instead of counted instructions, and only a part of the language
-  is there.
+  so it is limited by processor time instead of counted instructions, and only a part of the
+  language is there.
 - **A core module** (C, Zig, Rust without a library) is the quickest at computing and the most work
   to write: it speaks [the ABI](../abi.md) itself.
 - **A component** brings whatever its toolchain builds, full CPython included, and pays for that in
