@@ -65,6 +65,13 @@ CLAIMS: dict[str, Claim] = {
     "error_line": Claim(says="the traceback names file and line of an error"),
     "error_data": Claim(says="an error carries data of its own"),
     "same_fuel": Claim(says="the same run burns the same fuel"),
+    "has_workers": Claim(
+        says="guests run inside the node, so no other process can be killed under one",
+        expects=False,
+    ),
+    "bombs_refused_at_deploy": Claim(
+        says="hostile code is taken at deploy, and ended when it runs", expects=False
+    ),
     "has_randomness": Claim(says="the language has randomness, from the run's seed"),
     "fuel_small": Claim(
         says="fuel with which a run begins and an endless one soon ends", expects=20_000_000
@@ -103,7 +110,15 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
             does=CANNOT, says="what is not valid UTF-8 is bytes, and half a character is not"
         ),
     },
-    "python": {},
+    "python": {
+        "has_workers": Deviation(
+            does=True,
+            says="handlers run in worker processes; a worker that dies ends its run alone",
+        ),
+        "bombs_refused_at_deploy": Deviation(
+            does=True, says="what the interpreter does not know is refused at deploy, with the line"
+        ),
+    },
     "javascript": {},
     "c": {
         "top_level_code": Deviation(

@@ -100,7 +100,7 @@ def test_kill_while_waiting_for_a_request(world: World) -> None:
 
     async def body() -> Answer:
         future = world.begin(entity, "request", other, "loop", [])
-        inner = await world.until_running(other, "loop")
+        await world.until_running(other, "loop")
         (own,) = [
             one["pid"]
             for one in world.node.processes(LOCAL_OPERATOR)
@@ -108,7 +108,7 @@ def test_kill_while_waiting_for_a_request(world: World) -> None:
         ]
         world.node.kill(own, LOCAL_OPERATOR)
         answer = await future
-        world.node.kill(inner["pid"], LOCAL_OPERATOR)
+        world.kill_all(other)
         return answer
 
     check_killed(world.run(body()))
@@ -145,9 +145,8 @@ def test_endless_runs_do_not_stop_others(world: World, handler: str) -> None:
             assert await world.node.call(good, "increment") == count
             running = [future for future in futures if not future.done()]
             assert running or handler == "eat_caught"
-        for row in world.node.processes(LOCAL_OPERATOR):
-            if row.get("entity") in busy:
-                world.node.kill(row["pid"], LOCAL_OPERATOR)
+        for entity in busy:
+            world.kill_all(entity)
         for future in futures:
             answer = await future
             assert answer.error is not None

@@ -151,6 +151,12 @@ class World:
         row: dict[str, Any] = await self.until(find, f"a run of {entity}:{handler}")
         return row
 
+    def kill_all(self, entity: str) -> None:
+        """Kills every run of an entity; from inside the loop, so that none ends meanwhile."""
+        for row in self.node.processes(LOCAL_OPERATOR):
+            if row.get("entity") == entity:
+                self.node.kill(row["pid"], LOCAL_OPERATOR)
+
     def state(self, entity: str) -> dict[str, Any]:
         """Returns all of an entity's state, as the operator sees it, by key."""
         page = self.node.admin_list_state(entity, "", "", 1000, LOCAL_OPERATOR)

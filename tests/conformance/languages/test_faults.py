@@ -1,0 +1,116 @@
+"""Hostile handlers end in a clear error for their caller and are felt by nobody else.
+
+Each runs beside neighbours in the same language and in Lua, which are counted: they complete so
+many runs meanwhile, whatever the hostile one does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from lithox.errors import CompileFailed
+from lithox.model.limits import Limits
+from lithox.model.request import Answer
+from lithox.modules.bundle import Bundle
+from tests.conformance.languages.faults import OK, Fault
+from tests.conformance.languages.world import MANIFEST, World
+
+RUNS_MIN = 5
+"""So many runs a neighbour completes while a fault lasts; waiting for its end it would get one."""
+RUNS_MAX = 2_000
+LIMITS = Limits(fuel=300_000_000, memory_bytes=16 << 20, wall_ns=20_000_000_000)
+_numbers = itertools.count(1)
+
+pytestmark = pytest.mark.slow
+
+
+def deploy(world: World, fault: Fault) -> str | None:
+    """Publishes a fault; returns its entity, or None when it is refused with file and line."""
+    number = next(_numbers)
+    suffix = Path(world.language.file_name).suffix
+    file_name = f"fault{number}{suffix}"
+    try:
+        world.deploy(fault.text.encode(), match=f"f/{number}/**", file_name=file_name)
+    except CompileFailed as error:
+        refusal = error
+    else:
+        return f"f/{number}/bad"
+    assert refusal.fields["file"] == file_name
+    assert refusal.fields["line"] >= 1
+    return None
+
+
+def serve_neighbour(world: World) -> str:
+    """Has the plain Lua counter of the examples served beside the language; its entity."""
+    text = (
+        b"return {add = function(self) self.state.n = (self.state.n or 0) + 1 "
+        b"return self.state.n end}"
+    )
+    manifest = MANIFEST.format(language="lua", file_name="good.lua").replace("t/**", "good/**", 1)
+    world.run(world.node.deploy(Bundle(manifest=manifest, files={"good.lua": text})))
+    return f"good/n{next(_numbers)}"
+
+
+async def run_beside(world: World, bad: str, good: str, same: str) -> tuple[Answer, int]:
+    """Runs the fault; returns its answer and how many runs both neighbours completed meanwhile."""
+    future = world.begin(bad, "go", limits=LIMITS)
+    runs = 0
+    while not future.done() and runs < RUNS_MAX:
+        runs += 1
+        assert await world.node.call(good, "add") == runs
+        assert await world.node.call(same, "increment") == runs
+    return await future, runs
+
+
+def test_fault_ends_and_is_felt_by_nobody(world: World, fault: Fault) -> None:
+    """It ends with a code of its own, nothing of it remains, and neighbours were served."""
+    good, same = serve_neighbour(world), world.fresh()
+    bad = deploy(world, fault)
+    if bad is None:
+        assert world.language.expected("bombs_refused_at_deploy")
+        return
+    answer, runs = world.run(run_beside(world, bad, good, same))
+    code = OK if answer.error is None else getattr(answer.error, "code", "internal")
+    assert code in fault.ends, (code, answer)
+    if fault.lasts:
+        assert runs >= RUNS_MIN
+    assert len(str(answer.error)) < 20_000
+    # Whoever comes next finds everything as it was, in the same language too.
+    assert world.call(good, "add") == runs + 1
+    assert world.call(same, "increment") == runs + 1
+    first = world.call(world.fresh(), "bump")
+    assert first == [1] * len(first)
+    assert world.node.statistics()["internal_errors_total"] == 0
+
+
+def children_of() -> set[int]:
+    """Returns the processes this one has started that are alive."""
+    found = [path.read_text().split() for path in Path("/proc/self/task").glob("*/children")]
+    return {int(pid) for pids in found for pid in pids}
+
+
+@pytest.mark.needs("has_workers")
+def test_killed_worker_aborts_its_run_alone(world: World) -> None:
+    """Of a worker that the kernel ends its run fails; others go on, and the next one is served."""
+    entity, same = world.fresh(), world.fresh()
+    good = serve_neighbour(world)
+
+    async def body() -> Answer:
+        future = world.begin(entity, "loop")
+        await world.until_running(entity, "loop")
+        for pid in children_of():
+            os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0)
+        assert await world.node.call(good, "add") == 1
+        return await future
+
+    answer = world.run(body())
+    assert getattr(answer.error, "code", None) == "guest.trapped", answer
+    assert world.call(entity, "increment") == 1
+    assert world.call(same, "increment") == 1
