@@ -1,0 +1,1 @@
+"""Handlers that are WebAssembly components, written against the world in `wit/`."""
