@@ -15,7 +15,7 @@ function notices.notify(self, order, status)
   if number > NOTICES_MAX then self.state[key_of(number - NOTICES_MAX)] = nil end
 end
 
-function notices.list(self)
+function notices.read(self)
   local lines = lithox.list {}
   for _, notice in self:scan("notice/") do
     lines[#lines + 1] = { order = notice.order, status = notice.status }
