@@ -37,7 +37,7 @@ class Backend(
         deadline_ms: int | None = None,
     ) -> Answer: ...
 
-    async def deploy(self, path: str | PathLike[str]) -> dict[str, Any]: ...
+    async def deploy(self, path: str | PathLike[str], *, check: bool = False) -> dict[str, Any]: ...
 
     async def entities(
         self, prefix: str = "", *, after: str = "", limit: int = 100
@@ -134,8 +134,8 @@ class EmbeddedBackend(
             )
         )
 
-    async def deploy(self, path: str | PathLike[str]) -> dict[str, Any]:
-        return (await self._node.deploy(path, self._caller)).to_json()
+    async def deploy(self, path: str | PathLike[str], *, check: bool = False) -> dict[str, Any]:
+        return (await self._node.deploy(path, self._caller, check=check)).to_json()
 
     async def entities(
         self, prefix: str = "", *, after: str = "", limit: int = 100

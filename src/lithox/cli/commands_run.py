@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,22 +31,30 @@ from lithox.cli.terminal import escape_line
 from lithox.errors import LithoxError
 from lithox.model.limits import Limits
 
+if TYPE_CHECKING:
+    from lithox.cli.backend import Backend
+
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Compile and check everything, publish nothing; same exit status.",
+)
 @target_options
-def deploy(*, path: Path, target: Target, as_json: bool) -> int:
+def deploy(*, path: Path, check: bool, target: Target, as_json: bool) -> int:
     """Publish what PATH/lithox.toml names, templates, code and services, all or nothing."""
-    from lithox.cli.backend import open_backend
     from lithox.cli.console import print_json, run_async, with_progress
-    from lithox.cli.failures import show_error, show_json_error
+    from lithox.cli.failures import show_error, show_json_error, show_notice
 
     if not path.exists():
         raise click.UsageError(f"no such file or folder: {path}")
 
     async def work() -> dict[str, Any]:
-        async with open_backend(target, may_create=True) as node:
-            return await with_progress(node.deploy(path), f"deploying {path}")
+        async with _open_deployer(target, check=check) as node:
+            what = f"checking {path}" if check else f"deploying {path}"
+            return await with_progress(node.deploy(path, check=check), what)
 
     try:
         report = run_async(work())
@@ -55,6 +67,26 @@ def deploy(*, path: Path, target: Target, as_json: bool) -> int:
     if as_json:
         print_json(report)
         return 0
+    _show_report(report)
+    if check:
+        show_notice("checked; nothing was published")
+    return 0
+
+
+@asynccontextmanager
+async def _open_deployer(target: Target, *, check: bool) -> AsyncGenerator[Backend]:
+    """Opens the node to deploy to; a check makes no data directory, it takes one for a moment."""
+    from lithox.cli.backend import open_backend
+
+    with ExitStack() as opened:
+        if check and target.url is None and not target.data.exists():
+            folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="lithox-check-"))
+            target = dataclasses.replace(target, data=Path(folder))
+        async with open_backend(target, may_create=True) as node:
+            yield node
+
+
+def _show_report(report: dict[str, Any]) -> None:
     for name, digest in report["modules"].items():
         click.echo(escape_line(f"{digest}  {name}"))
     for match in report["templates"]:
@@ -65,7 +97,6 @@ def deploy(*, path: Path, target: Target, as_json: bool) -> int:
             click.echo(escape_line(f"{kind} {name}: version {version}"))
     for name in report.get("services", ()):
         click.echo(escape_line(f"service {name}"))
-    return 0
 
 
 @click.command(cls=NumbersAllowed)

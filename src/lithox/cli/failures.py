@@ -12,12 +12,14 @@ import click
 
 from lithox.cli.terminal import escape_json, escape_lines
 from lithox.errors import CompileFailed, LithoxError, StoreInUse
+from lithox.model.bundles import SOURCE_BYTES_MAX
 from lithox.model.quantities import format_duration
 
 EXIT_USAGE: Final = 2
 EXIT_BUG: Final = 5
 REPORT: Final = "please report it, with the output of LITHOX_TRACE=1, as an issue of the project"
 _LINE_CHARACTERS_MAX: Final = 2000
+_EXCERPT_CHARACTERS_MAX: Final = 400
 MILLISECOND_NS: Final = 1_000_000
 
 
@@ -83,31 +85,65 @@ def _first_line(text: str) -> str:
 
 
 def _with_place(error: CompileFailed, text: str) -> str:
-    """Returns `text` with `file:line:` before it, unless it says so already."""
-    file, line = error.fields.get("file"), error.fields.get("line")
-    if not isinstance(file, str):
+    """Returns `text` with `file:line:column:` before it, instead of what it says of that itself."""
+    file, line, column = _place_of(error)
+    if file is None:
         return text
-    place = f"{file}:{line}" if line is not None else file
-    return text if place in text else f"{place}: {text}"
+    for said in (f"{file}:{line}:{column}:", f"{file}:{line}:", f"{file}:"):
+        if text.startswith(said):
+            text = text.removeprefix(said).lstrip()
+            break
+    else:
+        if line is not None and f"{file}:{line}" in text:
+            return text
+    numbers = (line,) if column is None else (line, column)
+    place = ":".join([file, *(str(one) for one in numbers if one is not None)])
+    return f"{place}: {text}"
+
+
+def _place_of(error: LithoxError) -> tuple[str | None, int | None, int | None]:
+    """Returns (file, line, column) as far as an error names them; a node may say anything."""
+    file, line, column = (error.fields.get(key) for key in ("file", "line", "column"))
+    return (
+        file if isinstance(file, str) else None,
+        line if type(line) is int else None,
+        column if type(column) is int and column > 0 and type(line) is int else None,
+    )
 
 
 def _excerpt(error: LithoxError, folder: Path | None) -> str | None:
-    """Returns the line of code an error names, with its number, or None."""
-    file, line = error.fields.get("file"), error.fields.get("line")
+    """Returns the line of code an error names, with its number and a mark, or None."""
+    file, line, column = _place_of(error)
     code = error.fields.get("excerpt")
-    if isinstance(code, str):
-        return f"  {line} | {code}" if line is not None else f"  | {code}"
-    if folder is None or not isinstance(file, str) or not isinstance(line, int):
+    if not isinstance(code, str):
+        code = _read_line(file, line, folder)
+    if code is None:
+        return None
+    head = "  | " if line is None else f"  {line} | "
+    shown = code.partition("\n")[0][:_EXCERPT_CHARACTERS_MAX]
+    # What is shown as an escape takes more room than the mark below knows of.
+    is_plain = shown.replace("\t", "").isprintable()
+    if column is None or column > len(shown) + 1 or not is_plain:
+        return head + shown
+    # Tabs stay, so that the mark stands below what it means.
+    before = "".join("\t" if one == "\t" else " " for one in shown[: column - 1])
+    return f"{head}{shown}\n{' ' * (len(head) - 2)}| {before}^"
+
+
+def _read_line(file: str | None, line: int | None, folder: Path | None) -> str | None:
+    """Returns line `line` of a deployed file, if it is there and a text."""
+    if folder is None or file is None or line is None:
         return None
     base = folder if folder.is_dir() else folder.parent
-    candidates = (base / file, Path(file))
-    for candidate in candidates:
+    for candidate in (base / file, Path(file)):
         try:
-            lines = candidate.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
+            with candidate.open("rb") as opened:
+                text = opened.read(SOURCE_BYTES_MAX)
+        except (OSError, ValueError):
             continue
-        if 1 <= line <= len(lines):
-            return f"  {line} | {lines[line - 1]}"
+        lines = text.decode("utf-8", "replace").splitlines()
+        if 1 <= line <= len(lines) and b"\0" not in text:
+            return lines[line - 1]
     return None
 
 

@@ -5,7 +5,9 @@ Values go out and come back through `model.values`; errors come back as the clas
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
+from collections.abc import AsyncGenerator, Iterable
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +24,8 @@ from lithox.client.services import ServiceMethods
 from lithox.client.stores import StoreMethods
 from lithox.client.values import ValueMethods
 from lithox.client.wire import ANSWER_SECONDS_DEFAULT, Wire, item_path
-from lithox.errors import ConfigError, NotFound
+from lithox.errors import ConfigError, NotFound, TooLarge
+from lithox.model.bundles import MEDIA_TYPE, WASM_BYTES_MAX, write_bundle
 from lithox.model.ids import (
     check_entity_path,
     check_handler_name,
@@ -35,6 +38,8 @@ from lithox.model.values import check_value, from_json, to_json
 MANIFEST_NAME: Final = "lithox.toml"
 SOURCE_SECTIONS: Final = ("template", "program", "library", "runtime")
 """Tables of a manifest that name a file."""
+JSON_BYTES_MAX: Final = 4 << 20
+"""A larger bundle goes in its frame (`model/bundles.py`); nodes of before take JSON only."""
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -58,8 +63,7 @@ class Client(
         answer_seconds_max: how long to wait for any answer.
 
     Every method raises a `LithoxError`: the node's own, `PeerUnreachable` when it cannot be asked,
-    or `PeerProtocolError` when what answers is no node. None blocks the loop but `deploy`, which
-    reads files.
+    or `PeerProtocolError` when what answers is no node. None blocks the loop.
     """
 
     def __init__(
@@ -142,20 +146,27 @@ class Client(
 
     # -- code -------------------------------------------------------------------------------
 
-    async def deploy(self, path: str | PathLike[str]) -> dict[str, Any]:
+    async def deploy(self, path: str | PathLike[str], *, check: bool = False) -> dict[str, Any]:
         """Publishes the folder `path` (or the one of the manifest `path`), all or nothing.
+
+        Args:
+            check: only says what a deploy would come to: everything is compiled, nothing stored.
 
         Returns:
             {"modules": {source: digest}, "templates": [match], "handlers": {match: [name]},
             "code": {kind: {name: version}}, "services": [name]}.
 
         Raises:
-            NotFound, ConfigError: no `lithox.toml` there, or it names files that are not.
+            NotFound, ConfigError, TooLarge: no `lithox.toml` there, or it names files that are not,
+                or are too large for any node.
             LithoxError: what the node says is wrong with it, and where.
-
-        Blocks: for reading the files.
         """
-        return await self._wire.ask("POST", "/v1/deploy", encode_bundle(Path(path)))
+        manifest, files = await asyncio.to_thread(read_bundle, Path(path))
+        target = "/v1/deploy?check=true" if check else "/v1/deploy"
+        if sum(map(len, files.values())) <= JSON_BYTES_MAX:
+            return await self._wire.ask("POST", target, encode_bundle(manifest, files))
+        # Read a part at a time while it leaves, so that there is no second copy of a large module.
+        return await self._wire.send(target, _each(write_bundle(manifest, files)), MEDIA_TYPE)
 
     # -- administration ---------------------------------------------------------------------
 
@@ -242,14 +253,15 @@ class Client(
         return (await self._wire.ask("GET", f"/v1/audit?limit={int(limit)}"))["records"]
 
 
-def encode_bundle(path: Path) -> bytes:
-    """Returns the body of a deploy: the manifest and every file it names.
+def read_bundle(path: Path) -> tuple[str, dict[str, bytes]]:
+    """Returns the text of a manifest and every file it names. Blocks for the disk.
 
     Only the names of the files are read from the manifest here; the node judges the rest.
 
     Raises:
         NotFound: no manifest there.
         ConfigError: it is not TOML, or a file cannot be read.
+        TooLarge: a file is larger than any node takes.
     """
     manifest_path = path / MANIFEST_NAME if path.is_dir() else path
     try:
@@ -261,14 +273,23 @@ def encode_bundle(path: Path) -> bytes:
         raise ConfigError(f"{manifest_path}: malformed TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{manifest_path}: cannot be read: {error}") from None
-    files: dict[str, Any] = {}
-    for name in sources:
-        content = _read_source(manifest_path, name)
+    return manifest, {name: _read_source(manifest_path, name) for name in dict.fromkeys(sources)}
+
+
+def encode_bundle(manifest: str, files: dict[str, bytes]) -> bytes:
+    """Returns a bundle as the JSON body of a deploy: text as text, other bytes in base64."""
+    content: dict[str, Any] = {}
+    for name, data in files.items():
         try:
-            files[name] = content.decode()
+            content[name] = data.decode()
         except UnicodeDecodeError:
-            files[name] = to_json(content)
-    return _encoder.encode({"manifest": manifest, "files": files})
+            content[name] = to_json(data)
+    return _encoder.encode({"manifest": manifest, "files": content})
+
+
+async def _each(parts: Iterable[bytes]) -> AsyncGenerator[bytes]:
+    for part in parts:
+        yield part
 
 
 def _sources_of(manifest: dict[str, Any]) -> list[str]:
@@ -287,9 +308,13 @@ def _read_source(manifest_path: Path, name: str) -> bytes:
     if not source.is_relative_to(folder):
         raise ConfigError(f"{manifest_path}: {name}: lies outside the folder of the manifest")
     try:
-        return source.read_bytes()
+        with source.open("rb") as file:
+            content = file.read(WASM_BYTES_MAX + 1)
     except OSError as error:
         raise ConfigError(f"{manifest_path}: {name}: cannot be read: {error.strerror}") from None
+    if len(content) > WASM_BYTES_MAX:
+        raise TooLarge(f"{name}: no source has more than {WASM_BYTES_MAX} bytes", file=name)
+    return content
 
 
 def _page(prefix: str, after: str, limit: int, **within: str | None) -> str:

@@ -8,13 +8,16 @@ on the node's own event loop. A client's leaving does not end a run: nothing her
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
-from lithox.errors import BadArguments, NotFound, StoreUnavailable
+from lithox.errors import BadArguments, NotFound, Overloaded, StoreUnavailable
 from lithox.gateway.answers import Header, Reply, reply_error, reply_json
 from lithox.gateway.bodies import read_body
 from lithox.gateway.code_routes import CODE_ROUTES
+from lithox.gateway.deploy_routes import DEPLOY_ROUTES
 from lithox.gateway.guards import (
     Facts,
     Guards,
@@ -53,6 +56,7 @@ from lithox.node.clock import RealClock
 Scope = dict[str, Any]
 
 _UNKNOWN: Final = "unknown"
+_RETRY_AFTER_MS: Final = 1_000
 _STOPPED: Final = (
     "the node stopped before it could answer; whether the run committed is not known here: "
     "ask again with the same request id"
@@ -81,9 +85,12 @@ class Gateway:
         self._guards = Guards(settings)
         self.metrics = Metrics(node.statistics)
         self._openapi: Reply | None = None
+        self._at_once: Counter[str] = Counter()
+        """By name of a route with a bound: requests that are read or answered."""
         self._router = Router(
             (
                 *ROUTES,
+                *DEPLOY_ROUTES,
                 *MESSAGE_ROUTES,
                 *REQUEST_ROUTES,
                 *PROCESS_ROUTES,
@@ -168,6 +175,32 @@ class Gateway:
             query=read_query(scope["query_string"], route.query) if scope["query_string"] else {},
             facts=facts,
         )
+        if route.check is not None:
+            route.check(asked)
+        with self._in_bound(route):
+            await self._read_body(asked, route, receive)
+            return await route.respond(asked)
+
+    @contextmanager
+    def _in_bound(self, route: Route) -> Generator[None]:
+        """Counts a request of a route that may hold few; raises Overloaded for one too many."""
+        if not route.at_once_max:
+            yield
+            return
+        if self._at_once[route.name] >= route.at_once_max:
+            raise Overloaded(
+                f"{route.at_once_max} requests of {route.path} are being answered; try again",
+                retry_after_ms=_RETRY_AFTER_MS,
+            )
+        self._at_once[route.name] += 1
+        try:
+            yield
+        finally:
+            self._at_once[route.name] -= 1
+
+    async def _read_body(self, asked: Asked, route: Route, receive: Receive) -> None:
+        """Reads what the route takes, or lets it read a stream itself."""
+        facts = asked.facts
         is_stream = route.takes is not None and (
             route.body is None or media_type_of(facts) == route.takes
         )
@@ -184,7 +217,6 @@ class Gateway:
             asked.chunks = read_chunks(receive, bound)
         elif route.method in {"GET", "DELETE"} and has_body(facts):
             raise BadArguments(f"{route.method} {route.path} takes no body")
-        return await route.respond(asked)
 
     def _identify(self, route: Route, facts: Facts) -> Caller:
         if route.is_public:

@@ -37,6 +37,10 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "description": "State key, percent-encoded",
         "schema": {"type": "string", "minLength": 1, "maxLength": 512},
     },
+    "check": {
+        "description": "Only says what a deploy would come to; nothing is stored",
+        "schema": {"type": "boolean"},
+    },
     "pid": {"description": "Process number", "schema": {"type": "integer", "minimum": 0}},
     "id": {
         "description": "Request id",

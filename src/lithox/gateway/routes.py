@@ -7,8 +7,6 @@ colon may hold anything but is percent-decoded strictly.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,7 +15,6 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from lithox.errors import BadArguments
 from lithox.gateway import bodies
 from lithox.gateway.accepting import accept, check_waits, wants_async
 from lithox.gateway.answers import Reply, reply_answer, reply_done, reply_json
@@ -30,7 +27,6 @@ from lithox.gateway.values import BYTES, get_value, put_value, wants_bytes
 from lithox.model.ids import check_request_id, check_state_key
 from lithox.model.request import Caller, Request
 from lithox.model.values import from_json, to_json
-from lithox.modules.bundle import Bundle
 
 PAGE_LIMIT_DEFAULT: Final = 100
 PAGE_LIMIT_MAX: Final = 500
@@ -94,6 +90,8 @@ class Route:
             beside it: then the Accept header decides.
         status: of the successful answer.
         later: shape of the answer 202 when there is none yet, or None: never so.
+        check: asked before any of the body is read; raises what refuses the caller.
+        at_once_max: requests of this route that are read or answered at once; 0: no such bound.
     """
 
     name: str
@@ -110,6 +108,8 @@ class Route:
     later: type[Struct] | None = None
     takes: str | None = None
     gives: str | None = None
+    check: Callable[[Asked], None] | None = None
+    at_once_max: int = 0
 
 
 async def call(asked: Asked) -> Reply:
@@ -132,24 +132,6 @@ async def call(asked: Asked) -> Reply:
     if body.callback is not None:
         check_waits(body.callback)
     return reply_answer(await asked.node.submit(request))
-
-
-async def deploy(asked: Asked) -> Reply:
-    body: bodies.DeployBody = asked.body
-    files = {name: _read_file(name, content) for name, content in body.files.items()}
-    done = await asked.node.deploy(Bundle(manifest=body.manifest, files=files), asked.caller)
-    return reply_json(done.to_json())
-
-
-def _read_file(name: str, content: str | dict[str, str]) -> bytes:
-    if isinstance(content, str):
-        return content.encode()
-    try:
-        if set(content) == {"$bytes"}:
-            return base64.b64decode(content["$bytes"], validate=True)
-    except (binascii.Error, ValueError):
-        pass
-    raise BadArguments(f'file {name[:80]!r} is a text or {{"$bytes": base64}}; found another form')
 
 
 async def list_entities(asked: Asked) -> Reply:
@@ -274,8 +256,6 @@ ROUTES: Final[tuple[Route, ...]] = (
           respond=get_handlers, answer=bodies.HandlersBody),
     Route(name="put_handlers", method="PUT", path=_HANDLERS, summary="Write the handler table",
           respond=put_handlers, body=bodies.HandlersBody, status=204),
-    Route(name="deploy", method="POST", path="/v1/deploy", summary="Publish modules and templates",
-          respond=deploy, body=bodies.DeployBody, answer=bodies.DeployAnswer, is_large=True),
     Route(name="list_processes", method="GET", path="/v1/processes", summary="List processes",
           respond=list_processes, answer=bodies.ProcessesAnswer),
     Route(name="kill_process", method="DELETE", path="/v1/processes/{pid}",

@@ -7,15 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from lithox.errors import ConfigError, NotFound, TooLarge
+from lithox.model.bundles import BUNDLE_BYTES_MAX, SOURCE_BYTES_MAX, WASM_BYTES_MAX
 from lithox.modules.manifest import MANIFEST_NAME, Manifest, parse_manifest
 
-SOURCE_BYTES_MAX: Final = 1 << 20
-"""One source file of text; a larger program is a WebAssembly module, which has its own bound."""
-WASM_BYTES_MAX: Final = 64 << 20
-"""One WebAssembly module. A component with all of CPython in it has about 40 MiB."""
-BUNDLE_BYTES_MAX: Final = WASM_BYTES_MAX + (16 << 20)
-"""The largest module and texts beside it: one commit takes all, a third of what the store lets wait
-for the disk (`store.visible`)."""
 WASM: Final = "wasm"
 
 

@@ -55,6 +55,8 @@ _REFUSED: Final = "request.not_available"
 _EXPECTED: Final = re.compile(r"(?:'([^'\n]{1,40})'|([a-z]{1,20})) expected")
 """What Lua's parser says: `'=' expected near 'foo'`, `unexpected symbol` has none."""
 
+_NEAR: Final = re.compile(r"near (?:'(.{1,80})'|<eof>)$")
+
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_loaded: Final = msgspec.msgpack.Decoder(list[Any]).decode
 
@@ -367,12 +369,34 @@ def _read_loaded(data: bytes, source: Source) -> tuple[str, ...]:
     fields: dict[str, Any] = {"file": _chunk_of(message, source)}
     if line is not None:
         fields["line"] = line
+        column = _find_column(message, source, line)
+        if column is not None:
+            fields["column"] = column
     expected = _EXPECTED.search(message)
     if expected is not None:
         fields["expected"] = expected[1] or expected[2]
     if traceback:
         fields["traceback"] = traceback
     raise CompileFailed(message, **fields)
+
+
+def _find_column(message: str, source: Source, line: int) -> int | None:
+    """Returns in which character of its line, from 1, an error stands, if only one place fits.
+
+    Lua's parser tells the line and the word it stopped at, `near 'foo'`, and no column.
+    """
+    near = _NEAR.search(message)
+    lines = source.text.decode("utf-8", "replace").split("\n")
+    if near is None or not message.startswith(f"{source.name}:") or not 1 <= line <= len(lines):
+        return None
+    code, word = lines[line - 1].removesuffix("\r"), near[1]
+    if word is None:
+        return len(code) + 1
+    if re.fullmatch(r"\w+", word):
+        places = [one.start() for one in re.finditer(rf"\b{re.escape(word)}\b", code)]
+    else:
+        places = [one.start() for one in re.finditer(re.escape(word), code)]
+    return places[0] + 1 if len(places) == 1 else None
 
 
 def _chunk_of(message: str, source: Source) -> str:

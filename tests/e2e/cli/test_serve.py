@@ -114,10 +114,11 @@ def test_what_a_guest_does_wrong_is_exit_1_and_one_line(server, tmp_path):
     source.write_text("local bad = {}\nfunction bad.go(self)\n  return = 1\nend\nreturn bad\n")
     broken = lithox("deploy", str(folder), **node)
     assert broken.returncode == 1
-    first, second = broken.stderr.splitlines()
-    assert first.startswith("lithox: ")
-    assert "bad.lua:3:" in first
-    assert second == "  3 |   return = 1"
+    first, *rest = broken.stderr.splitlines()
+    assert first.startswith("lithox: bad.lua:3:10: ")
+    assert rest == ["  3 |   return = 1", "    |          ^"]
+    checked = lithox("deploy", "--check", str(folder), **node)
+    assert (checked.returncode, checked.stderr) == (1, broken.stderr)
     source.write_text(
         "local bad = {}\n"
         "function bad.loop(self) while true do end end\n"

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from lithox.client import Client
-from lithox.client.client import encode_bundle
+from lithox.client.client import encode_bundle, read_bundle
 from lithox.client.requests import encode_call, read_usage
 from lithox.errors import BadArguments, ConfigError, NotFound
 from lithox.model.limits import Limits
@@ -51,9 +51,9 @@ def test_a_bundle_holds_the_manifest_and_the_files_it_names(tmp_path):
     (tmp_path / "a.lua").write_text("return {}")
     (tmp_path / "b.bin").write_bytes(b"\xff")
     (tmp_path / "secret").write_text("no")
-    body = json.loads(encode_bundle(tmp_path))
+    body = json.loads(encode_bundle(*read_bundle(tmp_path)))
     assert body["files"] == {"a.lua": "return {}", "b.bin": {"$bytes": "/w=="}}
-    assert encode_bundle(tmp_path / "lithox.toml") == encode_bundle(tmp_path)
+    assert read_bundle(tmp_path / "lithox.toml") == read_bundle(tmp_path)
 
 
 def test_a_manifest_cannot_upload_files_from_outside_its_folder(tmp_path):
@@ -65,13 +65,13 @@ def test_a_manifest_cannot_upload_files_from_outside_its_folder(tmp_path):
     for name in ("../secret", str(tmp_path / "secret"), "link"):
         (folder / "lithox.toml").write_text(MANIFEST.format(name))
         with pytest.raises(ConfigError, match="lies outside the folder of the manifest"):
-            encode_bundle(folder)
+            read_bundle(folder)
 
 
 def test_a_folder_without_manifest_is_told(tmp_path):
     """What was looked for, and where."""
     with pytest.raises(NotFound) as caught:
-        encode_bundle(tmp_path)
+        read_bundle(tmp_path)
     assert caught.value.message == f"no lithox.toml in {tmp_path}"
 
 
@@ -81,7 +81,7 @@ def test_a_manifest_that_is_no_toml_is_told(tmp_path, text):
     raw = text if isinstance(text, bytes) else text.encode()
     (tmp_path / "lithox.toml").write_bytes(raw)
     with pytest.raises(ConfigError) as caught:
-        encode_bundle(tmp_path)
+        read_bundle(tmp_path)
     assert caught.value.message.startswith(f"{tmp_path}/lithox.toml: ")
 
 
@@ -89,7 +89,7 @@ def test_a_missing_source_is_told(tmp_path):
     """The file that the manifest names and that is not there."""
     (tmp_path / "lithox.toml").write_text(MANIFEST.format("gone.lua"))
     with pytest.raises(ConfigError) as caught:
-        encode_bundle(tmp_path)
+        read_bundle(tmp_path)
     assert caught.value.message == (
         f"{tmp_path}/lithox.toml: gone.lua: cannot be read: No such file or directory"
     )

@@ -65,6 +65,7 @@ class FakeNode(
     requests: list[Request] = field(default_factory=list)
     killed: list[int] = field(default_factory=list)
     deployed: list[Bundle] = field(default_factory=list)
+    checked: list[Bundle] = field(default_factory=list)
     gates: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     clock_ns: int = 0
     arrivals: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -164,13 +165,21 @@ class FakeNode(
     def identify(self, token: str | None, *, is_loopback: bool) -> Caller:
         return self._identities.identify(token, is_loopback=is_loopback)
 
-    async def deploy(self, bundle: Any, caller: Caller | None = None) -> FakeReport:
+    def check_deployer(self, caller: Caller) -> None:
+        if self.has_tokens and not caller.is_admin:
+            raise NotPermitted(f"{caller.identity} may not deploy: it takes an administrator")
+
+    async def deploy(
+        self, bundle: Any, caller: Caller | None = None, *, check: bool = False
+    ) -> FakeReport:
+        if "deploy" in self.gates:
+            await self.gates["deploy"]
         if not isinstance(bundle, Bundle):
             bundle = read_bundle(Path(bundle))
         if b"syntax error" in b"".join(bundle.files.values()):
             raise CompileFailed("counter.lua:2: '=' expected", file="counter.lua", line=2)
         manifest = bundle.parse()
-        self.deployed.append(bundle)
+        (self.checked if check else self.deployed).append(bundle)
         return FakeReport(
             modules={
                 one.source: str(digest_of(one.language, bundle.files[one.source]))
