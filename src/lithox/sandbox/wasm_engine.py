@@ -14,6 +14,7 @@ from typing import Any, Final
 from lithox.errors import CompileFailed
 from lithox.model.limits import Limits
 from lithox.sandbox.cache import ModuleCache
+from lithox.sandbox.component.engine import ComponentEngine
 from lithox.sandbox.contract import Engine, Program, Source
 from lithox.sandbox.core.engine import CoreEngine
 from lithox.sandbox.core.sections import MAGIC as CORE_MAGIC
@@ -47,7 +48,11 @@ class WebAssemblyEngine:
         self.language = language
         cache = ModuleCache(cache_dir)
         core = partial(CoreEngine, language=language, cache=cache, mappings=mappings)
-        self._by_magic: dict[bytes, Engine] = {CORE_MAGIC: LazyEngine(language, core)}
+        component = partial(ComponentEngine, language=language, cache=cache, mappings=mappings)
+        self._by_magic: dict[bytes, Engine] = {
+            CORE_MAGIC: LazyEngine(language, core),
+            COMPONENT_MAGIC: LazyEngine(language, component),
+        }
 
     def find(self, digest: str) -> Program | None:
         """Returns a program that is loaded already, or None. Never blocks."""

@@ -311,7 +311,8 @@ class ComponentGuest:
             return self._end(CODE_OUT_OF_MEMORY, f"the component alone takes more: {_last(text)}")
         # Names of functions, which the component chose, stand before the cause.
         traps = _TRAP.findall(text)
-        return self._end(CODE_TRAPPED, _TRAPS.get(traps[-1], traps[-1]) if traps else _last(text))
+        trap = str(traps[-1]) if traps else _last(text)
+        return self._end(CODE_TRAPPED, _TRAPS.get(trap, trap))
 
     def charge(self, fuel: int, calls: int) -> None:
         """Burns fuel and calls of its allowance on behalf of a callee, while it waits for it."""

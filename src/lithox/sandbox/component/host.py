@@ -11,7 +11,7 @@ Everything runs after the poll, on the node's own stack.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -272,12 +272,12 @@ def _big_close(run: Run, arguments: list[Any]) -> Ask:
 def _log(run: Run, arguments: list[Any]) -> Any:
     level, text, fields = arguments
     value = decode_json(fields)
-    if value is not None and type(value) is not dict:
+    if value is not None and not isinstance(value, dict):
         raise BadArguments("the fields of a log line are a map or null")
     check_value(value)
     if run.is_loading:
         return None
-    return make_log(level.decode(), text.decode(), value)
+    return make_log(level.decode(), text.decode(), cast("dict[str, Any] | None", value))
 
 
 def make_log(level: str, text: str, fields: dict[str, Any] | None) -> Ask:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -131,7 +131,7 @@ class Wall:
         return self.library.by_name[f"wasmtime_component_{name}"]
 
     @contextmanager
-    def _item_of(self, extern: int) -> Iterator[tuple[int, int]]:
+    def _item_of(self, extern: int) -> Generator[tuple[int, int]]:
         """Gives (kind, pointer) of a `wasmtime_component_extern_t`, and frees both at the end."""
         item = (ctypes.c_uint64 * 4)()
         self._by_name("extern_type")(extern, ctypes.addressof(item))
