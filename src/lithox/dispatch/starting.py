@@ -23,6 +23,7 @@ from lithox.kernel.limits import smallest
 from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath, identity_of_entity
 from lithox.model.limits import Limits
 from lithox.sandbox import messages
+from lithox.sandbox.contract import AccountedProgram
 from lithox.security.access import RIGHT_CALL, Actor, is_allowed
 from lithox.store.contract import Item, Snapshot
 
@@ -72,7 +73,7 @@ class Starter:
             for key, item in loaded.items.items():
                 if not key.startswith(SYSTEM_KEY_PREFIX):
                     state[key] = msgspec.Raw(item.value)
-        if transaction.writes:
+        if transaction.is_writer:
             self._overlay(transaction, entity, state)
         frame.is_preloaded = bool(state) or loaded.is_complete
         job = frame.job
@@ -92,7 +93,10 @@ class Starter:
         )
         if frame.handler not in program.handler_names:
             raise NotFound(f"entity {frame.entity!r} has no handler {frame.handler!r}")
-        frame.guest = program.start(message, frame.limits)
+        if isinstance(program, AccountedProgram):
+            frame.guest = program.start_for(job.account, message, frame.limits)
+        else:
+            frame.guest = program.start(message, frame.limits)
         return True
 
     @staticmethod

@@ -116,6 +116,23 @@ class Program(Protocol):
         ...
 
 
+class AccountedProgram:
+    """Base of programs whose guests hold what is scarce in the whole system, such as processes.
+
+    Of those no account may hold all, so they are told whose guest it is.
+    """
+
+    __slots__ = ()
+
+    def start_for(self, account: str, message: bytes, limits: Limits) -> Guest:
+        """Returns a guest of `account`; else as `Program.start`.
+
+        Raises:
+            Overloaded: the node or the account holds as many guests as it can.
+        """
+        raise AssertionError("a program says itself how it starts")
+
+
 class Engine(Protocol):
     """One language."""
 

@@ -15,6 +15,7 @@ from lithox.sandbox.contract import Engine
 from lithox.sandbox.engine import EngineOptions, WasmEngine
 from lithox.sandbox.lazy import LazyEngine
 from lithox.sandbox.mappings import MappingBudget
+from lithox.sandbox.python.engine import PYTHON, PythonEngine
 from lithox.sandbox.wasm_engine import WebAssemblyEngine
 
 LUA: Final = "lua"
@@ -62,4 +63,5 @@ def open_engines(cache_dir: Path) -> dict[str, Engine]:
             options=EngineOptions(mappings=mappings, has_preludes=True),
         )
         engines[language] = LazyEngine(language, open_engine)
+    engines[PYTHON] = LazyEngine(PYTHON, partial(PythonEngine, cache_dir))
     return engines

@@ -1,0 +1,1 @@
+"""Python handlers: runs in worker processes of the `pydantic-monty` package."""

@@ -1,0 +1,254 @@
+"""Where do workers come from, and how many may there be?
+
+Starting a process takes 20 ms, so it is never done on the event loop: a thread of the pool makes
+workers ahead and buries those that are dropped. A short run takes an idle worker and gives it back;
+one that outlives its first slice keeps its worker, and another takes that one's place here.
+
+An idle worker already holds the image it served last, loaded again while nobody waited.
+
+Invariants: guests hold at most `workers_max` workers, and one account never more than are still
+free, so that k accounts, however busy, leave room for another until there are `workers_max` of
+them; nothing is started before the first `take` or `warm`; the thread lives as long as its workers,
+because they die with it.
+
+Source of the bound by what is free: Choudhury and Hahne, "Dynamic queue length thresholds for
+shared-memory packet switches", 1998.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Final, NamedTuple
+
+from lithox.errors import Overloaded
+from lithox.sandbox.python.wire import RESET, encode_load
+from lithox.sandbox.python.worker import Worker
+
+WORKERS_MAX: Final = 256
+"""Workers that guests hold at once; each takes about 2 MiB of its own besides what the run uses."""
+IDLE_MAX: Final = 8
+IDLE_MIN: Final = 2
+"""Workers kept ready beside those that are held."""
+RUNS_MAX: Final = 2000
+"""Sessions after which a worker is replaced, so that what it may have lost is bounded."""
+IDLE_BYTES_MAX: Final = 32 << 20
+"""A worker that has grown beyond that is not kept."""
+RETRY_AFTER_MS: Final = 200
+
+
+class Image(NamedTuple):
+    """A session that has loaded a module, as a worker has dumped it."""
+
+    digest: str
+    memory_bytes_max: int
+    state: bytes
+
+
+class Held:
+    """A worker in the pool's care, and what it holds.
+
+    Attributes:
+        worker: the process.
+        image: what its session was loaded from; None: it has no session.
+        owed: answers to requests that were sent ahead and that nobody has read.
+    """
+
+    __slots__ = ("image", "owed", "worker")
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.image: Image | None = None
+        self.owed = 0
+
+    def load(self, image: Image | None) -> None:
+        """Sends ahead what makes it hold `image`; None: no session at all."""
+        if self.image is not None:
+            self.worker.send(RESET)
+            self.owed += 1
+        self.image = image
+        if image is not None:
+            self.worker.send(encode_load(image.state))
+            self.owed += 1
+
+
+class WorkerPool:
+    """The workers of one engine. `take`, `give`, `drop` are for any thread.
+
+    Attributes:
+        made: workers started.
+        lost: workers that were dropped.
+    """
+
+    def __init__(
+        self, make: Callable[[], Worker], *, workers_max: int = WORKERS_MAX, idle_max: int = IDLE_MAX
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            make: starts a worker; raises OSError.
+            workers_max: workers guests hold at once.
+            idle_max: workers kept for reuse.
+        """
+        self._make = make
+        self._workers_max = workers_max
+        self._idle_max = idle_max
+        self._idle: list[Held] = []
+        self._starting = 0
+        self._waiting = 0
+        self._held: Counter[str] = Counter()
+        self._in_use = 0
+        self._changed = threading.Condition()
+        self._orders: SimpleQueue[Worker | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self.problem = ""
+        self.made = 0
+        self.lost = 0
+
+    def reserve(self, account: str) -> None:
+        """Counts one more guest of `account`; `release` must follow.
+
+        Raises:
+            Overloaded: all workers are held, or the account holds as many as are free.
+        """
+        with self._changed:
+            free = self._workers_max - self._in_use
+            if free <= 0 or self._held[account] >= max(1, free):
+                raise Overloaded(
+                    f"{self._in_use} of {self._workers_max} Python workers are at work, "
+                    f"{self._held[account]} of them for this account; try again",
+                    retry_after_ms=RETRY_AFTER_MS,
+                )
+            self._in_use += 1
+            self._held[account] += 1
+
+    def release(self, account: str) -> None:
+        """Counts one guest less."""
+        with self._changed:
+            self._in_use -= 1
+            self._held[account] -= 1
+            if not self._held[account]:
+                del self._held[account]
+
+    def take(self, image: Image | None) -> Held | None:
+        """Returns an idle worker that holds `image`; None when one must be waited for."""
+        with self._changed:
+            while self._idle:
+                number = next(
+                    (n for n, one in enumerate(self._idle) if one.image is image), 0
+                )
+                held = self._idle.pop(number)
+                if not held.worker.is_alive():
+                    self._bury(held.worker)
+                    continue
+                if not self._idle:
+                    self._order(1)
+                if held.image is not image:
+                    held.load(image)
+                return held
+            self._order(1)
+            return None
+
+    def wait(self, timeout_s: float) -> None:
+        """Returns when a worker may have come, or when the time is over. Blocks."""
+        with self._changed:
+            if not self._idle:
+                self._waiting += 1
+                self._order(self._waiting)
+                self._changed.wait(timeout_s)
+                self._waiting -= 1
+
+    def warm(self) -> None:
+        """Has `IDLE_MIN` workers started, without waiting for them."""
+        with self._changed:
+            self._order(IDLE_MIN - len(self._idle))
+
+    def note_long(self) -> None:
+        """A run has outlived its first slice: a fresh worker takes the place of its own."""
+        self.warm()
+
+    def _order(self, count: int) -> None:
+        while self._starting < count and not self._is_closed:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._work, name="lithox-python-workers", daemon=True
+                )
+                self._thread.start()
+            self._starting += 1
+            self._orders.put(None)
+
+    def give(self, held: Held) -> None:
+        """Takes back a worker whose run has ended well; it holds its image again."""
+        worker = held.worker
+        worker.runs += 1
+        if worker.runs < RUNS_MAX and worker.memory_bytes() <= IDLE_BYTES_MAX:
+            held.load(held.image)
+            with self._changed:
+                if len(self._idle) < self._idle_max and not self._is_closed:
+                    self._idle.append(held)
+                    self._changed.notify()
+                    return
+        self.drop(held)
+
+    def drop(self, held: Held) -> None:
+        """Ends a worker, whatever it does. Never blocks."""
+        with self._changed:
+            self._bury(held.worker)
+
+    def _bury(self, worker: Worker) -> None:
+        self.lost += 1
+        worker.kill()
+        self._orders.put(worker)
+
+    def _work(self) -> None:
+        """The pool's thread: makes a worker per order, buries those that come along."""
+        while True:
+            worker = self._orders.get()
+            if worker is not None:
+                worker.reap()
+                continue
+            if not self._is_closed:
+                self._start_one()
+            elif self._orders.empty():
+                return
+
+    def _start_one(self) -> None:
+        worker: Worker | None = None
+        try:
+            worker = self._make()
+            self.problem = ""
+        except OSError as error:
+            self.problem = str(error)
+        with self._changed:
+            self._starting -= 1
+            if worker is not None:
+                self.made += 1
+                self._idle.append(Held(worker))
+            self._changed.notify_all()
+
+    def statistics(self) -> dict[str, Any]:
+        """Returns workers at work, idle, made and lost, and bytes of the idle ones."""
+        with self._changed:
+            return {
+                "live_guests": self._in_use,
+                "idle_guests": len(self._idle),
+                "idle_bytes": sum(one.worker.memory_bytes() for one in self._idle),
+                "made_guests": self.made,
+                "lost_guests": self.lost,
+            }
+
+    def close(self) -> None:
+        """Ends all idle workers. Guests must be closed before. Blocks: until they are gone."""
+        with self._changed:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+            for held in idle:
+                held.worker.kill()
+                self._orders.put(held.worker)
+            self._orders.put(None)
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
