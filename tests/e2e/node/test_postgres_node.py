@@ -15,6 +15,8 @@ from lithox.modules.digest import digest_of
 from lithox.node.config import NodeConfig, read_config
 from lithox.testing.postgres_server import ADMIN
 from tests.conformance.store.worlds import WAIT_S_MAX, session_server
+from tests.unit.node.test_deploying import SlowEngine, large
+from tests.unit.node.test_node import COUNTER as COUNTER_MODULE
 
 COUNTER = Path(__file__).resolve().parents[3] / "examples" / "counter"
 
@@ -82,9 +84,41 @@ async def deploy_beside(tmp_path: Path) -> None:
         drop("node_deploy")
 
 
+def test_a_large_module_is_served_by_every_node(tmp_path: Path) -> None:
+    """Its chunks go to the server with its deploy, and another node reads them there."""
+    asyncio.run(deploy_large(tmp_path))
+
+
+async def deploy_large(tmp_path: Path) -> None:
+    bundle = large()
+    engines: list[SlowEngine] = [SlowEngine(), SlowEngine()]
+    for engine in engines:
+        engine.publish("counter", COUNTER_MODULE)
+    one, two = (
+        lithox.Node(
+            tmp_path / str(number), config=config_of("node_large"), engines={"wasm": engine}
+        )
+        for number, engine in enumerate(engines)
+    )
+    try:
+        async with one, two:
+            digest = (await one.deploy(bundle)).modules["counter.wasm"]
+            await wait_digest(two, digest)
+            calls = [two.call(f"big/{number}", "increment") for number in range(8)]
+            assert await asyncio.gather(*calls) == [1] * 8
+            assert [len(engine.prepared) for engine in engines] == [1, 1]
+            assert engines[1].loaded[0].text == bundle.files["counter.wasm"]
+    finally:
+        drop("node_large")
+
+
 async def wait_served(node: lithox.Node, folder: Path) -> None:
     """Returns once `node` serves the Lua module in `folder`; the node's own timer says when."""
-    digest = digest_of("lua", (folder / MODULE_NAME).read_bytes())
+    await wait_digest(node, digest_of("lua", (folder / MODULE_NAME).read_bytes()))
+
+
+async def wait_digest(node: lithox.Node, digest: str) -> None:
+    """Returns once a template of `node` has the module."""
     async with asyncio.timeout(WAIT_S_MAX):
         while digest not in {one.module for one in node.dispatcher.catalog.templates}:  # noqa: ASYNC110
             await asyncio.sleep(0)  # A turn of the loop: nothing tells of an adoption.

@@ -20,6 +20,7 @@ from lithox.modules import bundle as bundle_module
 from lithox.modules.bundle import Bundle, read_bundle
 from lithox.node import deploying
 from lithox.node.config import NodeConfig
+from lithox.node.moving_stores import SqlitePlace, migrate, restore
 from lithox.node.node import Node
 from lithox.sandbox.contract import Program, Source
 from lithox.security.identities import LOCAL_OPERATOR
@@ -172,6 +173,25 @@ def test_what_is_there_already_is_not_written_again(tmp_path: Path) -> None:
         assert await node.call("other/a", "increment") == 1
 
     run(tmp_path, body)
+
+
+def test_a_large_module_goes_through_backups(tmp_path: Path) -> None:
+    """What a backup or a copy of the store holds serves it as the store it was made from."""
+
+    async def first(node: Node, _engine: SlowEngine) -> None:
+        await node.deploy(large())
+        assert await node.call("big/a", "increment") == 1
+        archive = [chunk async for chunk in node.backup(caller=LOCAL_OPERATOR)]
+        restore(archive, SqlitePlace(tmp_path / "restored" / "data"))
+
+    async def again(node: Node, engine: SlowEngine) -> None:
+        assert await node.call("big/a", "increment") == 2
+        assert engine.loaded[0].text == large().files["counter.wasm"]
+
+    run(tmp_path, first)
+    migrate(SqlitePlace(tmp_path / "data"), SqlitePlace(tmp_path / "copied" / "data"))
+    for name in ("restored", "copied"):
+        run(tmp_path / name, again)
 
 
 @pytest.mark.parametrize("has_large", [False, True])
