@@ -90,6 +90,9 @@ CLAIMS: dict[str, Claim] = {
     "memory_small_bytes": Claim(says="a run fits into 4 MiB of memory", expects=4 << 20),
     "bump": Claim(says="things that could outlive a run, tried: at least", expects=1),
     "clocks": Claim(says="clocks of the language, tried: at least", expects=0),
+    "fuel_long": Claim(
+        says="fuel with which an endless run lasts while others are served", expects=300_000_000
+    ),
     "top_level_code": Claim(
         says="a module's own code runs when it is loaded, under the limits of a deploy"
     ),
@@ -111,6 +114,9 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
         ),
     },
     "python": {
+        "fuel_long": Deviation(
+            does=2_000_000_000, says="fuel is processor time, four units a nanosecond"
+        ),
         "has_workers": Deviation(
             does=True,
             says="handlers run in worker processes; a worker that dies ends its run alone",
@@ -121,11 +127,17 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
     },
     "javascript": {},
     "c": {
+        "fuel_long": Claim(
+            says="fuel with which an endless run lasts while others are served", expects=300_000_000
+        ),
         "top_level_code": Deviation(
             does=False, says="its start function; tried in tests/conformance/wasm"
         ),
     },
     "component": {
+        "fuel_long": Claim(
+            says="fuel with which an endless run lasts while others are served", expects=300_000_000
+        ),
         "top_level_code": Deviation(
             does=False, says="run when it is built; tried in tests/conformance/component"
         ),

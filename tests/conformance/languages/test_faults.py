@@ -21,12 +21,11 @@ from lithox.modules.bundle import Bundle
 from tests.conformance.languages.faults import OK, Fault
 from tests.conformance.languages.world import MANIFEST, World
 
-RUNS_MIN = 5
-"""So many runs a neighbour completes while a fault lasts; waiting for its end it would get one."""
+RUNS_MIN = 3
+"""So many runs each neighbour completes while a fault lasts; waiting for its end it gets one."""
 RUNS_MAX = 2_000
 TEXT_MAX = 20_000
 """Letters of an error: who is told of a fault is not sent its whole text."""
-LIMITS = Limits(fuel=300_000_000, memory_bytes=16 << 20, wall_ns=20_000_000_000, calls=20_000)
 _numbers = itertools.count(1)
 
 pytestmark = pytest.mark.slow
@@ -63,7 +62,13 @@ def serve_neighbour(world: World) -> str:
 
 async def run_beside(world: World, bad: str, good: str, same: str) -> tuple[Answer, int]:
     """Runs the fault; returns its answer and how many runs both neighbours completed meanwhile."""
-    future = world.begin(bad, "go", limits=LIMITS)
+    limits = Limits(
+        fuel=world.language.expected("fuel_long"),
+        memory_bytes=world.language.expected("memory_small_bytes") * 4,
+        wall_ns=20_000_000_000,
+        calls=20_000,
+    )
+    future = world.begin(bad, "go", limits=limits)
     runs = 0
     while not future.done() and runs < RUNS_MAX:
         runs += 1
