@@ -59,6 +59,12 @@ class EntityRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether a key of it may hold a big value; never unset while the entity lives."""
 
 
+def modules_of(record: EntityRecord) -> set[str]:
+    """Returns the digests of the modules an entity names itself."""
+    named = {record.pin, *(one.module for one in record.handlers.values())}
+    return {digest for digest in named if digest is not None}
+
+
 class TemplateRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One deployed template as stored under its `match`."""
 

@@ -18,7 +18,7 @@ import msgspec
 from lithox.dispatch.big_values import put_value
 from lithox.dispatch.catalog import Resolution
 from lithox.dispatch.dispatcher import Dispatcher
-from lithox.dispatch.records import ENTITY_KEY, EntityRecord, encode_record
+from lithox.dispatch.records import ENTITY_KEY, EntityRecord, encode_record, modules_of
 from lithox.dispatch.transaction import range_behind, range_between, range_of_prefix
 from lithox.errors import Conflict, LithoxError, NotFound, NotPermitted
 from lithox.model.ids import (
@@ -33,6 +33,7 @@ from lithox.modules.manifest import format_limits
 from lithox.node.acts import Act, Step, Writes
 from lithox.node.commits import submit_durably
 from lithox.node.deletion import plan_deletion
+from lithox.node.module_garbage import renew
 from lithox.node.overrides import parse_overrides
 from lithox.node.pages import (
     PAGE_BYTES_MAX,
@@ -51,7 +52,7 @@ from lithox.security.access import (
     is_allowed,
     parse_access,
 )
-from lithox.store.contract import Commit, Snapshot, Store
+from lithox.store.contract import Cell, Commit, Snapshot, Store
 
 ATTEMPTS_MAX: Final = 10
 
@@ -306,12 +307,13 @@ class Admin:
         overrides = parse_overrides(handlers)
 
         def plan(snapshot: Snapshot, resolution: Resolution) -> Step:
-            del snapshot
-            for digest in {one.module for one in overrides.values() if one.module is not None}:
-                self._catalog.check_module(digest)
             record = resolution.record or self.new_record(resolution, caller)
             changed = msgspec.structs.replace(record, handlers=overrides)
-            return Step(writes={(entity, ENTITY_KEY): encode_record(changed)})
+            writes: dict[Cell, bytes | None] = {(entity, ENTITY_KEY): encode_record(changed)}
+            for digest in modules_of(changed):
+                self._catalog.check_module(digest)
+                writes |= renew(snapshot, digest, self._wall_ms())
+            return Step(writes=writes)
 
         await self.do(
             Act(entity=entity, caller=caller, right=RIGHT_ADMIN, name="put_handlers", plan=plan)

@@ -26,6 +26,7 @@ from lithox.model.ids import SYSTEM_ENTITY_PREFIX
 from lithox.modules.manifest import MANIFEST_NAME, Manifest, TemplateSpec, format_limits
 from lithox.modules.ties import find_tie
 from lithox.node.drafts import Draft
+from lithox.node.module_garbage import plan_retirement
 from lithox.node.publishing import plan_code, plan_services
 from lithox.sandbox.contract import Source
 from lithox.security.access import parse_access
@@ -140,7 +141,8 @@ def plan_deploy(
     handlers: dict[str, list[str]] = {}
     fresh: list[TemplateRecord] = []
     replaced = {spec.match for spec in manifest.templates}
-    kept = [one for one in read_templates(snapshot) if one.match not in replaced]
+    before = read_templates(snapshot)
+    kept = [one for one in before if one.match not in replaced]
     check_matches(manifest, [one.match for one in kept], node_entity)
     draft.ranges.append(Range(TEMPLATES_ENTITY, USER_KEYS_START, None))
     code = plan_code(draft, manifest, compiled.files, deployer=deployer, now_ms=now_ms)
@@ -155,6 +157,9 @@ def plan_deploy(
         fresh.append(template)
         modules[spec.source] = source.digest
         handlers[spec.match] = list(names)
+    plan_retirement(
+        draft, {one.module for one in before}, {one.module for one in (*kept, *fresh)}, now_ms
+    )
     report = DeployReport(
         modules=modules,
         templates=[spec.match for spec in manifest.templates],

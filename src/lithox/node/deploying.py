@@ -14,6 +14,7 @@ nothing is stored, and everything a deploy would be refused for is found.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -37,6 +38,8 @@ from lithox.node.deploy import (
     plan_deploy,
     read_templates,
 )
+from lithox.node.module_garbage import ModuleGarbage
+from lithox.node.registry import Registry
 from lithox.node.template_watch import TemplateWatch
 from lithox.sandbox.contract import Engine, Program, Source
 from lithox.store.contract import Snapshot, Store
@@ -48,6 +51,7 @@ ATTEMPTS_MAX: Final = 5
 WAITING_MAX: Final = 4
 """Deploys that are done or wait: each may hold a bundle of `BUNDLE_BYTES_MAX`."""
 _RETRY_AFTER_MS: Final = 1_000
+_log: Final = logging.getLogger("lithox.node")
 Record = Callable[[Caller, str, Exception | None, str], None]
 """Leaves an audit record: (caller, act, error or None, detail)."""
 
@@ -65,7 +69,7 @@ class Deploys:
         node_entity: str,
         wall_ms: Callable[[], int],
         record: Record,
-        on_registry_change: Callable[[str], object],
+        registry: Registry,
     ) -> None:
         self._store = store
         self._catalog = catalog
@@ -74,9 +78,11 @@ class Deploys:
         self._node_entity = node_entity
         self._wall_ms = wall_ms
         self._record = record
-        self._on_registry_change = on_registry_change
+        self._registry = registry
         self._turn = asyncio.Lock()
         self._waiting = 0
+        self._garbage = ModuleGarbage(store=store, workers=workers, wall_ms=wall_ms)
+        self._collecting: asyncio.Task[None] | None = None
 
     def check_deployer(self, caller: Caller) -> None:
         """Raises NotPermitted, with an audit record, unless `caller` may deploy."""
@@ -109,7 +115,25 @@ class Deploys:
                 self._record(caller, "deploy", error, "")
             raise
         await done
+        if self._collecting is None or self._collecting.done():
+            self._collecting = asyncio.create_task(self._collect())
         return prepared.report
+
+    async def _collect(self) -> None:
+        """Removes modules nobody names, where they are too many; what fails is tried again."""
+        try:
+            removed = await self._garbage.collect()
+        except LithoxError as error:
+            _log.warning("modules nobody names are removed later: %s", error)
+        else:
+            if removed:
+                _log.info("removed %d modules nobody names", removed)
+
+    def stop(self) -> None:
+        """Lets what goes on behind deploys end."""
+        self._garbage.stop()
+        if self._collecting is not None:
+            self._collecting.cancel()
 
     @asynccontextmanager
     async def _in_turn(self) -> AsyncGenerator[None]:
@@ -193,7 +217,7 @@ class Deploys:
             self._record(caller, "deploy", error, prepared.report.describe())
             if error is None:
                 for key in prepared.registry_keys:
-                    self._on_registry_change(key)
+                    self._registry.on_change(key)
 
         return submit_durably(self._store, prepared.commit, follow_up)
 

@@ -23,6 +23,7 @@ from lithox.dispatch.records import (
     USER_KEYS_START,
     EntityRecord,
     encode_record,
+    modules_of,
 )
 from lithox.dispatch.schedules.records import (
     DUE,
@@ -262,7 +263,7 @@ class EntityImports:
                 raise
         if resolution is not None and not caller.is_admin:
             _check_right(resolution, piece.record, caller)
-        for digest in _modules_of(piece.record):
+        for digest in modules_of(piece.record):
             self._catalog.check_module(digest)
         return item is not None
 
@@ -277,11 +278,6 @@ def _check_right(resolution: Resolution, record: EntityRecord, caller: Caller) -
             f"the archive gives it to {record.owner}, here it belongs to {owner}; only an "
             "administrator may change that"
         )
-
-
-def _modules_of(record: EntityRecord) -> set[str]:
-    named = {record.pin, *(one.module for one in record.handlers.values())}
-    return {digest for digest in named if digest is not None}
 
 
 @dataclass(slots=True, kw_only=True)

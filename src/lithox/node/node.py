@@ -170,6 +170,7 @@ class Node(
             opened.callback(self._timer.cancel)
             opened.callback(self.program_side.close)
             opened.callback(self._moves.close)
+            opened.callback(self._deploys.stop)
             self._templates.adopt()
             opened.callback(self.messages_side.stop)
             self.messages_side.start()
@@ -223,7 +224,7 @@ class Node(
             node_entity=self.config.node_entity,
             wall_ms=lambda: self._clock.wall_ns() // 1_000_000,
             record=self._record,
-            on_registry_change=lambda key: self.registry.on_change(key),
+            registry=self.registry,
         )
         self._moves = Moves(store=self._store, dispatcher=self.dispatcher, clock=self._clock)
         self._exports = EntityExports(store=self._store, catalog=catalog, moves=self._moves)
