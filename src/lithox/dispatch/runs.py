@@ -234,6 +234,8 @@ class Runs:
                     raise Conflict("another node has done it", retry_after_ms=50)
                 job.value = None
                 return self.commits.commit(frame, NOTHING, is_done=True)
+            if origin is not None:
+                job.transaction.handler_from = job.transaction.savepoint()
             is_started = self.starter.start_guest(frame)
         except LithoxError as error:
             return self._frame_failed(frame, error)
@@ -370,7 +372,7 @@ class Runs:
             return self.commits.fail(frame, diverged)
         origin: Origin | None = job.request.origin
         # What its origin writes says nothing about the handler.
-        is_writer = bool(transaction.writes)
+        is_writer = transaction.is_writer
         if origin is not None:
             try:
                 origin.complete(transaction, body)

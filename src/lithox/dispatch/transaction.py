@@ -77,6 +77,7 @@ class Transaction:
         "_newest_savepoint",
         "_undo",
         "_undo_index",
+        "handler_from",
         "has_big",
         "participants",
         "ranges",
@@ -107,6 +108,8 @@ class Transaction:
         self._undo: list[tuple[Cell, bytes | object | None]] = []
         self._undo_index: dict[Cell, int] = {}
         self._newest_savepoint = 0
+        self.handler_from = 0
+        """The savepoint at which the handler began: what is written before is its origin's."""
 
     def find(self, entity: EntityPath, key: str) -> bytes | None:
         """Returns the value the run sees under `key`, and puts the cell into the read set."""
@@ -116,6 +119,17 @@ class Transaction:
         self.reads.add(cell)
         item = self.snapshot.find(entity, key)
         return None if item is None else item.value
+
+    def find_version(self, entity: EntityPath, key: str) -> int | None:
+        """Returns the version of what the snapshot has under `key`, None for nothing.
+
+        The cell goes into the read set. For cells the run has not written yet.
+        """
+        cell = (entity, key)
+        assert cell not in self.writes, "what a run writes has no version yet"
+        self.reads.add(cell)
+        item = self.snapshot.find(entity, key)
+        return None if item is None else item.version
 
     def peek(self, entity: str, key: str) -> bytes | None:
         """Returns the value the run sees, without a trace in the read set.
@@ -204,6 +218,11 @@ class Transaction:
                 self.writes[cell] = before  # type: ignore[assignment]
         self.tally.roll_back_to(savepoint)
         self._newest_savepoint = min(self._newest_savepoint, savepoint)
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether the handler itself has written anything."""
+        return len(self._undo) > self.handler_from
 
     def has_written(self, entity: EntityPath, since: int = 0) -> bool:
         """Returns whether a write to `entity` was made after savepoint `since`."""

@@ -260,7 +260,9 @@ class VisibleCells:
                 entity_now = entity
                 changes = recent.entities[entity]
                 changes.last_version = version
-                self.absent.add(entity)
+                if not changes.is_noted:
+                    changes.is_noted = True
+                    self.absent.add(entity)
                 view = self.views.open_for_change(entity)
                 is_queue = self._is_shared and entity.startswith(QUEUE_PREFIX)
                 if is_queue and view is None:

@@ -43,10 +43,12 @@ UNDO_ENTRY_BYTES: Final = 160
 class EntityChanges:
     """The recent changes of one entity; see the module's header."""
 
-    __slots__ = ("dirty", "last_version", "modified", "undo")
+    __slots__ = ("dirty", "is_noted", "last_version", "modified", "undo")
 
     def __init__(self) -> None:
         self.last_version = 0
+        self.is_noted = False
+        """Whether a commit of ours has told the filter of absent entities about this one."""
         self.modified: dict[str, int] = {}
         self.dirty: dict[str, Item | None] = {}
         self.undo: dict[str, list[tuple[int, Item | None]]] = {}

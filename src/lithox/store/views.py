@@ -69,30 +69,32 @@ class View:
 
     def put(self, key: str, item: Item | None) -> int:
         """Sets one cell of a view that is not shared; returns by how much its cost grew."""
-        items = self.items
+        items, count = self.items, len(self.items)
         old = items.get(key)
         if old is not None and item is not None:
             items[key] = item
             growth = len(item.value) - len(old.value)
             self.items_bytes += growth
             return growth
-        before = self.cost_bytes
-        self.items_bytes -= _item_bytes(key, items.pop(key)) if key in items else 0
-        if item is not None or not self.is_complete:
+        growth, is_there = 0, item is not None or not self.is_complete
+        if key in items:
+            growth = -_item_bytes(key, items.pop(key)) - ITEM_OVERHEAD_BYTES
+        if is_there:
             items[key] = item
-            self.items_bytes += _item_bytes(key, item)
+            growth += _item_bytes(key, item) + ITEM_OVERHEAD_BYTES
+        self.items_bytes += growth - ITEM_OVERHEAD_BYTES * (len(items) - count)
         if self._sorted_keys is not None:
-            self._change_sorted(self._sorted_keys, key, is_there=key in items)
-        return self.cost_bytes - before
+            self._change_sorted(self._sorted_keys, key, is_there=is_there)
+        return growth
 
     def drop(self, key: str) -> int:
         """Forgets one cell of a partial view; returns by how much its cost grew."""
         if key not in self.items:
             return 0
-        before = self.cost_bytes
-        self.items_bytes -= _item_bytes(key, self.items.pop(key))
+        size_bytes = _item_bytes(key, self.items.pop(key))
+        self.items_bytes -= size_bytes
         self._sorted_keys = None
-        return self.cost_bytes - before
+        return -size_bytes - ITEM_OVERHEAD_BYTES
 
     def is_known_large(self, bytes_max: int) -> bool:
         """Returns whether loading the entity up to `bytes_max` was tried in vain not long ago."""

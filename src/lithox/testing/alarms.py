@@ -1,7 +1,8 @@
 """What became of every timer: the books of a simulation about what is armed, and what fires.
 
-A timer that is due once becomes one message and is gone, in one commit; one that repeats becomes at
-most one message for each time that has passed and stays, armed for later. None fires early, none
+A timer that is due once is gone in the commit of the run it calls, or in the one that makes a
+message of it when that has failed; one that repeats becomes at most one message for each time that
+has passed and stays, armed for later. None fires early, none
 that nobody set, and none that was cancelled before.
 
 Invariants: these books hold the records of timers as the disk has them.
@@ -72,6 +73,22 @@ class Alarms:
         moved = {cell for cell in writes if cell[0].startswith(SCHEDULES_PREFIX)}
         for cell in sorted(moved | messages.keys()):
             self._check_one(cell, messages.get(cell, []), writes, now_ms)
+
+    def check_called(self, cell: Cell, call: tuple[str, str, list[Any]]) -> None:
+        """Checks the commit of a run that is the call of a timer that is due once."""
+        what = f"timer {cell[1]} of {cell[0].removeprefix(SCHEDULES_PREFIX)}"
+        timer = self._armed.get(cell)
+        if timer is None:
+            raise InvariantBroken(f"{what} called, but was not armed")
+        self.fired += 1
+        if self._wall_ms() < timer.due_ms:
+            raise InvariantBroken(f"{what} called {timer.due_ms - self._wall_ms()} ms early")
+        entity = cell[0].removeprefix(SCHEDULES_PREFIX)
+        args: list[Any] = decode_value(bytes(timer.args))
+        if call != (entity, timer.handler, args):
+            raise InvariantBroken(f"{what} called {call!r}, not {timer.handler}")
+        if timer.is_repeated:
+            raise InvariantBroken(f"{what} repeats, and was called as one that is due once")
 
     def _check_one(
         self,

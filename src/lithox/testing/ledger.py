@@ -25,12 +25,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lithox.dispatch.job import Job
-from lithox.dispatch.schedules.records import SCHEDULES_PREFIX
+from lithox.dispatch.schedules.direct import DueCall
+from lithox.dispatch.schedules.records import SCHEDULES_PREFIX, schedules_of
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import LithoxError
 from lithox.model.ids import SYSTEM_ENTITY_PREFIX, SYSTEM_KEY_PREFIX
 from lithox.model.request import Answer, Request
 from lithox.model.values import decode_value
+from lithox.store.contract import Cell
 from lithox.store.engine import Part, ResultKey, key_of_result
 from lithox.testing.alarms import Alarms, plain_timer
 from lithox.testing.letters import Letters
@@ -107,6 +109,7 @@ class Ledger:
             is_list=bool(calls),
             run_id=job.run_id,
             request_id=request.request_id,
+            timer=_timer_of(request),
             is_message=request.origin is not None,
         )
 
@@ -165,6 +168,8 @@ class Ledger:
         self.letters.note_sent(what, part.writes, outcome.sent)
         if committed.asked is not None:
             self._do(committed.asked, part.version, outcome)
+        elif committed.timer is not None:
+            self.alarms.check_called(committed.timer, committed.calls[0])
         elif committed.is_message:
             assert committed.request_id is not None, "a message has an id"
             letter = self.letters.take(committed.request_id)
@@ -266,7 +271,13 @@ class Ledger:
 
         run_id = what.run_id if isinstance(what, Committed) else ""
         requests = Requests(run_id=run_id, values=self._requests)
-        return self.model.run_all(state, what.calls, is_list=what.is_list, requests=requests)
+        return self.model.run_all(
+            state,
+            what.calls,
+            is_list=what.is_list,
+            requests=requests,
+            taken=what.timer if isinstance(what, Committed) else None,
+        )
 
     def _keep(self, version: int, writes: Mapping[tuple[str, str], Any]) -> None:
         changed: dict[str, dict[str, Any]] = {}
@@ -349,3 +360,11 @@ def _differences(found: Mapping[Any, Any], wanted: Mapping[Any, Any]) -> str:
         f"{key!r}: {found.get(key, 'nothing')!r}, alone it is {wanted.get(key, 'nothing')!r}"
         for key in wrong[:3]
     )
+
+
+def _timer_of(request: Request) -> Cell | None:
+    """Returns where the timer is whose call a request is, None for any other request."""
+    origin = request.origin
+    if not isinstance(origin, DueCall):
+        return None
+    return schedules_of(origin.due.entity), origin.due.timer_id

@@ -100,9 +100,15 @@ class SerialModel:
         *,
         is_list: bool = True,
         requests: Requests | None = None,
+        taken: Cell | None = None,
     ) -> Outcome:
-        """Returns what calls that commit together do: the list of their values, or one error."""
+        """Returns what calls that commit together do: the list of their values, or one error.
+
+        `taken` is the timer whose call this is: it goes before the handler begins.
+        """
         outcome = Outcome()
+        if taken is not None:
+            outcome.writes[taken] = None
         serial = _SerialRun(self, state, outcome, requests or Requests())
         values: list[Any] = []
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lithox.store.contract import Cell
 from lithox.testing.serial import Outcome
 
 UNKNOWN_CODES: Final = frozenset({"store.unavailable"})
@@ -78,6 +79,7 @@ class Committed:
         calls: what its run was to do.
         run_id: what the ids of its own requests are derived from.
         request_id: the message's id, or that of the run's own request; else None.
+        timer: where the timer was whose call it is, else None.
         is_message: it is the effect of a message.
     """
 
@@ -87,4 +89,5 @@ class Committed:
     is_list: bool
     run_id: str
     request_id: str | None
+    timer: Cell | None
     is_message: bool

@@ -37,12 +37,15 @@ from lithox.dispatch.messages.records import (
     TRIES,
     DeadRecord,
     MessageRecord,
+    PairKey,
     TriesRecord,
     decode_message,
     encode_dead,
+    encode_message,
     encode_tries,
 )
 from lithox.dispatch.messages.waiting import Entry, Pair, Waiting
+from lithox.dispatch.origin import Origin
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import LithoxError, StoreUnavailable
 from lithox.model.ids import AccountName, EntityPath, HandlerName, RequestId, identity_of_entity
@@ -193,9 +196,10 @@ class Delivery:
     def notify_committed(self, job: Job, transaction: Transaction, version: int) -> None:
         """Hears of a commit that is visible; see `Runs.on_committed`."""
         del job, version
-        if transaction.sent:
+        sent = [cell for cell in transaction.sent if cell[0] == OUTBOX]
+        if sent:
             writes = transaction.writes
-            self.take_rows({cell: writes.get(cell) for cell in transaction.sent})
+            self.take_rows({cell: writes.get(cell) for cell in sent})
 
     def take_rows(self, writes: dict[Cell, bytes | None]) -> None:
         """Queues the messages among the rows of a commit that is visible, in their order."""
@@ -221,6 +225,12 @@ class Delivery:
         if tries is not None:
             entry.tries, entry.next_ms = tries.tries, tries.next_ms
         self._waiting.add(record.pair, entry)
+
+    def take_unsent(self, pair: PairKey, entry: Entry) -> None:
+        """Queues what has no row in the outbox; not to be called before `start` has ended."""
+        if self._is_running:
+            self._waiting.add(pair, entry)
+            self.wake()
 
     # -- going ------------------------------------------------------------------------------
 
@@ -278,6 +288,8 @@ class Delivery:
 
     def _request_of(self, entry: Entry) -> Request | None:
         """Returns the request that delivers a message; None when its row is gone."""
+        if entry.unsent is not None:
+            return _to_request(entry, entry.unsent.to_message(), entry.unsent.origin())
         snapshot = self._store.open_snapshot()
         try:
             item = snapshot.find(OUTBOX, entry.id)
@@ -285,20 +297,8 @@ class Delivery:
             snapshot.release()
         if item is None:
             return None
-        record = decode_message(item.value)
-        args: list[Any] = decode_value(bytes(record.args))
-        return Request(
-            entity=record.receiver,
-            handler=HandlerName(record.handler),
-            args=args,
-            caller=Caller(
-                identity=identity_of_entity(record.sender), account=AccountName(record.account)
-            ),
-            request_id=RequestId(entry.id),
-            origin=MessageOrigin(entry.id, has_tries=entry.tries > 0),
-            hops=record.hops,
-            owner=record.owner,
-        )
+        origin = MessageOrigin(entry.id, has_tries=entry.tries > 0)
+        return _to_request(entry, decode_message(item.value), origin)
 
     def _take_answer(self, pair: Pair, entry: Entry, answer: Answer) -> None:
         if answer.error is None:
@@ -325,7 +325,9 @@ class Delivery:
         self.counters.failed += 1
         self._waiting.end_delivery(entry)
         self.wake()
-        if is_retried(error):
+        if entry.unsent is not None:
+            entry.unsent.notify_failed(error)
+        if is_retried(error) or not self._has_row(entry):
             entry.stumbles += 1
             self._rest(pair, self._bounds.pause_ms(entry.stumbles))
             return
@@ -340,6 +342,40 @@ class Delivery:
             pause_ms = self._bounds.pause_last_ms
         self._keep_tries(entry, pause_ms)
         self._rest(pair, pause_ms)
+
+    def _has_row(self, entry: Entry) -> bool:
+        """Returns whether `entry` has a row in the outbox, where it has none yet by giving it one.
+
+        One that is due no more gets none: its next try finds that, and ends.
+        """
+        unsent = entry.unsent
+        if unsent is None:
+            return True
+        snapshot = self._store.open_snapshot()
+        try:
+            move = unsent.plan_move(snapshot)
+            if move is None:
+                return False
+            row = encode_message(unsent.to_message())
+            writes: dict[Cell, bytes | None] = {**move.writes, (OUTBOX, entry.id): row}
+            commit = Commit(snapshot.version, reads=move.reads, writes=writes)
+        except LithoxError:
+            return False
+        finally:
+            snapshot.release()
+
+        def settle(failure: Exception | None) -> None:
+            if failure is not None:
+                unsent.notify_failed(failure)
+
+        try:
+            if self._store.submit(commit, settle) is None:
+                return False
+        except StoreUnavailable:
+            return False
+        entry.unsent = None
+        unsent.notify_moved()
+        return True
 
     def _rest(self, pair: Pair, pause_ms: int) -> None:
         until_ns = self._clock.monotonic_ns() + pause_ms * NS_PER_MS
@@ -458,3 +494,20 @@ class Delivery:
         for one in to_found(row for row in rows if not self._waiting.has(row[0])):
             if one.record.sent_ms <= before_ms:
                 yield one, read_tries(self._store.open_snapshot, one.id)
+
+
+def _to_request(entry: Entry, record: MessageRecord, origin: Origin) -> Request:
+    """Returns the request that delivers a message."""
+    args: list[Any] = decode_value(bytes(record.args))
+    return Request(
+        entity=record.receiver,
+        handler=HandlerName(record.handler),
+        args=args,
+        caller=Caller(
+            identity=identity_of_entity(record.sender), account=AccountName(record.account)
+        ),
+        request_id=RequestId(entry.id),
+        origin=origin,
+        hops=record.hops,
+        owner=record.owner,
+    )

@@ -129,8 +129,7 @@ def derive_id(prefix: str, *parts: str | int) -> str:
 
     Every part is written with its length before it, so no two lists of parts look alike.
     """
-    digest = hashlib.sha256()
-    for part in parts:
-        data = str(part).encode()
-        digest.update(b"%d:%b" % (len(data), data))
-    return prefix + digest.hexdigest()[:ID_DIGITS]
+    whole = "".join([f"{len(str(part))}:{part}" for part in parts])
+    if not whole.isascii():
+        whole = "".join([f"{len(str(part).encode())}:{part}" for part in parts])
+    return prefix + hashlib.sha256(whole.encode()).hexdigest()[:ID_DIGITS]

@@ -28,6 +28,7 @@ from heapq import heappop, heappush
 
 from lithox.dispatch.messages.bounds import MessageBounds
 from lithox.dispatch.messages.records import PairKey
+from lithox.dispatch.messages.unsent import Unsent
 
 
 class PairState(Enum):
@@ -40,13 +41,15 @@ class PairState(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One message that waits; its content stays in the store.
+    """One message that waits; its content stays in the store, but for what has no row yet.
 
     Attributes:
         size_bytes: of its row, key included.
         tries: failures that count; kept across restarts.
         stumbles: failures since then that were the node's own and do not count.
         next_ms: wall-clock milliseconds before which it rests, 0 for not at all.
+        unsent: what it is while it has no row; its content is here then, within the bounds for
+            bytes that wait.
     """
 
     id: str
@@ -56,6 +59,7 @@ class Entry:
     tries: int = 0
     stumbles: int = 0
     next_ms: int = 0
+    unsent: Unsent | None = None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -140,7 +144,8 @@ class Waiting:
         count = self._count_by_account.get(account, 0) + change
         if count:
             self._count_by_account[account] = count
-            self._bytes_by_account[account] = self.bytes_of_account(account) + size_bytes
+            whole = self._bytes_by_account.get(account, 0) + size_bytes
+            self._bytes_by_account[account] = whole
         else:
             del self._count_by_account[account]
             del self._bytes_by_account[account]

@@ -5,6 +5,7 @@ Reads a snapshot and changes nothing; `Timers` commits what is planned here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -15,7 +16,6 @@ from lithox.dispatch.messages.bounds import MessageBounds
 from lithox.dispatch.messages.outbox import MESSAGE_PREFIX
 from lithox.dispatch.messages.records import (
     OUTBOX,
-    MessageRecord,
     PairKey,
     derive_id,
     encode_message,
@@ -23,6 +23,7 @@ from lithox.dispatch.messages.records import (
 from lithox.dispatch.messages.waiting import Waiting
 from lithox.dispatch.schedules.bounds import TimerBounds
 from lithox.dispatch.schedules.calendar import next_due_ms, times_passed
+from lithox.dispatch.schedules.direct import DueCall, message_of
 from lithox.dispatch.schedules.records import (
     DUE,
     MISSED_ALL,
@@ -41,6 +42,9 @@ from lithox.store.contract import Cell, Item, Snapshot
 
 MESSAGE_BYTES_MORE: Final = 512
 """About what the message of a timer has beside its arguments: names, id and numbers."""
+
+LOADED_BYTES_MAX: Final = 16 << 10
+"""Timers of one entity that are read together: about a hundred."""
 
 
 class Room(Enum):
@@ -71,6 +75,15 @@ class Batch:
     """Times that were looked for in a cron line; about 30 us each."""
     skipped: int = 0
     """Times without a call; of one timer, those beyond what has room count as one."""
+    calls: list[DueCall] = field(default_factory=list["DueCall"])
+    """What is called without a message; the commit has nothing of it."""
+
+    def count(self, account: str, size_bytes: int) -> None:
+        """Counts a message, or a call without one, for the bounds."""
+        self.messages += 1
+        self.message_bytes += size_bytes
+        self.by_account[account] = self.by_account.get(account, 0) + 1
+        self.bytes_by_account[account] = self.bytes_by_account.get(account, 0) + size_bytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,11 +92,14 @@ class Planner:
 
     Attributes:
         waiting: how many messages wait already.
+        on_moved, on_failed: what the calls of timers tell; see `DueCall`.
     """
 
     bounds: TimerBounds
     message_bounds: MessageBounds
     waiting: Waiting
+    on_moved: Callable[[DueCall], None]
+    on_failed: Callable[[Exception], None]
 
     def plan_one(self, batch: Batch, snapshot: Snapshot, key: str, now_ms: int) -> Room:
         """Adds what is to be done about one row of the index.
@@ -102,12 +118,14 @@ class Planner:
         """
         due = parse_due_key(key)
         index, cell = (DUE, key), (schedules_of(due.entity), due.timer_id)
-        row = snapshot.find(*index)
-        if row is None:
-            return Room.FOUND
-        item = snapshot.find(*cell)
+        # One look at the disk for all timers of an entity that has few of them.
+        own = snapshot.load(cell[0], LOADED_BYTES_MAX)
+        item = own.items.get(cell[1]) if own.is_complete else snapshot.find(*cell)
         record = None if item is None else decode_schedule(item.value)
         if item is None or record is None or record.due_ms != due.due_ms:
+            row = snapshot.find(*index)
+            if row is None:
+                return Room.FOUND
             batch.reads += (index, cell)
             batch.writes[index] = None
             batch.gone.append((due.entity, decode_account(row.value)))
@@ -115,11 +133,13 @@ class Planner:
         times = self._times_to_call(batch, due, record, now_ms)
         if isinstance(times, Room):
             return times
+        if not record.is_repeated:
+            return self._add_call(batch, due, record, (item, now_ms))
         batch.reads += (index, cell)
         batch.writes[index] = None
         for time_ms in times:
             self._add_message(batch, due, record, (item, time_ms, now_ms))
-        next_ms = next_due_ms(record, now_ms) if record.is_repeated else None
+        next_ms = next_due_ms(record, now_ms)
         batch.steps += bool(record.cron)
         if next_ms is None:
             batch.writes[cell] = None
@@ -175,32 +195,44 @@ class Planner:
         )
         return left_bytes // (len(record.args) + MESSAGE_BYTES_MORE)
 
+    def _add_call(
+        self, batch: Batch, due: DueKey, record: ScheduleRecord, when: tuple[Item, int]
+    ) -> Room:
+        """Adds the call of a timer that is due once; its rows go with the run's own commit."""
+        item, now_ms = when
+        message_id = _message_id(due, record.due_ms, item)
+        if self.waiting.has(message_id):
+            # It was found due before, and all timers were read anew since.
+            return Room.LANE_FULL
+        size_bytes = len(record.args) + MESSAGE_BYTES_MORE
+        batch.calls.append(
+            DueCall(
+                id=message_id,
+                due=due,
+                record=record,
+                version=item.version,
+                now_ms=now_ms,
+                on_moved=self.on_moved,
+                on_failed=self.on_failed,
+            )
+        )
+        batch.count(record.account, size_bytes)
+        return Room.FOUND
+
     def _add_message(
         self, batch: Batch, due: DueKey, record: ScheduleRecord, when: tuple[Item, int, int]
     ) -> None:
         item, time_ms, now_ms = when
-        batch.messages += 1
-        batch.by_account[record.account] = batch.by_account.get(record.account, 0) + 1
-        # The version tells apart two timers of one name that are due at one time.
-        message_id = derive_id(
-            MESSAGE_PREFIX, "timer", due.entity, due.timer_id, time_ms, item.version
-        )
-        row = encode_message(
-            MessageRecord(
-                sender=due.entity,
-                receiver=due.entity,
-                handler=record.handler,
-                args=record.args,
-                account=record.account,
-                owner=record.owner,
-                hops=record.hops,
-                sent_ms=now_ms,
-                position=batch.messages,
-                lane=due.timer_id,
-            )
-        )
-        size_bytes = len(row) + len(message_id)
-        batch.message_bytes += size_bytes
-        own_bytes = batch.bytes_by_account.get(record.account, 0)
-        batch.bytes_by_account[record.account] = own_bytes + size_bytes
+        message_id = _message_id(due, time_ms, item)
+        message = message_of(due, record, now_ms=now_ms, position=batch.messages + 1)
+        row = encode_message(message)
+        batch.count(record.account, len(row) + len(message_id))
         batch.writes[OUTBOX, message_id] = row
+
+
+def _message_id(due: DueKey, time_ms: int, item: Item) -> str:
+    """Returns the id of the call of a timer for one of its times.
+
+    The version tells apart two timers of one name that are due at one time.
+    """
+    return derive_id(MESSAGE_PREFIX, "timer", due.entity, due.timer_id, time_ms, item.version)

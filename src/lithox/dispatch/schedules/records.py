@@ -94,10 +94,20 @@ def due_key(due_ms: int, entity: str, timer_id: str) -> str:
     return f"{due_ms:016x}/{entity}/{timer_id}"
 
 
+def due_end(now_ms: int) -> str:
+    """Returns what the keys of all timers that are due at `now_ms` are less than, and no others."""
+    return f"{now_ms + 1:016x}"
+
+
 def parse_due_key(key: str) -> DueKey:
     """Returns the parts of a key of the index; an id has no slash in it."""
     entity, _, timer_id = key[DUE_DIGITS + 1 :].rpartition("/")
     return DueKey(int(key[:DUE_DIGITS], 16), EntityPath(entity), timer_id)
+
+
+def entity_of_due_key(key: str) -> str:
+    """Returns the entity in a key of the index."""
+    return key[DUE_DIGITS + 1 :].rpartition("/")[0]
 
 
 def removal_of(key: str, account: str) -> Cell:

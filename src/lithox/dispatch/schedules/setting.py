@@ -19,6 +19,7 @@ from lithox.dispatch.messages.bounds import MessageBounds
 from lithox.dispatch.messages.outbox import check_state_limit, derive_own_id, next_hop
 from lithox.dispatch.schedules.armed import Armed
 from lithox.dispatch.schedules.bounds import TimerBounds
+from lithox.dispatch.schedules.direct import DueCall, count_timer
 from lithox.dispatch.schedules.records import (
     DUE,
     ScheduleRecord,
@@ -95,7 +96,7 @@ class Setting:
         transaction.put(schedules_of(frame.entity), timer_id, row)
         transaction.put(DUE, key, encode_account(record.account))
         transaction.sent.append((DUE, key))
-        _count(transaction, frame, record, 1)
+        count_timer(transaction, frame.entity, record.account, 1)
         check_state_limit(frame)
         return messages.encode_answer(timer_id)
 
@@ -135,7 +136,7 @@ class Setting:
         transaction.put(schedules_of(frame.entity), timer_id, None)
         transaction.put(DUE, key, None)
         transaction.sent.append(removal_of(key, record.account))
-        _count(transaction, frame, record, -1)
+        count_timer(transaction, frame.entity, record.account, -1)
         return True
 
     def timers(self, frame: Frame, call: list[msgspec.Raw]) -> bytes:
@@ -154,10 +155,13 @@ class Setting:
         armed, account, own = self.armed, frame.job.account, transaction.tally
         of_entity = armed.count_of_entity(frame.entity) + own.get((DUE, "entity", frame.entity))
         of_account = armed.count_of_account(account) + own.get((DUE, "account", account))
+        origin = frame.job.request.origin
+        # The timer whose call this is goes with it.
+        more = origin.room_for(frame.entity, account) if isinstance(origin, DueCall) else (0, 0, 0)
         for count, allowed, whose in (
-            (of_entity, self.bounds.entity_max, "this entity"),
-            (of_account, self.bounds.account_max, "this account"),
-            (armed.count + own.get(DUE), self.bounds.node_max, "this node"),
+            (of_entity - more[0], self.bounds.entity_max, "this entity"),
+            (of_account - more[1], self.bounds.account_max, "this account"),
+            (armed.count + own.get(DUE) - more[2], self.bounds.node_max, "this node"),
         ):
             if count >= allowed:
                 raise TooManyTimers(
@@ -165,13 +169,6 @@ class Setting:
                     retry_after_ms=RETRY_AFTER_MS,
                     allowed=allowed,
                 )
-
-
-def _count(transaction: Transaction, frame: Frame, record: ScheduleRecord, change: int) -> None:
-    """Counts a timer that the run has set (1) or taken away (-1)."""
-    transaction.count(DUE, change)
-    transaction.count((DUE, "entity", frame.entity), change)
-    transaction.count((DUE, "account", record.account), change)
 
 
 def describe(timer_id: str, record: ScheduleRecord) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Waking up: timers that are due become messages of their entity to itself.
 
 Theory of operation. `Window` knows which row of the index comes first, and one wake-up is asked
-for that time. Then a batch of what is due is moved in one commit: the row of the timer goes, or
-moves on to its next time, and a message stands in the outbox instead. All rows are read by that
-commit, so a cancel that came first wins, and a timer that two nodes move is moved once. From there
-on it is a message like any other (`dispatch/messages`), in an order of its own.
+for that time. A timer that is due once is called at once, as an unsent message: it goes with the
+commit of its run (`direct.py`). Of those that repeat a batch is moved in one commit: the row of
+the timer moves on to its next time, and a message stands in the outbox. All rows are read by that
+commit, so a cancel that came first wins, and a timer that two nodes move is moved once. Either way
+it is a message like any other from there on (`dispatch/messages`), in an order of its own.
 
 The wall clock may jump. What is due is asked anew at least every `RECHECK_MS`, so a clock that was
 set forward is noticed then, and one that was set back makes timers late, never double.
@@ -27,22 +28,26 @@ from typing import Final
 
 from lithox.dispatch.job import Clock, Job
 from lithox.dispatch.messages.mail import Mail
-from lithox.dispatch.messages.records import OUTBOX
+from lithox.dispatch.messages.records import OUTBOX, PairKey
+from lithox.dispatch.messages.waiting import Entry
 from lithox.dispatch.schedules.armed import Armed
 from lithox.dispatch.schedules.backlog import Backlog, Rest
-from lithox.dispatch.schedules.batches import Batch, Planner, Room
+from lithox.dispatch.schedules.batches import MESSAGE_BYTES_MORE, Batch, Planner, Room
 from lithox.dispatch.schedules.bounds import TimerBounds
+from lithox.dispatch.schedules.direct import DueCall
 from lithox.dispatch.schedules.records import (
     DUE,
     account_of_removal,
     decode_account,
+    due_end,
     due_key,
+    entity_of_due_key,
     parse_due_key,
 )
 from lithox.dispatch.schedules.setting import Setting
 from lithox.dispatch.schedules.window import Window
 from lithox.dispatch.transaction import Transaction
-from lithox.errors import LithoxError, StoreCorrupt
+from lithox.errors import LithoxError, StoreCorrupt, StoreUnavailable
 from lithox.store.contract import Commit, Item, Range, Snapshot, Store
 
 RECHECK_MS: Final = 60_000
@@ -95,7 +100,13 @@ class Timers:
         """Key -> when it is looked at again, monotonic; in the order of that."""
         self._backlog = Backlog()
         self._paused_until_ns = 0
-        self._planner = Planner(bounds=bounds, message_bounds=mail.bounds, waiting=mail.waiting)
+        self._planner = Planner(
+            bounds=bounds,
+            message_bounds=mail.bounds,
+            waiting=mail.waiting,
+            on_moved=self._note_moved,
+            on_failed=self._note_failed,
+        )
         self._withdrawn_seen = 0
         self._counting = 0
         self._is_running = False
@@ -184,6 +195,7 @@ class Timers:
         if not transaction.sent:
             return
         seen: set[str] = set()
+        is_added = False
         for mark, key in transaction.sent:
             if key in seen or mark == OUTBOX:
                 continue
@@ -194,7 +206,7 @@ class Timers:
             # What a key was before the run is told by the first that the run did to it.
             seen.add(key)
             row = transaction.writes[cell]
-            entity = parse_due_key(key).entity
+            entity = entity_of_due_key(key)
             if removed_from is not None:
                 self.armed.change(entity, removed_from, -1)
             if row is None:
@@ -202,7 +214,8 @@ class Timers:
             else:
                 self.armed.change(entity, decode_account(row), 1)
                 self._window.add(key)
-        if seen:
+                is_added = True
+        if is_added:
             self._ask_for_time()
 
     def notify_removed(self, keys: dict[str, str]) -> None:
@@ -290,6 +303,7 @@ class Timers:
         try:
             if self._clock.monotonic_ns() >= self._paused_until_ns:
                 is_full = self._plan(batch)
+            self._call(batch)
             if batch.writes:
                 self._commit(batch)
         except LithoxError:
@@ -306,12 +320,13 @@ class Timers:
         A row that is passed over counts, too: however full the outbox is, a go stays short.
         """
         now_ms, looked = self._wall_ms(), 0
+        end = due_end(now_ms)
         snapshot = self._store.open_snapshot()
         try:
             is_behind = self._catch_up(batch, snapshot, now_ms)
             while True:
                 key = self._window.first()
-                if key is None or parse_due_key(key).due_ms > now_ms:
+                if key is None or key >= end:
                     return is_behind
                 batch.keys.append(self._window.take())
                 looked += 1
@@ -331,6 +346,7 @@ class Timers:
 
     def _plan_key(self, batch: Batch, snapshot: Snapshot, key: str, now_ms: int) -> Room:
         """Plans the last key of `batch`, or takes it out again."""
+        calls = len(batch.calls)
         try:
             if self._backlog and (account := _find_account(snapshot, key)) in self._backlog:
                 room = Room.OUTBOX_FULL
@@ -341,7 +357,8 @@ class Timers:
             self.counters.broken += 1
             batch.keys.pop()
             return Room.FOUND
-        if room is not Room.FOUND:
+        if room is not Room.FOUND or len(batch.calls) > calls:
+            # Not found due, or found and called: the commit says nothing about it.
             batch.keys.pop()
         if room is Room.LANE_FULL:
             # There are no more of these than messages that wait.
@@ -390,6 +407,32 @@ class Timers:
             self._backlog.note(account, following, now_ns)
             self._backlog.note(account, rest.last, now_ns)
 
+    def _call(self, batch: Batch) -> None:
+        """Has the timers that are due once called; each goes with the commit of its run."""
+        for call in batch.calls:
+            entity, timer_id, account = call.due.entity, call.due.timer_id, call.record.account
+            entry = Entry(
+                id=call.id,
+                account=account,
+                size_bytes=len(call.record.args) + MESSAGE_BYTES_MORE,
+                sent_ms=call.now_ms,
+                unsent=call,
+            )
+            self._mail.delivery.take_unsent(PairKey(entity, entity, timer_id), entry)
+        self.counters.fired += len(batch.calls)
+
+    def _note_moved(self, call: DueCall) -> None:
+        """Hears that a timer is a message now, since its call has failed."""
+        self.armed.change(call.due.entity, call.record.account, -1)
+
+    def _note_failed(self, error: Exception) -> None:
+        """Hears that a call has failed: what was committed may have been withdrawn."""
+        if isinstance(error, StoreUnavailable):
+            # It takes nothing now; there is no need to have every timer find that out.
+            self._paused_until_ns = self._pause_end_ns()
+        if self._store.withdrawn_version != self._withdrawn_seen:
+            self._wake()
+
     def _commit(self, batch: Batch) -> None:
         """Makes a batch visible and hands its messages over; raises StoreUnavailable."""
 
@@ -410,7 +453,7 @@ class Timers:
             # Another node has changed some of it since it was read.
             self._defer(batch.keys)
             return
-        self.counters.fired += batch.messages
+        self.counters.fired += batch.messages - len(batch.calls)
         self.counters.skipped += batch.skipped
         for entity, account in batch.gone:
             self.armed.change(entity, account, -1)
