@@ -197,6 +197,10 @@ def _call(run: Run, arguments: list[Any]) -> Ask:
     )
 
 
+def _generation(run: Run, _arguments: list[Any]) -> int:
+    return run.state.generation
+
+
 def _request(_run: Run, arguments: list[Any]) -> Ask:
     entity, handler, body = arguments
     return _ask(
@@ -311,6 +315,7 @@ FUNCTIONS: Final[dict[str, tuple[tuple[str, ...], str, Answer]]] = {
     "scan": (("string", _MAYBE, "u32"), _PAGE, _scan),
     "range": (("string", _MAYBE, _MAYBE, "u32"), _PAGE, _range),
     "call": (("string", "string", "string"), _JSON, _call),
+    "generation": ((), "u32", _generation),
     "request": (("string", "string", "string"), _JSON, _request),
     "send": (("string", "string", "string"), _JSON, _send),
     "schedule": (("string",), _JSON, _schedule),

@@ -24,11 +24,20 @@ class StateView:
     """The state as one run sees it.
 
     Attributes:
+        generation: how often others have changed it.
         reads: keys whose value, or absence, the run has been shown from the run message.
         pending: key -> value to be written, NIL to delete, that the node has not been told.
     """
 
-    __slots__ = ("_asked", "_is_complete", "_seen", "_stored", "pending", "reads")
+    __slots__ = (
+        "_asked",
+        "_is_complete",
+        "_seen",
+        "_stored",
+        "generation",
+        "pending",
+        "reads",
+    )
 
     def __init__(self, message: RunMessage) -> None:
         """Begins with what the run message says."""
@@ -36,6 +45,7 @@ class StateView:
         self._is_complete = message.complete
         self._seen: dict[str, bytes] = {}
         self._asked: set[str] = set()
+        self.generation = 0
         self.reads: set[str] = set()
         self.pending: dict[str, bytes] = {}
 
@@ -77,6 +87,7 @@ class StateView:
     def forget(self) -> None:
         """Drops everything known: others have written. What was pending must have been taken."""
         assert not self.pending
+        self.generation += 1
         self._stored.clear()
         self._seen.clear()
         self._asked.clear()
