@@ -1,9 +1,9 @@
-"""Where third-party sources come from: one pinned archive, fetched by name, checked by hash.
+"""Where third-party sources come from: pinned archives, fetched by name, checked by hash.
 
-The Lua sources are inside the source distribution of `lupa`. pip fetches it from wherever this
-machine's pip is told to look, so no address stands here. pip insists on a project's metadata
-and would run the project's own build for it; `guests/no_build/` stands in for that build, so no
-foreign code runs while fetching.
+The Lua sources are inside the source distribution of `lupa`, those of QuickJS-NG inside that of
+`quickjs-ng`. pip fetches them from wherever this machine's pip is told to look, so no address
+stands here. pip insists on a project's metadata and would run the project's own build for it;
+`guests/no_build/` stands in for that build, so no foreign code runs while fetching.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,9 +24,38 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 CACHE: Final = ROOT / ".cache" / "guests"
 
-LUPA_VERSION: Final = "2.8"
-LUPA_SHA256: Final = "d8022641b9ec8ecf2c5ecbe9f47e5a70e0b87c4b5ae921b92cb02a638e0acd08"
-LUPA_TOP: Final = f"lupa-{LUPA_VERSION}"
+
+class BuildError(Exception):
+    """The guest cannot be built; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """A source distribution that holds an interpreter's sources.
+
+    Attributes:
+        project: its name for pip.
+        version: the one version.
+        sha256: of the file, hexadecimal.
+        top: name of the folder inside, and of the file without `.tar.gz`.
+        folders: what is unpacked of it.
+        what: for people: what is in it, and how large it is.
+    """
+
+    project: str
+    version: str
+    sha256: str
+    top: str
+    folders: tuple[str, ...]
+    what: str
+
+    @property
+    def unpacked(self) -> Path:
+        """Where its folders are once they were needed; another list of them, another place."""
+        key = hashlib.sha256(repr((self.sha256, self.folders)).encode()).hexdigest()
+        return CACHE / f"{self.top}-{key[:12]}-sources"
+
+
 LUA_FOLDERS: Final = {
     "5.1": "third-party/lua51/src",
     "5.2": "third-party/lua52",
@@ -34,10 +64,24 @@ LUA_FOLDERS: Final = {
     "5.5": "third-party/lua55",
 }
 """Folders of Lua 5.1.5, 5.2.4, 5.3.6, 5.4.8 and 5.5.1 inside the archive."""
-
-
-class BuildError(Exception):
-    """The guest cannot be built; the message says what to do."""
+LUPA: Final = Archive(
+    project="lupa",
+    version="2.8",
+    sha256="d8022641b9ec8ecf2c5ecbe9f47e5a70e0b87c4b5ae921b92cb02a638e0acd08",
+    top="lupa-2.8",
+    folders=tuple(LUA_FOLDERS.values()),
+    what="the Lua sources, 6 MB",
+)
+QUICKJS_FOLDER: Final = "upstream-quickjs"
+"""Folder of QuickJS-NG 0.17.0 inside the archive."""
+QUICKJS: Final = Archive(
+    project="quickjs-ng",
+    version="0.17.0.2",
+    sha256="43d2e48272208721a7aaea8e3f02d4b9318f12ef20cc4f5421b59d9a470706ef",
+    top="quickjs_ng-0.17.0.2",
+    folders=(QUICKJS_FOLDER,),
+    what="the QuickJS-NG sources, 1 MB",
+)
 
 
 def sha256_of(path: Path) -> str:
@@ -46,11 +90,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def lua_sources(version: str, progress: Callable[[str], None]) -> Path:
-    """Returns the folder of unpacked Lua sources, fetching them if they are not there.
+def unpacked_sources(archive: Archive, progress: Callable[[str], None]) -> Path:
+    """Returns the folder an archive's folders lie in, fetching them if they are not there.
 
     Args:
-        version: a key of `LUA_FOLDERS`.
+        archive: which one.
         progress: called with one line of text for every step that takes a while.
 
     Raises:
@@ -58,27 +102,33 @@ def lua_sources(version: str, progress: Callable[[str], None]) -> Path:
 
     Blocks: for the download, the first time.
     """
-    unpacked = CACHE / f"{LUPA_TOP}-{LUPA_SHA256[:12]}-lua"
-    if not unpacked.is_dir():
-        _unpack(_fetch(progress), unpacked)
-    return unpacked / LUA_FOLDERS[version]
+    if not archive.unpacked.is_dir():
+        _unpack(archive, _fetch(archive, progress))
+    return archive.unpacked
+
+
+def lua_sources(version: str, progress: Callable[[str], None]) -> Path:
+    """Returns the folder of Lua's sources, for a key of `LUA_FOLDERS`: see `unpacked_sources`."""
+    return unpacked_sources(LUPA, progress) / LUA_FOLDERS[version]
 
 
 def lua54_sources(progress: Callable[[str], None]) -> Path:
-    """Returns the folder of unpacked Lua 5.4 sources: see `lua_sources`."""
+    """Returns the folder of Lua 5.4's sources: see `unpacked_sources`."""
     return lua_sources("5.4", progress)
 
 
-def _fetch(progress: Callable[[str], None]) -> Path:
-    """Returns the archive, downloaded by pip into the cache and checked."""
-    archive = CACHE / f"{LUPA_TOP}.tar.gz"
-    if archive.is_file() and sha256_of(archive) == LUPA_SHA256:
-        return archive
+def _fetch(archive: Archive, progress: Callable[[str], None]) -> Path:
+    """Returns the archive's file, downloaded by pip into the cache and checked."""
+    file = CACHE / f"{archive.top}.tar.gz"
+    if file.is_file() and sha256_of(file) == archive.sha256:
+        return file
     CACHE.mkdir(parents=True, exist_ok=True)
-    progress(f"fetching the Lua sources (lupa {LUPA_VERSION} source distribution, 6 MB)")
+    progress(f"fetching {archive.what} ({archive.project} {archive.version} source distribution)")
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         requirement = Path(scratch, "requirement.txt")
-        requirement.write_text(f"lupa=={LUPA_VERSION} --hash=sha256:{LUPA_SHA256}\n")
+        requirement.write_text(
+            f"{archive.project}=={archive.version} --hash=sha256:{archive.sha256}\n"
+        )
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         command += ["--disable-pip-version-check", "--no-build-isolation", "--require-hashes"]
         command += ["--no-binary", ":all:", "--dest", scratch, "-r", str(requirement)]
@@ -90,29 +140,30 @@ def _fetch(progress: Callable[[str], None]) -> Path:
             text=True,
             check=False,
         )
-        found = Path(scratch, archive.name)
+        found = Path(scratch, file.name)
         if done.returncode != 0 or not found.is_file():
             raise BuildError(
-                f"pip could not fetch the source distribution of lupa {LUPA_VERSION}.\n"
+                "pip could not fetch the source distribution of "
+                f"{archive.project} {archive.version}.\n"
                 "Check the network and pip's index settings (`pip config list`), or put the file\n"
-                f"  {archive.name}\ninto {archive.parent} yourself. pip said:\n"
+                f"  {file.name}\ninto {file.parent} yourself. pip said:\n"
                 f"{done.stderr[-2000:]}"
             )
-        if sha256_of(found) != LUPA_SHA256:
-            raise BuildError(f"{found.name} is not the pinned file; expected {LUPA_SHA256}")
-        found.replace(archive)
-    return archive
+        if sha256_of(found) != archive.sha256:
+            raise BuildError(f"{found.name} is not the pinned file; expected {archive.sha256}")
+        found.replace(file)
+    return file
 
 
-def _unpack(archive: Path, to: Path) -> None:
-    """Unpacks the Lua folders of `archive` so that `to` appears whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=CACHE) as scratch, tarfile.open(archive) as tar:
-        prefixes = tuple(f"{LUPA_TOP}/{folder}/" for folder in LUA_FOLDERS.values())
+def _unpack(archive: Archive, file: Path) -> None:
+    """Unpacks the archive's folders so that they appear whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch, tarfile.open(file) as tar:
+        prefixes = tuple(f"{archive.top}/{folder}/" for folder in archive.folders)
         members = [member for member in tar if member.name.startswith(prefixes)]
         tar.extractall(scratch, members=members, filter="data")
-        whole = Path(scratch, LUPA_TOP)
+        whole = Path(scratch, archive.top)
         try:
-            whole.rename(to)
+            whole.rename(archive.unpacked)
         except OSError:
-            if not to.is_dir():
+            if not archive.unpacked.is_dir():
                 raise

@@ -24,7 +24,8 @@ def require() -> None:
         build.build()
     except build.BuildError as error:
         pytest.fail(f"the guests cannot be built: {error}", pytrace=False)
-    for path in (languages.LUA_WASM_PATH, *languages.PROGRAM_WASM_PATHS.values()):
+    wanted = (languages.LUA_WASM_PATH, languages.JAVASCRIPT_WASM_PATH)
+    for path in (*wanted, *languages.PROGRAM_WASM_PATHS.values()):
         if not path.is_file():
             pytest.fail(
                 f"{path} is missing though {build.OUTPUTS} is built: the lithox that is tested is "

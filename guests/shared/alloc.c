@@ -293,16 +293,8 @@ void *lx_realloc(void *payload, size_t bytes) {
   return moved;
 }
 
-/* Lua's allocator. */
-void *lx_alloc(void *unused, void *block, size_t old_bytes, size_t new_bytes) {
-  (void)unused, (void)old_bytes;
-  if (new_bytes == 0) {
-    lx_free(block);
-    return NULL;
-  }
-  block = lx_realloc(block, new_bytes);
-#if LUA_VERSION_NUM <= 502
-  if (block == NULL) lx_restart_collector(); /* there is no second try: this is an error now */
-#endif
-  return block;
+/* Returns how many bytes a block can hold. */
+size_t lx_usable_size(const void *payload) {
+  if (payload == NULL) return 0;
+  return size_of(block_of((void *)payload)) - 4;
 }

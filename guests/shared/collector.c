@@ -42,3 +42,17 @@ void lx_restart_collector(void) {
   RESTART(stopped);
   stopped = NULL;
 }
+
+/* Lua's allocator. */
+void *lx_alloc(void *unused, void *block, size_t old_bytes, size_t new_bytes) {
+  (void)unused, (void)old_bytes;
+  if (new_bytes == 0) {
+    lx_free(block);
+    return NULL;
+  }
+  block = lx_realloc(block, new_bytes);
+#if LUA_VERSION_NUM <= 502
+  if (block == NULL) lx_restart_collector(); /* there is no second try: this is an error now */
+#endif
+  return block;
+}

@@ -39,7 +39,7 @@ from lithox.sandbox.mappings import MappingBudget
 from lithox.sandbox.messages import CALL_LOG, decode_call, encode_answer, encode_refusal
 from lithox.sandbox.meters import MEMORY_BYTES_MAX, fuel_of, memory_bytes_of
 from lithox.sandbox.pool import IDLE_MAX, CellPool
-from lithox.sandbox.wasm import WasmHost
+from lithox.sandbox.wasm import WASM_STACK_BYTES, WasmHost
 
 PROGRAMS_BYTES_MAX: Final = 128 << 20
 """Images kept by default: some hundred programs of an engine."""
@@ -52,8 +52,10 @@ HANDLER_NAMES_MAX: Final = 1024
 """Handlers one module may give."""
 Preludes = tuple[tuple[str, bytes], ...]
 _REFUSED: Final = "request.not_available"
-_EXPECTED: Final = re.compile(r"(?:'([^'\n]{1,40})'|([a-z]{1,20})) expected")
-"""What Lua's parser says: `'=' expected near 'foo'`, `unexpected symbol` has none."""
+_EXPECTED: Final = re.compile(
+    r"(?:'([^'\n]{1,40})'|([a-z]{1,20})) expected|expecting '?([^'\n]{1,40}?)'?$"
+)
+"""What parsers say: Lua's `'=' expected near 'foo'`, JavaScript's `expecting ';'`."""
 
 _NEAR: Final = re.compile(r"near (?:'(.{1,80})'|<eof>)$")
 
@@ -71,12 +73,14 @@ class EngineOptions:
         mappings: the process's account of mappings, shared by its engines; None makes one.
         has_preludes: its guest is loaded with `Source.preludes` (programs), else with name and
             text alone (handlers).
+        wasm_stack_bytes: native stack its guest's own code may use.
     """
 
     idle_max: int = IDLE_MAX
     programs_bytes_max: int = PROGRAMS_BYTES_MAX
     mappings: MappingBudget | None = None
     has_preludes: bool = False
+    wasm_stack_bytes: int = WASM_STACK_BYTES
 
 
 class WasmProgram:
@@ -172,7 +176,13 @@ class WasmEngine:
                 file=wasm_path.name,
             ) from None
         cache = ModuleCache(cache_dir)
-        self._host = WasmHost(open_library(), wasm, file=wasm_path.name, cache=cache)
+        self._host = WasmHost(
+            open_library(),
+            wasm,
+            file=wasm_path.name,
+            cache=cache,
+            wasm_stack_bytes=options.wasm_stack_bytes,
+        )
         self._budget = options.mappings or MappingBudget()
         self._pool = CellPool(self._host, self._budget, idle_max=options.idle_max)
         self._has_preludes = options.has_preludes
@@ -361,7 +371,8 @@ def _read_loaded(data: bytes, source: Source) -> tuple[str, ...]:
                     file=source.name,
                 )
             return tuple(sorted(name for name in names if not name.startswith("_")))
-        _, message, line, traceback = msgspec.convert(loaded, tuple[int, str, int | None, str])
+        _, message, line, traceback = msgspec.convert(loaded[:4], tuple[int, str, int | None, str])
+        column = msgspec.convert(loaded[4] if len(loaded) > 4 else None, int | None)
     except (msgspec.DecodeError, msgspec.ValidationError, IndexError) as error:
         raise GuestProtocolError(
             f"{source.name}: the interpreter's answer cannot be read: {error}", file=source.name
@@ -369,12 +380,13 @@ def _read_loaded(data: bytes, source: Source) -> tuple[str, ...]:
     fields: dict[str, Any] = {"file": _chunk_of(message, source)}
     if line is not None:
         fields["line"] = line
-        column = _find_column(message, source, line)
+        if column is None:
+            column = _find_column(message, source, line)
         if column is not None:
             fields["column"] = column
     expected = _EXPECTED.search(message)
     if expected is not None:
-        fields["expected"] = expected[1] or expected[2]
+        fields["expected"] = expected[1] or expected[2] or expected[3]
     if traceback:
         fields["traceback"] = traceback
     raise CompileFailed(message, **fields)

@@ -19,10 +19,16 @@ from lithox.sandbox.python.engine import PYTHON, PythonEngine
 from lithox.sandbox.wasm_engine import WebAssemblyEngine
 
 LUA: Final = "lua"
+JAVASCRIPT: Final = "javascript"
 WASM: Final = "wasm"
 GUESTS_PATH: Final = Path(__file__).parent / "guests"
 """Built by `guests/build.py`; the wheel ships them."""
 LUA_WASM_PATH: Final = GUESTS_PATH / "lua54.wasm"
+JAVASCRIPT_WASM_PATH: Final = GUESTS_PATH / "javascript.wasm"
+JAVASCRIPT_STACK_BYTES: Final = 4 << 20
+"""Native stack of JavaScript's guest. Its own limit, 160 kB of the stack in its memory, must bite
+first: the kinds of recursion that use little of that one (a JSON text of brackets alone, proxies
+behind proxies) need 2.9 MB here."""
 PROGRAM_WASM_PATHS: Final = {
     f"lua-program-{version}": GUESTS_PATH / f"program{version.replace('.', '')}.wasm"
     for version in ("5.1", "5.2", "5.3", "5.4", "5.5")
@@ -63,5 +69,13 @@ def open_engines(cache_dir: Path) -> dict[str, Engine]:
             options=EngineOptions(mappings=mappings, has_preludes=True),
         )
         engines[language] = LazyEngine(language, open_engine)
+    open_javascript = partial(
+        WasmEngine,
+        language=JAVASCRIPT,
+        wasm_path=JAVASCRIPT_WASM_PATH,
+        cache_dir=cache_dir,
+        options=EngineOptions(mappings=mappings, wasm_stack_bytes=JAVASCRIPT_STACK_BYTES),
+    )
+    engines[JAVASCRIPT] = LazyEngine(JAVASCRIPT, open_javascript)
     engines[PYTHON] = LazyEngine(PYTHON, partial(PythonEngine, cache_dir))
     return engines

@@ -106,7 +106,15 @@ class WasmHost:
         "tables_max",
     )
 
-    def __init__(self, library: Library, wasm: bytes, *, file: str, cache: ModuleCache) -> None:
+    def __init__(
+        self,
+        library: Library,
+        wasm: bytes,
+        *,
+        file: str,
+        cache: ModuleCache,
+        wasm_stack_bytes: int = WASM_STACK_BYTES,
+    ) -> None:
         """Compiles `wasm`, or takes it from the cache.
 
         Args:
@@ -114,6 +122,7 @@ class WasmHost:
             wasm: the binary module; trusted, it comes with the node.
             file: its name for messages.
             cache: where compiled modules are kept.
+            wasm_stack_bytes: native stack its own code may use.
 
         Raises:
             ConfigError: the module is not one we can hold guests of.
@@ -125,8 +134,12 @@ class WasmHost:
         self.cache = cache
         self.table_elements_max = TABLE_ELEMENTS_MAX
         self.tables_max = 1
-        self.engine = make_engine(library, CONFIGURATION)
-        self._module = self._compile(wasm, file)
+        configuration = CONFIGURATION | {
+            "max_wasm_stack": wasm_stack_bytes,
+            "async_stack_size": wasm_stack_bytes + FIBRE_STACK_BYTES - WASM_STACK_BYTES,
+        }
+        self.engine = make_engine(library, configuration)
+        self._module = self._compile(wasm, file, configuration)
         self._linker, self._callback = make_linker(library, self.engine)
         out = ctypes.c_uint64(0)
         error = library.by_name["wasmtime_linker_instantiate_pre"](
@@ -140,9 +153,9 @@ class WasmHost:
         if text is not None:
             raise ConfigError(f"{file} cannot be a guest: {text}", file=file)
 
-    def _compile(self, wasm: bytes, file: str) -> int:
-        configuration = ";".join(f"{key}={value}" for key, value in CONFIGURATION.items())
-        key = make_key(wasm, version=WASMTIME_VERSION, configuration=configuration)
+    def _compile(self, wasm: bytes, file: str, configuration: Mapping[str, bool | int]) -> int:
+        settings = ";".join(f"{key}={value}" for key, value in configuration.items())
+        key = make_key(wasm, version=WASMTIME_VERSION, configuration=settings)
         out = ctypes.c_uint64(0)
         kept = self.cache.find(key)
         if kept is not None:
