@@ -127,17 +127,11 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
     },
     "javascript": {},
     "c": {
-        "fuel_long": Claim(
-            says="fuel with which an endless run lasts while others are served", expects=300_000_000
-        ),
         "top_level_code": Deviation(
             does=False, says="its start function; tried in tests/conformance/wasm"
         ),
     },
     "component": {
-        "fuel_long": Claim(
-            says="fuel with which an endless run lasts while others are served", expects=300_000_000
-        ),
         "top_level_code": Deviation(
             does=False, says="run when it is built; tried in tests/conformance/component"
         ),
