@@ -51,6 +51,22 @@ MESSAGES_MAX: Final = 10
 """Complaints of the type check that are told."""
 MODULE_FEED: Final = 1
 """Which feed of a session the module is; the prelude is number 0."""
+UNKNOWN_ERRORS: Final = (
+    *("FileExistsError", "FileNotFoundError", "ImportError", "IsADirectoryError"),
+    *("ModuleNotFoundError", "NotADirectoryError", "PermissionError", "UnboundLocalError"),
+    *("UnicodeDecodeError", "UnicodeEncodeError"),
+)
+UNKNOWN_NAMES: Final = ("filter", "format", "getattr", "hasattr", "map", "open", "setattr")
+"""Built-in names that the worker's Python has and its type check has not heard of."""
+STUBS: Final = "\n".join(
+    (
+        "from typing import Any",
+        *(f"class {name}(Exception): ..." for name in UNKNOWN_ERRORS),
+        *(f"{name}: Any" for name in UNKNOWN_NAMES),
+    )
+)
+HARMLESS: Final = frozenset(("unused-type-ignore-comment", "unused-ignore-comment"))
+"""What the type check complains of that is no reason to refuse a module."""
 _HANDLER: Final = re.compile(r"^(?:async[ \t]+)?def[ \t]+([^\W\d]\w{0,99})[ \t]*\(", re.MULTILINE)
 _EXPECTED: Final = re.compile(r"[Ee]xpected (.{1,80}?)(?:,|$| found| but)")
 _UNSUPPORTED: Final = "The monty syntax parser does not yet support "
@@ -215,6 +231,7 @@ class Loading:
             memory_bytes_max=self._bounds.memory_bytes,
             recursion_max=RECURSION_MAX,
             type_check=True,
+            stubs=STUBS,
         )
         held.worker.send(encode_configure(options))
         self._expect(held, EventKind.OK)
@@ -223,7 +240,7 @@ class Loading:
         held.worker.send(encode_feed(self._text))
         event = self._next(held)
         if event.kind is EventKind.TYPING_ERROR:
-            self._fail_types(event.text or "")
+            self._judge_types(event.text or "")
         if event.kind is EventKind.ERROR:
             self._fail(event, MODULE_FEED - 1)
 
@@ -318,7 +335,7 @@ class Loading:
         if event.name == "NotImplementedError" and text.startswith(_UNSUPPORTED):
             what = text.removeprefix(_UNSUPPORTED)
             fields["expected"] = "what docs/limitations/python.md lists"
-            raise CompileFailed(f"{where}: Python handlers have no {what}", **fields)
+            raise CompileFailed(f"{where}: Python handlers have no {what}; see docs/limitations/python.md", **fields)
         expected = _EXPECTED.search(text) if event.name in _SYNTAX else None
         if expected is not None:
             fields["expected"] = expected[1]
@@ -327,14 +344,18 @@ class Loading:
             fields["traceback"] = "\n".join(lines)
         raise CompileFailed(f"{where}: {event.name}: {text[:1000]}", **fields)
 
-    def _fail_types(self, diagnostics: str) -> NoReturn:
-        """Raises what the type check says, one line of JSON for each complaint."""
+    def _judge_types(self, diagnostics: str) -> None:
+        """Raises what the type check says, one line of JSON for each complaint that counts."""
         name = self._source.name
         told: list[str] = []
         fields: dict[str, Any] = {"file": name}
-        for line in diagnostics.splitlines()[:MESSAGES_MAX]:
+        for line in diagnostics.splitlines():
+            if len(told) >= MESSAGES_MAX:
+                break
             try:
                 found = cast("dict[str, Any]", json.loads(line))
+                if found.get("code") in HARMLESS:
+                    continue
                 place = cast("dict[str, Any]", found["location"])
                 row, column = int(place["row"]), int(place["column"])
                 message = str(found["message"])[:300]
@@ -347,7 +368,8 @@ class Loading:
                 if expected is not None:
                     fields["expected"] = expected[1] or expected[2]
             told.append(f"{name}:{row}:{column}: {message} ({found.get('code', 'type error')})")
-        raise CompileFailed("\n".join(told) or f"{name} has errors of types", **fields)
+        if told:
+            raise CompileFailed("\n".join(told), **fields)
 
     def _fail_gone(self, gone: WorkerGone) -> NoReturn:
         name = self._source.name

@@ -252,7 +252,7 @@ def encode_not_handled(call_id: int) -> bytes:
     return _answer(call_id, _bytes(5, _UNIT))
 
 
-UNDEFINED: Final = _frame(5, _bytes(2, _UNIT))
+UNDEFINED: Final = _frame(5, _bytes(3, _UNIT))
 """Request: the name that was looked up is not defined."""
 DUMP: Final = _frame(7, b"")
 RESET: Final = _frame(9, b"")

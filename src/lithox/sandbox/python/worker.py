@@ -11,6 +11,7 @@ longer than `FRAME_BYTES_MAX` is not read; one thread speaks to a worker at a ti
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import select
@@ -28,6 +29,8 @@ from lithox.sandbox.python.wire import LENGTH_BYTES, Event, WireError, decode_ev
 FRAME_BYTES_MAX: Final = 64 << 20
 """An outcome of `OUTCOME_BYTES_MAX`, with what its text form adds."""
 READ_BYTES: Final = 1 << 18
+PIPE_BYTES: Final = 512 << 10
+"""Room for an image that is sent ahead, so that nobody has to wait for the worker to read it."""
 END_WAIT_S: Final = 0.05
 """How long a worker that has closed its pipe may take to be gone before it is made to."""
 ADDRESS_BYTES: Final = 256 << 20
@@ -112,6 +115,9 @@ class Worker:
         self.pid = self._process.pid
         self._stdin = self._process.stdin.fileno()
         self._stdout = self._process.stdout.fileno()
+        with contextlib.suppress(OSError):
+            # Beyond the system's allowance for pipes an image is written in pieces instead.
+            fcntl.fcntl(self._stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         os.set_blocking(self._stdin, False)
         os.set_blocking(self._stdout, False)
         self._poller = select.poll()
