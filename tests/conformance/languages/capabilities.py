@@ -114,6 +114,12 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
         ),
     },
     "python": {
+        "same_fuel": Deviation(
+            does=False, says="fuel is the worker's processor time, which differs from run to run"
+        ),
+        "make_lone_surrogate": Deviation(
+            does=CANNOT, says="the worker's text is UTF-8: half a character becomes U+FFFD"
+        ),
         "fuel_long": Deviation(
             does=2_000_000_000, says="fuel is processor time, four units a nanosecond"
         ),

@@ -19,6 +19,7 @@ FOREIGN = {
     "machine code": b"\x7fELF\x02\x01\x01" + bytes(100),
 }
 ENDLESS = {
+    "python": b"while True:\n    pass\n\n\ndef add(self):\n    return 1\n",
     "lua": b"while true do end\nreturn {}\n",
     "javascript": b"while (true) {}\nexport function add() {}\n",
 }

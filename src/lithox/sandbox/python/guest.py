@@ -368,6 +368,8 @@ class PythonGuest:
             )
         if self.calls >= self._calls_max:
             return self._end_by(CODE_OUT_OF_CALLS, f"more than {self._calls_max} system calls")
+        assert self._held is not None
+        self.memory_bytes = self._held.worker.memory_bytes()
         self.calls += 1
         self._state = State.ASKED
         return Step(StepKind.ASKED, message)

@@ -240,6 +240,8 @@ def __lithox_make__():
             return self._now
 
         def log(self, level, message, fields=None):
+            if level not in ("debug", "info", "warning", "error"):
+                raise WrongValue(f"a log level is one of debug, info, warning, error; found {represent(level)}")
             ask("log", [level, message, fields])
 
         def usage(self):
