@@ -186,7 +186,7 @@ JAVASCRIPT: Final = Guest(
     memory_bytes=576 << 10,
     stack_bytes=192 << 10,
 )
-GUESTS: Final = {guest.name: guest for guest in (HANDLERS, JAVASCRIPT, *PROGRAMS)}
+GUESTS: Final = {guest.name: guest for guest in (HANDLERS, *PROGRAMS, JAVASCRIPT)}
 
 
 def build(progress: Callable[[str], None] = print) -> Path:

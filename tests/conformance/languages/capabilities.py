@@ -131,7 +131,15 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
             does=True, says="what the interpreter does not know is refused at deploy, with the line"
         ),
     },
-    "javascript": {},
+    "javascript": {
+        "kind_of_whole_float": Deviation(
+            does="int", says="JavaScript has one kind of number: `1.0` is 1"
+        ),
+        "whole_float_returned": Deviation(
+            does=int, says="as above; a float that is only looked at stays what it was"
+        ),
+        "make_number_key": Deviation(does=CANNOT, says="keys of objects are always text"),
+    },
     "c": {
         "top_level_code": Deviation(
             does=False, says="its start function; tried in tests/conformance/wasm"

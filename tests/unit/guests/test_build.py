@@ -19,11 +19,12 @@ def test_second_build_does_nothing() -> None:
 
 
 def test_every_guest_is_built() -> None:
-    """One call leaves the handlers' module and one for programs of each version of Lua."""
+    """One call leaves the handlers' modules and one for programs of each version of Lua."""
     build.build(lambda _: None)
     names = {path.name for path in build.OUTPUTS.glob("*.wasm")}
     assert {f"{name}.wasm" for name in build.GUESTS} <= names
-    assert [guest.lua for guest in build.PROGRAMS] == ["5.1", "5.2", "5.3", "5.4", "5.5"]
+    versions = [guest.core.version for guest in build.PROGRAMS]
+    assert versions == ["5.1", "5.2", "5.3", "5.4", "5.5"]
 
 
 def test_digest_covers_the_shim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -48,9 +49,34 @@ def test_digest_covers_the_shim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def test_handlers_and_programs_of_one_version_share_lua() -> None:
     """Lua's own files are compiled once for both."""
-    program = next(guest for guest in build.PROGRAMS if guest.lua == build.HANDLERS.lua)
-    assert build._core_digest(program) == build._core_digest(build.HANDLERS)
-    assert len({build._core_digest(guest) for guest in build.PROGRAMS}) == 5
+    core = build.HANDLERS.core
+    program = next(guest for guest in build.PROGRAMS if guest.core.version == core.version)
+    assert build._core_digest(program.core) == build._core_digest(core)
+    assert len({build._core_digest(guest.core) for guest in build.PROGRAMS}) == 5
+
+
+def test_change_of_javascripts_shim_compiles_the_shim_alone(tmp_path: Path) -> None:
+    """QuickJS' objects depend on the one file of ours that includes it, and on no other."""
+    shim = tmp_path / "javascript"
+    shim.mkdir()
+    for path in build.JAVASCRIPT.shim.iterdir():
+        (shim / path.name).write_bytes(path.read_bytes())
+    core = replace(
+        build.QUICKJS_CORE,
+        own_units=(shim / "engine.c",),
+        config=shim / "qjs_config.h",
+        headers=(shim / "engine.h",),
+    )
+    guest = replace(build.JAVASCRIPT, core=core, shim=shim)
+    before = build._core_digest(core), build.input_digest(guest)
+    (shim / "state.c").write_text("/* other */")
+    (shim / "lx.h").write_text("/* other */")
+    assert build._core_digest(core) == before[0]
+    assert build.input_digest(guest) != before[1]
+    for name in ("engine.c", "engine.h", "qjs_config.h"):
+        before_one = build._core_digest(core)
+        (shim / name).write_text("/* other */")
+        assert build._core_digest(core) != before_one, name
 
 
 def test_unknown_guest_is_refused() -> None:
