@@ -11,9 +11,10 @@
 static uint8_t lx__inbox[LX__INBOX_BYTES];
 static _Alignas(8) uint8_t lx__first_arena[LX_ARENA_BYTES];
 
+/* The piece memory is taken from now. */
 static struct {
-  uint8_t *at, *end;
-} lx__arena = {lx__first_arena, lx__first_arena + LX_ARENA_BYTES};
+  uint8_t *low, *at, *end;
+} lx__arena = {lx__first_arena, lx__first_arena, lx__first_arena + LX_ARENA_BYTES};
 
 /* The inbox tells the host why: docs/abi.md. */
 LX_API _Noreturn void lx__end_out_of_memory(void) {
@@ -31,7 +32,7 @@ LX_API void lx__need(size_t bytes) {
   before = __builtin_wasm_memory_grow(0, pages);
   if (before == SIZE_MAX) lx__end_out_of_memory();
   grown = (uint8_t *)(before * LX__PAGE_BYTES);
-  if (grown != lx__arena.end) lx__arena.at = grown;
+  if (grown != lx__arena.end) lx__arena.low = lx__arena.at = grown;
   lx__arena.end = grown + pages * LX__PAGE_BYTES;
 }
 
@@ -64,6 +65,10 @@ LX_API lx_str lx__copy(lx_str text) {
   if (text.length > 0) __builtin_memcpy(to, text.at, text.length);
   return (lx_str){to, text.length};
 }
+
+/* Gives back what was taken since the arena stood at `before`, unless somebody may need it: an error
+** that was left since, or what begins before a growth that has moved the arena. */
+LX_API void lx__give_back(uint8_t *before);
 
 /* ---- texts ---- */
 

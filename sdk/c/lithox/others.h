@@ -103,12 +103,14 @@ LX_API lx_value lx_timers(void) {
 /* ---- log, usage ---- */
 
 LX_API void lx_log(lx_str level, lx_str text, lx_value fields) {
+  uint8_t *before = lx__arena.at;
   lx__buffer b = lx__begin(LX("log"), 3);
   lx__input in;
   lx__put_checked_text(&b, level);
   lx__put_checked_text(&b, text);
   lx__put_value(&b, fields, 1);
   lx__ask(&b, &in);
+  lx__give_back(before);
 }
 
 LX_API lx_value lx_usage(void) {
@@ -179,11 +181,13 @@ LX_API lx_writer lx_open_writer(lx_str key) {
 LX_API void lx_write(lx_writer *writer, lx_str bytes) {
   while (bytes.length > 0 && !lx_failed()) {
     uint32_t part = bytes.length < LX__READ_BYTES ? bytes.length : LX__READ_BYTES;
+    uint8_t *before = lx__arena.at;
     lx__buffer b = lx__begin(LX("blob_write"), 3);
     lx__put_checked_text(&b, writer->key);
     lx__put_int(&b, writer->token);
     lx__put_bytes(&b, (lx_str){bytes.at, part});
     lx__ask_value(&b);
+    lx__give_back(before);
     bytes.at += part;
     bytes.length -= part;
   }

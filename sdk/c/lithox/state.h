@@ -107,6 +107,9 @@ LX_API lx_value lx_get(lx_str key) {
   if (lx_failed()) return lx_null();
   entry = lx__known_entry(key);
   if (entry == NULL || entry->now.at == NULL) return lx_null();
+  if ((uint8_t)entry->now.at[0] == 0xc7)
+    return lx_fail_at(LX(""), lx_concat(key, LX(" is a big value; lx_open_reader reads it")),
+                      lx_null(), NULL, 0, NULL);
   return lx_decode(entry->now);
 }
 

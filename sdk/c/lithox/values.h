@@ -88,6 +88,10 @@ LX_API bool lx_catch(lx_error *error) {
   return true;
 }
 
+LX_API void lx__give_back(uint8_t *before) {
+  if (!lx_failed() && before >= lx__arena.low && before <= lx__arena.at) lx__arena.at = before;
+}
+
 /* ---- lists ---- */
 
 LX_API lx_value lx_item(lx_value list, uint32_t index) {

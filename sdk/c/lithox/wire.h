@@ -110,7 +110,7 @@ LX_API void lx__put_checked_text(lx__buffer *b, lx_str text) {
 
 /* Writes a value; one that cannot travel leaves an error, and what is written then is of no use. */
 LX_API void lx__put_value(lx__buffer *b, lx_value value, int depth) {
-  if (depth > LX__DEPTH_MAX) {
+  if (depth > LX__DEPTH_MAX && (value.kind == LX_LIST || value.kind == LX_MAP)) {
     lx__refuse_value("a value nests deeper than 64 lists and maps");
     return;
   }

@@ -141,6 +141,15 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
         "make_number_key": Deviation(does=CANNOT, says="keys of objects are always text"),
     },
     "c": {
+        "make_beyond_int": Deviation(does=CANNOT, says="C's integers here have 64 bits"),
+        "make_function": Deviation(does=CANNOT, says="the SDK has no value for a function"),
+        "make_number_key": Deviation(does=CANNOT, says="keys of the SDK's maps are text"),
+        "log_print": Deviation(does=None, says="C has no `print` without a library; `lx_log` is"),
+        "error_line": Deviation(
+            does=False,
+            says="a module is no text; the traceback names the C file and line, "
+            "tried in tests/conformance/wasm",
+        ),
         "top_level_code": Deviation(
             does=False, says="its start function; tried in tests/conformance/wasm"
         ),
