@@ -12,6 +12,8 @@ A core module that is given as bytes takes the place of an empty one in the enco
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from wasmtime import wat2wasm
 
@@ -135,46 +137,47 @@ def _write_host(functions: Iterable[str]) -> str:
     )
 
 
-def write_component(
-    main: str | None,
-    *,
-    imports: Iterable[str] = (),
-    before: str = "",
-    more_with: str = "",
-    pages: int = 1,
-    post_return: str = "",
-) -> str:
-    """Returns the text of a component.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a component has beside its core module.
 
-    Args:
-        main: fields of the core module; None for an empty one.
-        imports: functions of the host that it uses, imported from `host`.
-        before: more items of the component, in front of all others but the host's import.
+    Attributes:
+        imports: functions of the host that main uses, imported from `host`.
+        before: more items of the component, behind the host's import.
         more_with: more arguments of main's instance.
         pages: of the memory at first.
         post_return: name of an export of main that is called after `run`.
     """
-    names = list(imports)
-    lowered = " ".join(f'(export "{name}" (func ${name}))' for name in names)
-    after = f' (post-return (core func $main "{post_return}"))' if post_return else ""
+
+    imports: tuple[str, ...] = ()
+    before: str = ""
+    more_with: str = ""
+    pages: int = 1
+    post_return: str = ""
+
+
+def write_component(main: str, plan: Plan) -> str:
+    """Returns the text of a component; `main` has the fields of its core module."""
+    lowered = " ".join(f'(export "{name}" (func ${name}))' for name in plan.imports)
+    after = f' (post-return (core func $main "{plan.post_return}"))' if plan.post_return else ""
     return "\n".join(
         (
             "(component",
-            _write_host(names).replace("{pages}", str(pages)),
-            before,
-            f"  (core module $main {main or ''})",
-            EXPORTS.format(lowered=lowered, more_with=more_with, post_return=after),
+            _write_host(plan.imports).replace("{pages}", str(plan.pages)),
+            plan.before,
+            f"  (core module $main {main})",
+            EXPORTS.format(lowered=lowered, more_with=plan.more_with, post_return=after),
             ")",
         )
     )
 
 
-def make_component(main: str | bytes, **options: object) -> bytes:
-    """Returns a component; see `write_component`. `main` may be a core module's bytes."""
+def make_component(main: str | bytes, **fields: Any) -> bytes:
+    """Returns a component of fields of a core module, or of its bytes; `fields` as in `Plan`."""
+    plan = Plan(**fields)
     if isinstance(main, str):
-        return bytes(wat2wasm(write_component(main, **options)))  # pyright: ignore
-    made = bytes(wat2wasm(write_component(None, **options)))  # pyright: ignore
-    before, found, after = made.partition(EMPTY_MODULE)
+        return bytes(wat2wasm(write_component(main, plan)))
+    before, found, after = bytes(wat2wasm(write_component("", plan))).partition(EMPTY_MODULE)
     assert found, "the empty module is not where it was"
     size, length = len(main), bytearray()
     while True:

@@ -42,6 +42,7 @@ _WORD_READY: Final = 17
 _WORD_INSTANCE: Final = 18
 _WORD_FUNCTION: Final = 20
 _WORDS: Final = 24
+_Words: Final = ctypes.c_uint64 * _WORDS
 
 
 class ComponentCell:
@@ -77,7 +78,7 @@ class ComponentCell:
         """Makes an empty store; `begin_instance` must follow."""
         self._library = library
         self._values = values
-        self._words = (ctypes.c_uint64 * _WORDS)()
+        self._words = _Words()
         self._address = ctypes.addressof(self._words)
         self._arguments = 0
         self.continuation_address = self._address + 8 * _WORD_CONTINUATION

@@ -39,7 +39,7 @@ PREPARED_MAX: Final = 4
 HANDLER_NAMES_MAX: Final = 1024
 HANDLER_NAME_CHARACTERS_MAX: Final = 128
 LOAD_QUANTUM_FUEL: Final = 10_000_000
-MAPPINGS_PARTS: Final = 3
+MAPPINGS_PARTS: Final = 2
 """How many guests' mappings one component's guest may take (`mappings.MAPPINGS_PER_CELL` each):
 fibre and guard, memory with its image and its reservation, tables."""
 BOUNDS: Final = CompileBounds(cpu_s=240, wall_s=900)

@@ -57,9 +57,11 @@ _U8: Final = _KINDS["u8"]
 _NUMBERS: Final = {0: "?", 1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "q", 8: "Q"}
 _UNPACK: Final = {kind: struct.Struct(f"<8x{code}") for kind, code in _NUMBERS.items()}
 _PAIR: Final = struct.Struct("<B7xQQQ")
-_WORD: Final = struct.Struct("<Q")
+_WORDS: Final = struct.Struct("<QQ")
 _STRING, _ENUM, _LIST, _RECORD, _TUPLE = 12, 17, 13, 14, 15
 _VARIANT, _OPTION, _RESULT, _RESOURCE = 16, 18, 19, 21
+_STRING_HEAD: Final = _STRING.to_bytes(8, "little")
+_Room: Final = ctypes.c_uint64 * (VAL_BYTES // 8)
 
 Writer = Callable[[int, Any], None]
 """Writes (value) as a `wasmtime_component_val_t` to (address); what was there is not freed."""
@@ -84,13 +86,14 @@ class Resource(NamedTuple):
 class Values:
     """Reads and writes values with the functions of one library."""
 
-    __slots__ = ("_by_name", "_library", "_memmove", "_new_bytes", "_new_value")
+    __slots__ = ("_by_name", "_library", "_memmove", "_new_bytes", "_new_value", "_rooms")
 
     def __init__(self, library: Library) -> None:
         self._library = library
         self._memmove = library.memmove
         self._by_name = library.by_name
         self._new_bytes = library.by_name["wasm_byte_vec_new"]
+        self._rooms: list[ctypes.Array[ctypes.c_uint64]] = []
         self._new_value = library.by_name["wasmtime_component_val_new"]
 
     # Reading.
@@ -107,10 +110,20 @@ class Values:
         Raises:
             TooLarge: more than `bytes_max` bytes, or another bound of this module.
         """
+        raw = ctypes.string_at(address, VAL_BYTES * count)
         budget = [bytes_max]
-        return [
-            self._read(context, address + VAL_BYTES * index, budget, 0) for index in range(count)
-        ]
+        found: list[Any] = []
+        for at in range(0, VAL_BYTES * count, VAL_BYTES):
+            if raw[at] == _STRING:
+                # Most arguments are text; this way each costs a third.
+                size, text = _WORDS.unpack_from(raw, at + 8)
+                budget[0] -= size
+                if budget[0] < 0:
+                    raise TooLarge
+                found.append(ctypes.string_at(text, size) if size else b"")
+            else:
+                found.append(self._read(context, address + at, budget, 0))
+        return found
 
     def _read(self, context: int, address: int, budget: list[int], depth: int) -> Any:
         raw = ctypes.string_at(address, VAL_BYTES)
@@ -177,7 +190,7 @@ class Values:
             raise TooLarge
         found: dict[str, Any] = {}
         for entry in range(address, address + ENTRY_BYTES * count, ENTRY_BYTES):
-            size, name = struct.unpack("<QQ", ctypes.string_at(entry, 16))
+            size, name = _WORDS.unpack(ctypes.string_at(entry, 16))
             label = ctypes.string_at(name, size).decode()
             found[label] = self._read(context, entry + 16, budget, depth + 1)
         return found
@@ -207,15 +220,19 @@ class Values:
 
     def write_text(self, address: int, text: bytes) -> None:
         """Writes a string, which is UTF-8."""
-        self._memmove(address, _PAIR.pack(_STRING, 0, 0, 0), VAL_BYTES)
+        self._memmove(address, _STRING_HEAD, 8)
         self._new_bytes(address + 8, len(text), text)
 
     def box(self, writer: Writer, value: Any) -> int:
         """Returns the address of a value of wasmtime's own, written by `writer`."""
-        room = (ctypes.c_uint64 * 4)()
+        # Rooms are used again: making one takes longer than all else here. Two threads never get
+        # the same one, since taking from a list and putting back are one step each.
+        room = self._rooms.pop() if self._rooms else _Room()
         address = ctypes.addressof(room)
         writer(address, value)
-        return self._new_value(address)
+        boxed = self._new_value(address)
+        self._rooms.append(room)
+        return boxed
 
     def compile_writer(self, shape: Shape | None) -> Writer:
         """Returns what writes values of `shape`; see `read_all` for how values look."""
