@@ -54,7 +54,7 @@ def read_module(source: Path) -> bytes:
     Blocks: a second or two the first time.
     """
     whole = hashlib.sha256(repr((FLAGS, importlib.metadata.version("ziglang"))).encode())
-    headers = sorted((SDK / "lithox").glob("*.h"))
+    headers = [*sorted((SDK / "lithox").glob("*.h")), *sorted(source.parent.glob("*.h"))]
     for path in (SDK / "lithox.h", *headers, source):
         whole.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     kept = CACHE / f"{source.stem}-{whole.hexdigest()[:24]}.wasm"

@@ -7,20 +7,24 @@ promised by all of them, in the same words. Time stands still unless a test move
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lithox
+from examples.languages.c import build
+from lithox.modules.bundle import Bundle, read_bundle
 from lithox.node.clock import RealClock
 from tests import built_guests
 from tests.repo.checkout import ROOT
 
 FOLDER = ROOT / "examples" / "languages"
-LANGUAGES = ("lua",)
+LANGUAGES = ("lua", "python", "javascript", "c")
 START_MS = 1_800_000_000_000
 POLLS_MAX = 5_000
 
@@ -84,8 +88,13 @@ async def open_shop(data: Path, clock: SetClock) -> AsyncIterator[Shop]:
         yield Shop(node, clock)
 
 
-def folder_of(language: str) -> Path:
-    """Returns what is to be deployed."""
+@cache
+def folder_of(language: str) -> Path | Bundle:
+    """Returns what is to be deployed. Blocks: for C, seconds when nothing is built yet."""
+    if language == "c":
+        with tempfile.TemporaryDirectory() as folder:
+            build.build(Path(folder))
+            return read_bundle(Path(folder))
     return FOLDER / language
 
 
