@@ -90,9 +90,6 @@ CLAIMS: dict[str, Claim] = {
     "memory_small_bytes": Claim(says="a run fits into 4 MiB of memory", expects=4 << 20),
     "bump": Claim(says="things that could outlive a run, tried: at least", expects=1),
     "clocks": Claim(says="clocks of the language, tried: at least", expects=0),
-    "fuel_long": Claim(
-        says="fuel with which an endless run lasts while others are served", expects=300_000_000
-    ),
     "top_level_code": Claim(
         says="a module's own code runs when it is loaded, under the limits of a deploy"
     ),
@@ -120,9 +117,6 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
         "make_lone_surrogate": Deviation(
             does=CANNOT, says="the worker's text is UTF-8: half a character becomes U+FFFD"
         ),
-        "fuel_long": Deviation(
-            does=2_000_000_000, says="fuel is processor time, four units a nanosecond"
-        ),
         "has_workers": Deviation(
             does=True,
             says="handlers run in worker processes; a worker that dies ends its run alone",
@@ -145,18 +139,24 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
         "make_function": Deviation(does=CANNOT, says="the SDK has no value for a function"),
         "make_number_key": Deviation(does=CANNOT, says="keys of the SDK's maps are text"),
         "log_print": Deviation(does=None, says="C has no `print` without a library; `lx_log` is"),
-        "error_line": Deviation(
-            does=False,
-            says="a module is no text; the traceback names the C file and line, "
-            "tried in tests/conformance/wasm",
-        ),
         "top_level_code": Deviation(
             does=False, says="its start function; tried in tests/conformance/wasm"
         ),
     },
     "component": {
+        "memory_small_bytes": Deviation(
+            does=48 << 20, says="CPython begins with some 20 MiB, which are its run's"
+        ),
         "top_level_code": Deviation(
             does=False, says="run when it is built; tried in tests/conformance/component"
+        ),
+        "error_line": Deviation(
+            does=False,
+            says="a component is no text; the traceback names the Python file and line, "
+            "tried in tests/conformance/component",
+        ),
+        "memory_small_bytes": Deviation(
+            does=32 << 20, says="CPython begins with 14 MiB; a component in C fits into 4 MiB"
         ),
     },
 }
