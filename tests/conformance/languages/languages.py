@@ -28,6 +28,7 @@ class Language:
         language: what `lithox.toml` calls it.
         file_name: the module as the bundle names it.
         is_built: True for wasm: `build.py` makes the module; its folder has no text of it.
+        source_name: the text a traceback names, where that is not the module itself.
         timeout_s: seconds its first test may take, the build of its module included.
     """
 
@@ -35,6 +36,7 @@ class Language:
     language: str
     file_name: str
     is_built: bool = False
+    source_name: str = ""
     timeout_s: int = 60
 
     @property
@@ -54,8 +56,12 @@ class Language:
 
     def line_of(self, mark: str, *, broken: bool = False) -> int | None:
         """Returns the number of the line that has `mark` in a comment; None where none has."""
-        text = self.read_broken() if broken else self.read()
-        lines = [] if self.is_built else text.decode().split("\n")
+        if self.is_built:
+            path = self.folder / self.source_name
+            text = b"" if broken or not self.source_name else path.read_bytes()
+        else:
+            text = self.read_broken() if broken else self.read()
+        lines = text.decode().split("\n")
         found = [number for number, line in enumerate(lines, 1) if mark in line]
         assert len(found) <= 1, f"{self.name}: {mark!r} stands on lines {found}"
         return found[0] if found else None
@@ -77,8 +83,20 @@ LANGUAGES = (
     Language(name="lua", language="lua", file_name="conformance.lua"),
     Language(name="python", language="python", file_name="conformance.py", timeout_s=120),
     Language(name="javascript", language="javascript", file_name="conformance.js", timeout_s=120),
-    Language(name="c", language="wasm", file_name="conformance.wasm", is_built=True, timeout_s=300),
     Language(
-        name="component", language="wasm", file_name="component.wasm", is_built=True, timeout_s=600
+        name="c",
+        language="wasm",
+        file_name="conformance.wasm",
+        is_built=True,
+        source_name="conformance.c",
+        timeout_s=300,
+    ),
+    Language(
+        name="component",
+        language="wasm",
+        file_name="component.wasm",
+        is_built=True,
+        source_name="conformance_component.py",
+        timeout_s=600,
     ),
 )

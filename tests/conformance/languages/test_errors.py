@@ -51,7 +51,8 @@ def test_traceback_names_file_and_line(world: World) -> None:
     error = world.fail(world.fresh(), "fail", "here")
     line = world.language.line_of(RAISED)
     assert line is not None
-    place = re.escape(world.language.file_name) + rf"\D{{1,12}}{line}\b"
+    file_name = world.language.source_name or world.language.file_name
+    place = re.escape(file_name) + rf"\D{{1,12}}{line}\b"
     assert re.search(place, error.fields["traceback"]), error.fields["traceback"]
 
 

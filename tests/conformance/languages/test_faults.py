@@ -23,7 +23,9 @@ from tests.conformance.languages.world import MANIFEST, World
 
 RUNS_MIN = 3
 """So many runs each neighbour completes while a fault lasts; waiting for its end it gets one."""
-RUNS_MAX = 2_000
+RUNS_MAX = 500
+FUEL = 300_000_000
+FUEL_LONG = 1_000_000_000
 TEXT_MAX = 20_000
 """Letters of an error: who is told of a fault is not sent its whole text."""
 _numbers = itertools.count(1)
@@ -60,11 +62,13 @@ def serve_neighbour(world: World) -> str:
     return f"good/n{next(_numbers)}"
 
 
-async def run_beside(world: World, bad: str, good: str, same: str) -> tuple[Answer, int]:
+async def run_beside(
+    world: World, bad: str, good: str, same: str, *, lasts: bool
+) -> tuple[Answer, int]:
     """Runs the fault; returns its answer and how many runs both neighbours completed meanwhile."""
     limits = Limits(
-        fuel=world.language.expected("fuel_long"),
-        memory_bytes=world.language.expected("memory_small_bytes") * 4,
+        fuel=FUEL_LONG if lasts else FUEL,
+        memory_bytes=16 << 20,
         wall_ns=20_000_000_000,
         calls=20_000,
     )
@@ -80,7 +84,8 @@ async def run_beside(world: World, bad: str, good: str, same: str) -> tuple[Answ
 def test_fault_ends_and_is_felt_by_nobody(world: World, fault: Fault) -> None:
     """It ends with a code of its own, nothing of it remains, and neighbours were served."""
     good, same = serve_neighbour(world), world.fresh()
-    ends = fault.ends
+    # A machine that is busy with other tests may get to the wall before the fuel is used up.
+    ends = (*fault.ends, "guest.out_of_wall") if fault.lasts else fault.ends
     if world.language.expected("bombs_refused_at_deploy"):
         ends += (CompileFailed.default_code,)
     bad, refusal = deploy(world, fault)
@@ -88,7 +93,7 @@ def test_fault_ends_and_is_felt_by_nobody(world: World, fault: Fault) -> None:
         assert refusal.code in ends, refusal
         assert world.call(good, "add") == world.call(same, "increment") == 1
         return
-    answer, runs = world.run(run_beside(world, bad, good, same))
+    answer, runs = world.run(run_beside(world, bad, good, same, lasts=fault.lasts))
     code = OK if answer.error is None else getattr(answer.error, "code", "internal")
     assert code in ends, (code, answer)
     if fault.lasts:

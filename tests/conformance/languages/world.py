@@ -40,6 +40,17 @@ calls = 1_000_000, state = "8MiB" }}
 """
 
 
+def is_refusal(code: str) -> bool:
+    """Returns whether a run failed at the border by its own fault, uncaught or at its end.
+
+    Where a refusal of the node reached the handler and it let it through, the code is `app.` and
+    the node's.
+    """
+    return code in {"guest.raised", "guest.protocol", "request.bad_arguments"} or code.startswith(
+        "app."
+    )
+
+
 class ClockAhead(RealClock):
     """The machine's clocks, with a wall clock that is days ahead."""
 
