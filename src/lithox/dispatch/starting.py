@@ -17,20 +17,23 @@ from lithox.dispatch.cold_code import ColdCode
 from lithox.dispatch.job import Clock, Frame, Job
 from lithox.dispatch.records import ENTITY_KEY, EntityRecord, decode_entity, encode_record
 from lithox.dispatch.schedules.records import schedules_of
-from lithox.dispatch.transaction import Transaction
+from lithox.dispatch.transaction import Transaction, range_of_prefix
 from lithox.errors import NotFound, NotPermitted
 from lithox.kernel.limits import smallest
 from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath, identity_of_entity
 from lithox.model.limits import Limits
+from lithox.modules.manifest import PREFIX_MARK
 from lithox.sandbox import messages
 from lithox.sandbox.contract import AccountedProgram
 from lithox.security.access import RIGHT_CALL, Actor, is_allowed
-from lithox.store.contract import Item, Snapshot
+from lithox.store.contract import Item, Loaded, Snapshot
 
 CALLERS_KNOWN_MAX: Final = 64
 """Callers of one entity whose right is remembered."""
 PRELOAD_BYTES_MAX: Final = 16_384
 """State of entities up to this size travels with the call; larger ones are read key by key."""
+PRELOAD_KEYS_MAX: Final = 4096
+"""Keys one prefix under a template's `preload` brings."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,6 +72,8 @@ class Starter:
             return False
         transaction.participants.add(entity)
         state: dict[str, msgspec.Raw] = {}
+        if not loaded.is_complete and isinstance(program, AccountedProgram):
+            loaded = self._preload(frame, transaction, program.preload_bytes_max, state)
         if loaded.is_complete:
             for key, item in loaded.items.items():
                 if not key.startswith(SYSTEM_KEY_PREFIX):
@@ -98,6 +103,38 @@ class Starter:
         else:
             frame.guest = program.start(message, frame.limits)
         return True
+
+    @staticmethod
+    def _preload(
+        frame: Frame, transaction: Transaction, bytes_max: int, state: dict[str, msgspec.Raw]
+    ) -> Loaded:
+        """Returns all of a larger entity up to `bytes_max`; beyond, puts what is named in `state`.
+
+        What a prefix brings is a read of all of it, since the handler can see what is absent.
+        """
+        entity, snapshot = frame.entity, transaction.snapshot
+        loaded = snapshot.load(entity, bytes_max)
+        template = frame.resolution.template
+        if loaded.is_complete or template is None:
+            return loaded
+        left = bytes_max
+        for named in template.preload:
+            if not named.endswith(PREFIX_MARK):
+                item = snapshot.find(entity, named)
+                rows = [] if item is None else [(named, item)]
+                # An absence is something a handler can see, too.
+                state[named] = msgspec.Raw(messages.NIL)
+            else:
+                area = range_of_prefix(entity, named.removesuffix(PREFIX_MARK))
+                rows = snapshot.scan(area, PRELOAD_KEYS_MAX, max(1, left)).items
+                transaction.add_range(area)
+            for key, item in rows:
+                left -= len(key) + len(item.value)
+                if left < 0:
+                    return loaded
+                if not key.startswith(SYSTEM_KEY_PREFIX):
+                    state[key] = msgspec.Raw(item.value)
+        return loaded
 
     @staticmethod
     def _overlay(

@@ -9,10 +9,10 @@ import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from lithox.errors import BadArguments, ConfigError
-from lithox.model.ids import check_handler_name
+from lithox.model.ids import check_handler_name, check_state_key
 from lithox.model.limits import PRIORITY_DEFAULT, Limits
 from lithox.model.patterns import check_pattern
 from lithox.modules.code import KINDS, PROGRAM
@@ -49,6 +49,9 @@ LANGUAGES: Final = ("lua", "python", "javascript", "wasm")
 TEMPLATES_MAX: Final = 1000
 CODE_MAX: Final = 1000
 SERVICES_MAX: Final = 1000
+PRELOAD_MAX: Final = 64
+"""Keys and prefixes one template may name."""
+PREFIX_MARK: Final = "*"
 MANIFEST_NAME: Final = "lithox.toml"
 SOURCE_SECTIONS: Final = ("template", *KINDS)
 """Tables that name a source file."""
@@ -73,6 +76,7 @@ class TemplateSpec:
         access: plain data of an access list (`security.access.parse_access`), or None: owner only.
         owner: `deployer` or `caller` (who first writes the entity owns it).
         pin: True keeps entities on the module they were created with.
+        preload: keys, and prefixes that end with `*`, sent along with a call where not all is.
     """
 
     match: str
@@ -83,6 +87,7 @@ class TemplateSpec:
     access: list[Any] | None = None
     owner: str = "deployer"
     pin: bool = False
+    preload: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +226,17 @@ class _Sections:
 
 def _parse_template(item: Any, where: str) -> TemplateSpec:
     table = read_table(item, where)
-    known = {"match", "language", "source", "limits", "handlers", "access", "owner", "pin"}
+    known = {
+        "match",
+        "language",
+        "source",
+        "limits",
+        "handlers",
+        "access",
+        "owner",
+        "pin",
+        "preload",
+    }
     refuse_unknown(table, known, where)
     match, language = read_text(table, "match", where), read_text(table, "language", where)
     if language not in LANGUAGES:
@@ -246,7 +261,21 @@ def _parse_template(item: Any, where: str) -> TemplateSpec:
         access=table.get("access"),
         owner=table.get("owner", "deployer"),
         pin=read_flag(table, "pin", where),
+        preload=_parse_preload(table.get("preload", []), where),
     )
+
+
+def _parse_preload(value: Any, where: str) -> tuple[str, ...]:
+    names = cast("list[Any]", value if isinstance(value, list) else [value])
+    if len(names) > PRELOAD_MAX or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"{where}: preload is a list of at most {PRELOAD_MAX} keys, and prefixes that end "
+            f"with {PREFIX_MARK!r}; found {value!r:.80}",
+            key="preload",
+        )
+    for name in names:
+        check_state_key(name.removesuffix(PREFIX_MARK) or name)
+    return tuple(names)
 
 
 def _parse_handler(name: str, data: Any, where: str) -> HandlerSpec:

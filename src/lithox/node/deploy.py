@@ -244,4 +244,5 @@ def _record_of(spec: TemplateSpec, digest: str, deployer: str, now_ms: int) -> T
         owned_by=spec.owner,
         pin=spec.pin,
         deployed_ms=now_ms,
+        preload=list(spec.preload),
     )

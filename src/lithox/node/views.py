@@ -6,12 +6,12 @@ from typing import Any
 
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.driven import Driven
-from lithox.dispatch.programs.process import MODE_PREEMPTIVE, ProgramProcess
+from lithox.dispatch.programs.process import MODE_COOPERATIVE, MODE_PREEMPTIVE, ProgramProcess
 from lithox.kernel.kernel import Kernel
 from lithox.kernel.parties import Counts
 from lithox.kernel.process import ProcessView
 from lithox.model.request import Caller
-from lithox.sandbox.contract import Engine
+from lithox.sandbox.contract import CooperativeGuest, Engine
 from lithox.store.contract import Store
 
 
@@ -55,7 +55,9 @@ def _names_of(view: ProcessView, frame: Driven | None) -> dict[str, Any]:
             "mode": frame.mode,
         }
     entity, _, handler = view.name.rpartition(":")
-    return {"kind": "handler", "entity": entity, "handler": handler, "mode": MODE_PREEMPTIVE}
+    guest = None if frame is None else frame.guest
+    mode = MODE_COOPERATIVE if isinstance(guest, CooperativeGuest) else MODE_PREEMPTIVE
+    return {"kind": "handler", "entity": entity, "handler": handler, "mode": mode}
 
 
 def _mail_of(counts: Counts | None) -> dict[str, int]:

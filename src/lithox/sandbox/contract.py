@@ -116,13 +116,25 @@ class Program(Protocol):
         ...
 
 
+class CooperativeGuest:
+    """Base of guests that cannot be metered and paused from within: `ps` shows them as such."""
+
+    __slots__ = ()
+
+
 class AccountedProgram:
     """Base of programs whose guests hold what is scarce in the whole system, such as processes.
 
-    Of those no account may hold all, so they are told whose guest it is.
+    Of those no account may hold all, so they are told whose guest it is. What such a guest asks
+    for one by one costs more than what is sent along.
+
+    Attributes:
+        preload_bytes_max: size of state that is sent along whole; of larger ones what the template
+            names under `preload`, up to that size.
     """
 
     __slots__ = ()
+    preload_bytes_max: int = 0
 
     def start_for(self, account: str, message: bytes, limits: Limits) -> Guest:
         """Returns a guest of `account`; else as `Program.start`.
@@ -130,7 +142,7 @@ class AccountedProgram:
         Raises:
             Overloaded: the node or the account holds as many guests as it can.
         """
-        raise AssertionError("a program says itself how it starts")
+        raise AssertionError(f"{self} says itself how it starts: {account}, {message}, {limits}")
 
 
 class Engine(Protocol):

@@ -175,7 +175,7 @@ class Conversation:
             values = [_decode(raw) for raw in raws[1:]]
             return text_of(values, is_tagged=has_binary(raws[1:])), False
         code, text = str(_decode(raws[1])), str(_decode(raws[2]))
-        fields = _decode(raws[3]) if len(raws) > 3 else {}
+        fields = cast("dict[str, Any]", _decode(raws[3]) if len(raws) > 3 else {})
         data = {key: one for key, one in fields.items() if key not in _TOLD_FIELDS}
         self._remember(text, code, data or None)
         return text, True

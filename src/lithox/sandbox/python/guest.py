@@ -14,6 +14,7 @@ CLOSED.
 
 Invariants: an end by a limit kills the worker, so nothing in it can catch that; a worker goes back
 to the pool only when its run has ended by itself; a step takes at most twice its quantum of time.
+The module is long because one object owns all of a run's state, and the contract has seven methods.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import msgspec
 
 from lithox.errors import BadArguments
 from lithox.model.limits import Limits
-from lithox.sandbox.contract import Step, StepKind
+from lithox.sandbox.contract import CooperativeGuest, Step, StepKind
 from lithox.sandbox.messages import CALL_LOG, CONTEXT_SELF
 from lithox.sandbox.meters import (
     CODE_OUT_OF_CALLS,
@@ -89,7 +90,7 @@ class State(IntEnum):
     CLOSED = 5
 
 
-class PythonGuest:
+class PythonGuest(CooperativeGuest):
     """One run. Made by `PythonProgram.start_for`.
 
     Attributes:
@@ -148,7 +149,7 @@ class PythonGuest:
         self._asked: int | None = None
         self._ended: Step | None = None
         self._state = State.QUEUED
-        self._charged = 0
+        self._charged: int = 0
         self._turns = 0
         self._randoms = 0
         self._cpu_start_ns = 0
@@ -165,7 +166,9 @@ class PythonGuest:
         """Runs until the guest yields, asks, finishes or ends; see `contract.Guest`."""
         if self._ended is not None:
             return self._ended
-        assert self._state in (State.QUEUED, State.READY), "step without an answer, or after the end"
+        assert self._state in (State.QUEUED, State.READY), (
+            "step without an answer, or after the end"
+        )
         assert not self._is_stepping, "two threads step one guest"
         self._is_stepping = True
         try:

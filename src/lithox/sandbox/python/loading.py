@@ -13,9 +13,11 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, NoReturn, cast
+from functools import partial
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 from lithox.errors import CompileFailed, GuestTrapped, LimitExceeded, NotAvailable
 from lithox.sandbox.contract import Source
@@ -70,6 +72,7 @@ HARMLESS: Final = frozenset(("unused-type-ignore-comment", "unused-ignore-commen
 _HANDLER: Final = re.compile(r"^(?:async[ \t]+)?def[ \t]+([^\W\d]\w{0,99})[ \t]*\(", re.MULTILINE)
 _EXPECTED: Final = re.compile(r"[Ee]xpected (.{1,80}?)(?:,|$| found| but)")
 _UNSUPPORTED: Final = "The monty syntax parser does not yet support "
+_Result = TypeVar("_Result")
 _SYNTAX: Final = ("SyntaxError", "NotImplementedError")
 
 
@@ -187,9 +190,9 @@ class Loading:
             )
         if self._bounds.is_checked:
             self._in_worker(self._check_types)
-        return self._in_worker(lambda held: self._take_image(held, names))
+        return self._in_worker(partial(self._take_image, names))
 
-    def _in_worker(self, work: Any) -> Any:
+    def _in_worker(self, work: Callable[[Held], _Result]) -> _Result:
         held = self._held = self._take_worker()
         is_well = False
         try:
@@ -244,7 +247,7 @@ class Loading:
         if event.kind is EventKind.ERROR:
             self._fail(event, MODULE_FEED - 1)
 
-    def _take_image(self, held: Held, names: list[str]) -> tuple[tuple[str, ...], Image]:
+    def _take_image(self, names: list[str], held: Held) -> tuple[tuple[str, ...], Image]:
         bounds = self._bounds
         held.worker.bound_address_space(ADDRESS_BYTES + 2 * bounds.memory_bytes)
         held.worker.send(opening(self._text, memory_bytes=bounds.memory_bytes))
@@ -335,7 +338,9 @@ class Loading:
         if event.name == "NotImplementedError" and text.startswith(_UNSUPPORTED):
             what = text.removeprefix(_UNSUPPORTED)
             fields["expected"] = "what docs/limitations/python.md lists"
-            raise CompileFailed(f"{where}: Python handlers have no {what}; see docs/limitations/python.md", **fields)
+            raise CompileFailed(
+                f"{where}: Python handlers have no {what}; see docs/limitations/python.md", **fields
+            )
         expected = _EXPECTED.search(text) if event.name in _SYNTAX else None
         if expected is not None:
             fields["expected"] = expected[1]
@@ -364,7 +369,9 @@ class Loading:
                 continue
             if "line" not in fields:
                 fields |= {"line": row, "column": column}
-                expected = re.search(r"assignable to `([^`]{1,80})`|expected `([^`]{1,80})`", message)
+                expected = re.search(
+                    r"assignable to `([^`]{1,80})`|expected `([^`]{1,80})`", message
+                )
                 if expected is not None:
                     fields["expected"] = expected[1] or expected[2]
             told.append(f"{name}:{row}:{column}: {message} ({found.get('code', 'type error')})")

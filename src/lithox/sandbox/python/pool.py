@@ -83,7 +83,11 @@ class WorkerPool:
     """
 
     def __init__(
-        self, make: Callable[[], Worker], *, workers_max: int = WORKERS_MAX, idle_max: int = IDLE_MAX
+        self,
+        make: Callable[[], Worker],
+        *,
+        workers_max: int = WORKERS_MAX,
+        idle_max: int = IDLE_MAX,
     ) -> None:
         """Starts nothing yet.
 
@@ -137,9 +141,7 @@ class WorkerPool:
         """Returns an idle worker that holds `image`; None when one must be waited for."""
         with self._changed:
             while self._idle:
-                number = next(
-                    (n for n, one in enumerate(self._idle) if one.image is image), 0
-                )
+                number = next((n for n, one in enumerate(self._idle) if one.image is image), 0)
                 held = self._idle.pop(number)
                 if not held.worker.is_alive():
                     self._bury(held.worker)

@@ -23,11 +23,12 @@ LOCAL_ERROR: Final = "error"
 LOCAL_ERROR_OF: Final = "error_of"
 """Call: [text] of an exception -> {code, message, data}."""
 
-PRELUDE: Final = r'''
+PRELUDE: Final = r"""
 def __lithox_make__():
     import base64, json, random
     b64encode, b64decode, dumps, loads = base64.b64encode, base64.b64decode, json.dumps, json.loads
-    text, integer, real, flag, octets, row, table, pair = str, int, float, bool, bytes, list, dict, tuple
+    text, integer, real, flag, octets = str, int, float, bool, bytes
+    row, table, pair = list, dict, tuple
     kind, size, order, represent, infinity = type, len, sorted, repr, float("inf")
     WrongType, WrongValue, Failed = TypeError, ValueError, RuntimeError
     TooDeep, Undefined, numbered = RecursionError, NameError, enumerate
@@ -47,7 +48,8 @@ def __lithox_make__():
         if k is row or k is pair:
             return [tag(item, f"{path}[{n}]", depth + 1) for n, item in numbered(value)]
         if k is not table:
-            raise WrongType(f"{path}: values are None, bool, int, float, str, bytes, list and dict; found {k.__name__}")
+            kinds = "None, bool, int, float, str, bytes, list and dict"
+            raise WrongType(f"{path}: values are {kinds}; found {k.__name__}")
         tagged, is_odd = {}, False
         for key, item in value.items():
             if kind(key) is not text:
@@ -134,7 +136,8 @@ def __lithox_make__():
         return rows
 
     def local(me, after, limit, fits):
-        found = order([k for k, v in me.state.items() if v is not None and fits(k)], key=lambda k: k.encode())
+        found = [k for k, v in me.state.items() if v is not None and fits(k)]
+        found = order(found, key=lambda k: k.encode())
         if after is not None:
             found = [k for k in found if k.encode() > after.encode()]
         return [(k, me.state[k]) for k in (found if limit is None else found[:limit])]
@@ -232,8 +235,9 @@ def __lithox_make__():
 
     class Self:
         def __init__(self, about):
-            self.id, self.caller, self.request_id = about["id"], about["caller"], about["request_id"]
-            self.attempt, self._now, self._is_complete = about["attempt"], about["now"], about["complete"]
+            self.id, self.caller = about["id"], about["caller"]
+            self.request_id, self.attempt = about["request_id"], about["attempt"]
+            self._now, self._is_complete = about["now"], about["complete"]
             self._owed, self._tokens, self._known, self.state = 0, 0, {}, {}
 
         def now(self):
@@ -241,7 +245,8 @@ def __lithox_make__():
 
         def log(self, level, message, fields=None):
             if level not in ("debug", "info", "warning", "error"):
-                raise WrongValue(f"a log level is one of debug, info, warning, error; found {represent(level)}")
+                levels = "debug, info, warning, error"
+                raise WrongValue(f"a log level is one of {levels}; found {represent(level)}")
             ask("log", [level, message, fields])
 
         def usage(self):
@@ -265,12 +270,14 @@ def __lithox_make__():
 
         def scan(self, prefix="", after=None, limit=None):
             if self._is_complete:
-                return settle_first(self, lambda: local(self, after, limit, lambda k: k.startswith(prefix)))
+                fits = lambda k: k.startswith(prefix)
+                return settle_first(self, lambda: local(self, after, limit, fits))
             return settle_first(self, lambda: pages(self, "scan", [prefix], after, limit))
 
         def range(self, first="", end=None, after=None, limit=None):
             if self._is_complete:
-                fits = lambda k: k.encode() >= first.encode() and (end is None or k.encode() < end.encode())
+                low, high = first.encode(), None if end is None else end.encode()
+                fits = lambda k: k.encode() >= low and (high is None or k.encode() < high)
                 return settle_first(self, lambda: local(self, after, limit, fits))
             return settle_first(self, lambda: pages(self, "range", [first, end], after, limit))
 
@@ -284,16 +291,20 @@ def __lithox_make__():
             return settle_first(self, lambda: ask("send", [entity, handler, row(args)])[0])
 
         def after(self, ms, handler, *args):
-            return settle_first(self, lambda: do_schedule(self, {"after": ms, "handler": handler, "args": row(args)}))
+            options = {"after": ms, "handler": handler, "args": row(args)}
+            return settle_first(self, lambda: do_schedule(self, options))
 
         def at(self, ms, handler, *args):
-            return settle_first(self, lambda: do_schedule(self, {"at": ms, "handler": handler, "args": row(args)}))
+            options = {"at": ms, "handler": handler, "args": row(args)}
+            return settle_first(self, lambda: do_schedule(self, options))
 
         def every(self, ms, handler, *args):
-            return settle_first(self, lambda: do_schedule(self, {"every": ms, "handler": handler, "args": row(args)}))
+            options = {"every": ms, "handler": handler, "args": row(args)}
+            return settle_first(self, lambda: do_schedule(self, options))
 
         def cron(self, line, handler, *args):
-            return settle_first(self, lambda: do_schedule(self, {"cron": line, "handler": handler, "args": row(args)}))
+            options = {"cron": line, "handler": handler, "args": row(args)}
+            return settle_first(self, lambda: do_schedule(self, options))
 
         def schedule(self, **options):
             return settle_first(self, lambda: do_schedule(self, options))
@@ -335,4 +346,4 @@ def __lithox_make__():
 
 
 __lithox_main__, __lithox_kind__ = __lithox_make__()
-'''
+"""

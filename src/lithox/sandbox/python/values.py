@@ -1,10 +1,10 @@
-"""How does data cross between the node and Python code in a worker?
+r"""How does data cross between the node and Python code in a worker?
 
 As text: `j` and JSON where JSON says it exactly, `t` and JSON with tags where it does not. Both
 ends have JSON in machine code, so a large value costs milliseconds and not the node's thread.
 
-    b"ab"              -> {"\\0b": "YWI="}
-    {"\\0x": 1, "y": 2} -> {"\\0d": [["\\0x", 1], ["y", 2]]}     a key that looks like a tag
+    b"ab"              -> {"\0b": "YWI="}
+    {"\0x": 1, "y": 2} -> {"\0d": [["\0x", 1], ["y", 2]]}     a key that looks like a tag
 
 Invariant: what comes from a worker is checked here or refused; nothing is guessed.
 """

@@ -4,6 +4,7 @@ The worker is the `monty` binary of the package `pydantic-monty-runtime`; its do
 frames of a four-byte little-endian length and a protobuf message. The parent writes one request;
 the child answers with any number of prints and one event that ends the turn. This module knows the
 field numbers of exactly one version of that protocol and nothing else of the package; it is pure.
+It is long because both directions stand together: who changes the version compares one file.
 
 Only text crosses as a value (`values.py` says what is in it), so that a frame of a hostile worker
 costs a handful of slices: every message is refused beyond `FIELDS_MAX` fields.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -474,7 +476,7 @@ def decode_event(data: bytes) -> Event:
     raise WireError(f"an event of kind {kind}")
 
 
-_READERS: Final = {
+_READERS: Final[dict[int, Callable[[bytes], Event]]] = {
     EventKind.PRINT: _read_print,
     EventKind.FUNCTION_CALL: _read_call,
     EventKind.OS_CALL: _read_os_call,

@@ -44,7 +44,7 @@ LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 BINARY: Final = "monty"
 
 
-class WorkerGone(Exception):  # noqa: N818 - not an error of ours
+class WorkerGone(Exception):
     """The process has ended, or its pipe has.
 
     Attributes:

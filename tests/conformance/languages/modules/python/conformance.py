@@ -3,13 +3,10 @@
 It runs in the worker's Python, whose limits (docs/limitations/python.md) show in its style.
 """
 
-import asyncio
 import datetime
 import functools
-import json
 import os
 import random as randomness
-import re
 import time
 
 # Things that must not outlive a run; `bump` counts each up.
