@@ -7,6 +7,7 @@ from pathlib import Path
 
 import compat_page
 import errors_page
+import examples_page
 import languages_page
 import limits_page
 import manager_page
@@ -19,6 +20,7 @@ def pages() -> dict[Path, str]:
     makers = (
         compat_page,
         errors_page,
+        examples_page,
         languages_page,
         limits_page,
         manager_page,

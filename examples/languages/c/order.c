@@ -6,9 +6,10 @@
 
 typedef struct transition {
   const char *event, *from, *to;
-  bool gives_back; /* the goods to the stock */
+  bool gives_back;
 } transition;
 
+/* Where an event leads from a status, and whether the goods go back to stock. */
 static const transition MOVES[] = {
   {"create", "new", "created", false},
   {"pay", "created", "paid", false},
