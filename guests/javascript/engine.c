@@ -64,9 +64,9 @@ LxKind lx_kind_of(JSValueConst object) {
 
 /* Returns what kind of object it is, ASCII. */
 const char *lx_class_name(JSValueConst object, size_t *len) {
+  const JSClass *kind = &lx_js->rt->class_array[JS_VALUE_GET_OBJ(object)->class_id];
   LxChars name;
-  if (!lx_atom_chars(lx_js->rt->class_array[JS_VALUE_GET_OBJ(object)->class_id].class_name, &name) ||
-      name.is_wide) {
+  if (!lx_atom_chars(kind->class_name, &name) || name.is_wide) {
     *len = 6;
     return "Object";
   }

@@ -1,6 +1,7 @@
 /*
 ** errors.c - what went wrong, as the host is told: texts are bounded, thrown values of any kind are
-** dealt with, and nothing a thrown value does can fail the telling.
+** dealt with, and nothing a thrown value does can fail the telling. Making an error runs no
+** JavaScript: the prelude takes away what would (Error.prepareStackTrace, Error.stackTraceLimit).
 */
 #include "lx.h"
 
@@ -15,23 +16,21 @@ void lx_keep_error_prototype(JSValue prototype) {
 
 /* Throws [status, code, message, fields] as a LithoxError {code, message, ...fields}. */
 JSValue lx_throw_refusal(LxReader *answer) {
-  JSValue error = JS_NewError(lx_js), code, message, fields;
+  JSValue error = JS_NewError(lx_js), code, message;
   const char *text;
   size_t len;
-  uint32_t count;
   JS_SetPrototype(lx_js, error, error_prototype);
   text = lx_get_text(answer, &len);
   code = lx_new_text(text, len);
   text = lx_get_text(answer, &len);
   message = lx_new_text(text, len);
   if (answer->at < answer->end && !lx_get_nil(answer)) {
-    LxReader rest = *answer;
-    count = lx_get_map(&rest);
+    uint32_t count = lx_get_map(answer);
     while (count-- > 0) {
-      text = lx_get_text(&rest, &len);
-      fields = lx_get_value(&rest);
-      JSAtom name = JS_NewAtomLen(lx_js, text, len);
-      JS_DefinePropertyValue(lx_js, error, name, fields, JS_PROP_C_W_E);
+      JSAtom name;
+      text = lx_get_text(answer, &len);
+      name = JS_NewAtomLen(lx_js, text, len);
+      JS_DefinePropertyValue(lx_js, error, name, lx_get_value(answer), JS_PROP_C_W_E);
       JS_FreeAtom(lx_js, name);
     }
   }
@@ -77,23 +76,29 @@ static JSValue name_of(JSValueConst thrown) {
   return JS_UNDEFINED;
 }
 
+/* Returns "name: text". */
+static JSValue join_name(JSValueConst name, JSValueConst text) {
+  const char *first = JS_ToCString(lx_js, name), *second = JS_ToCString(lx_js, text);
+  LxBuffer whole = {lx_need(malloc(256)), 0, 256, 1};
+  lx_put_raw(&whole, first, strlen(first));
+  lx_put_raw(&whole, ": ", 2);
+  lx_put_raw(&whole, second, strlen(second));
+  return lx_new_text((const char *)whole.bytes, whole.len);
+}
+
+static JSValue message_of_object(JSValueConst thrown) {
+  JSValue text = lx_text_property(thrown, "message"), name = JS_UNDEFINED;
+  if (JS_IsUndefined(lx_text_property(thrown, "code"))) name = name_of(thrown);
+  if (!JS_IsUndefined(name)) return JS_IsUndefined(text) ? name : join_name(name, text);
+  if (!JS_IsUndefined(text)) return text;
+  return JS_NewString(lx_js, JS_IsError(thrown) ? "an Error without a message was thrown"
+                                                : "an object without a message was thrown");
+}
+
 /* Returns what a thrown value says, text: its message, itself, or what it is. */
 static JSValue message_of(JSValueConst thrown) {
-  JSValue text = lx_text_property(thrown, "message"), name;
-  if (JS_IsObject(thrown)) {
-    name = JS_IsUndefined(lx_text_property(thrown, "code")) ? name_of(thrown) : JS_UNDEFINED;
-    if (JS_IsUndefined(text) && JS_IsUndefined(name))
-      return JS_NewString(lx_js, JS_IsError(thrown) ? "an Error without a message was thrown"
-                                                    : "an object without a message was thrown");
-    if (JS_IsUndefined(name)) return text;
-    if (JS_IsUndefined(text)) return name;
-    const char *parts[2] = {JS_ToCString(lx_js, name), JS_ToCString(lx_js, text)};
-    LxBuffer whole = {lx_need(malloc(256)), 0, 256, 1};
-    lx_put_raw(&whole, parts[0], strlen(parts[0]));
-    lx_put_raw(&whole, ": ", 2);
-    lx_put_raw(&whole, parts[1], strlen(parts[1]));
-    return lx_new_text((const char *)whole.bytes, whole.len);
-  }
+  JSValue text;
+  if (JS_IsObject(thrown)) return message_of_object(thrown);
   if (JS_IsSymbol(thrown)) return JS_NewString(lx_js, "a symbol was thrown");
   text = JS_ToString(lx_js, thrown);
   if (!JS_IsException(text)) return text;
@@ -121,7 +126,7 @@ static void put_stack(JSValueConst thrown) {
   lx_put_shown(&lx_message, value, LX_MESSAGE_BYTES_MAX);
 }
 
-/* Returns a plain object of an error's own properties that are values; undefined when it has none. */
+/* Returns a plain object of an error's own properties that are values; undefined: it has none. */
 static JSValue fields_of(JSValueConst error) {
   JSValue fields = JS_NewObject(lx_js);
   LxBuffer scratch = {lx_need(malloc(256)), 0, 256, 1};

@@ -98,7 +98,7 @@ static JSValue self_cancel(JSContext *ctx, JSValueConst this_value, int argc, JS
 
 /* Adds the next page of timers, those behind `after`, to `list`. Returns whether there are more,
 ** and their last id; -1 and throws when the host refuses. */
-static int add_timers(JSContext *ctx, JSValueConst list, int64_t *count, JSValue *after) {
+static int add_timers(JSContext *ctx, JSValueConst list, uint32_t *count, JSValue *after) {
   LxReader answer;
   JSValue last = JS_UNDEFINED;
   uint32_t rows;
@@ -111,7 +111,7 @@ static int add_timers(JSContext *ctx, JSValueConst list, int64_t *count, JSValue
     JSValue timer = lx_get_value(&answer);
     JS_FreeValue(ctx, last);
     last = JS_GetPropertyStr(ctx, timer, "id");
-    JS_SetPropertyInt64(ctx, list, (*count)++, timer);
+    JS_DefinePropertyValueUint32(ctx, list, (*count)++, timer, JS_PROP_C_W_E);
   }
   JS_FreeValue(ctx, *after);
   *after = last;
@@ -121,7 +121,7 @@ static int add_timers(JSContext *ctx, JSValueConst list, int64_t *count, JSValue
 /* self.timers([after]) -> all its timers by id */
 static JSValue self_timers(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
   JSValue list, after;
-  int64_t count = 0;
+  uint32_t count = 0;
   int more;
   (void)this_value;
   if (lx_check_callable()) return JS_EXCEPTION;

@@ -57,4 +57,6 @@ const char lx_prelude[] =
     "  put(console, 'error', line('error'));\n"
     "  put(globalThis, 'console', console);\n"
     "  delete globalThis.SharedArrayBuffer;\n"
+    "  delete Error.prepareStackTrace;\n"
+    "  delete Error.stackTraceLimit;\n"
     "})\n";

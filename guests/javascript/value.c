@@ -196,8 +196,8 @@ static int refuse(const char *problem) {
   }
   add_text(": ", 2);
   add_text(problem, strlen(problem));
-  error = JS_NewTypeError(lx_js, "%s", "");
   message = lx_new_text((const char *)path_text.bytes, path_text.len);
+  error = JS_NewTypeError(lx_js, "%s", ""); /* a formatted message would be cut at 255 bytes */
   JS_DefinePropertyValueStr(lx_js, error, "message", message,
                             JS_PROP_WRITABLE | JS_PROP_CONFIGURABLE);
   JS_Throw(lx_js, error);
@@ -362,13 +362,17 @@ static int put_container(JSValueConst object) {
   return result;
 }
 
-/* Whole numbers up to 2^53 are integers, also 1.0, which is the same number; -0 and all others are
+/* Whole numbers below 2^53 are integers, also 1.0, which is the same number; -0 and all others are
 ** floats. */
+static int is_integer(double value) {
+  return value == floor(value) && fabs(value) <= (double)LX_SAFE_MAX &&
+         !(value == 0 && signbit(value));
+}
+
 static int put_number(double value) {
   if (isnan(value)) return refuse("NaN is not a value");
   if (isinf(value)) return refuse("Infinity is not a value");
-  if (value == floor(value) && fabs(value) <= (double)LX_SAFE_MAX && !(value == 0 && signbit(value)))
-    lx_put_integer(writer.buffer, (int64_t)value);
+  if (is_integer(value)) lx_put_integer(writer.buffer, (int64_t)value);
   else lx_put_float(writer.buffer, value);
   return 0;
 }
@@ -464,8 +468,7 @@ static JSValue get_float(LxReader *r) {
   uint64_t bits = lx_get_number(r, 8);
   double value;
   memcpy(&value, &bits, 8);
-  if (value == floor(value) && fabs(value) <= (double)LX_SAFE_MAX && !(value == 0 && signbit(value)))
-    r->is_lossy = 1;
+  if (is_integer(value)) r->is_lossy = 1;
   return JS_NewNumber(lx_js, value);
 }
 
