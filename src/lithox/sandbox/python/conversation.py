@@ -21,7 +21,13 @@ from lithox.sandbox.python.prelude import (
     LOCAL_ERROR_OF,
     MAIN_NAME,
 )
-from lithox.sandbox.python.values import has_binary, raw_of, raw_of_value, text_of, value_of
+from lithox.sandbox.python.values import (
+    has_binary,
+    raw_of_value,
+    text_of,
+    untagged,
+    value_of,
+)
 from lithox.sandbox.python.wire import encode_feed
 
 ERRORS_MAX: Final = 64
@@ -187,11 +193,19 @@ class Conversation:
             BadArguments: no healthy prelude says that, or a value is not plain data.
         """
         try:
-            body, rows = msgspec.json.decode(text or "", type=tuple[str, list[tuple[str, Any]]])
+            tag, body, rows = _decode_outcome(text or "")
         except (msgspec.MsgspecError, RecursionError) as error:
             raise BadArguments(f"not an outcome: {error}") from None
+        writes: dict[str, msgspec.Raw] = {}
+        for row in rows:
+            key = row[0] if row else None
+            if not isinstance(key, str) or len(row) not in (1, 3):
+                raise BadArguments("a write that is no key and value")
+            writes[key] = msgspec.Raw(
+                messages.NIL if len(row) == 1 else _raw_at(key, untagged(row[1], row[2]))
+            )
         return self._encode_outcome(
-            messages.OUTCOME_RETURNED, raw_of(body), _read_writes(list(rows))
+            messages.OUTCOME_RETURNED, raw_of_value(untagged(tag, body)), writes
         )
 
     def failure(self, kind: str, text: str, traceback: list[str]) -> bytes:
@@ -212,6 +226,8 @@ class Conversation:
 
 
 _decode_run = msgspec.msgpack.Decoder(RunMessage).decode
+_decode_outcome = msgspec.json.Decoder(tuple[str, Any, list[list[Any]]]).decode
+"""[tag, value, [[key] of what is deleted, [key, tag, value] ...]]."""
 
 
 def _read_writes(rows: Any) -> dict[str, msgspec.Raw]:
@@ -225,13 +241,13 @@ def _read_writes(rows: Any) -> dict[str, msgspec.Raw]:
     except msgspec.ValidationError as error:
         raise BadArguments(f"not a list of writes: {error}") from None
     return {
-        key: msgspec.Raw(messages.NIL if text is None else _raw_at(key, text))
+        key: msgspec.Raw(messages.NIL if text is None else _raw_at(key, value_of(text)))
         for key, text in pairs
     }
 
 
-def _raw_at(key: str, text: str) -> bytes:
+def _raw_at(key: str, value: Any) -> bytes:
     try:
-        return raw_of(text)
+        return raw_of_value(value)
     except BadArguments as error:
         raise BadArguments(f"self.state[{key!r:.80}]: {error.message}") from None

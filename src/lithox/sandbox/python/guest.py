@@ -113,9 +113,11 @@ class PythonGuest(CooperativeGuest):
         "_held",
         "_is_large",
         "_is_stepping",
+        "_kept",
         "_lines",
         "_memory_bytes_max",
         "_message",
+        "_output_bytes_max",
         "_pool",
         "_program",
         "_randoms",
@@ -143,6 +145,9 @@ class PythonGuest(CooperativeGuest):
         self._fuel_max = fuel_of(limits)
         self._calls_max = calls_of(limits)
         self._memory_bytes_max = memory_bytes_of(limits)
+        # Reading it takes time in proportion, so what the dispatcher would refuse is not read.
+        self._output_bytes_max = min(OUTCOME_BYTES_MAX, limits.output_bytes or OUTCOME_BYTES_MAX)
+        self._kept: Event | None = None
         self._held: Held | None = None
         self._due: deque[str] = deque()
         self._lines: deque[str] = deque()
@@ -176,7 +181,9 @@ class PythonGuest(CooperativeGuest):
                 return self._ended or _YIELDED
             if self._lines:
                 return self._ask_line()
-            return self._run(quantum_fuel)
+            if self._kept is not None:
+                return self._finish(self._kept)
+            return self._run(quantum_fuel, frees_lock=frees_lock)
         except WorkerGone as gone:
             return self._end(
                 step_of_death(
@@ -218,20 +225,28 @@ class PythonGuest(CooperativeGuest):
         self._due.append("run")
         return True
 
-    def _run(self, quantum_fuel: int) -> Step:
+    def _run(self, quantum_fuel: int, *, frees_lock: bool) -> Step:
         """Lets the worker go on for a quantum."""
         held = self._held
         assert held is not None, "step after close"
         worker = held.worker
         worker.resume()
         quantum_ns = max(1, quantum_fuel // FUEL_PER_NS)
-        until_ns = time.monotonic_ns() + 2 * quantum_ns
+        # The thread for long runs waits for a worker that does not get a processor; the node's own
+        # does not.
+        until_ns = time.monotonic_ns() + (2 * quantum_ns if frees_lock else quantum_ns)
         until_fuel = self.fuel_used + quantum_fuel
         while True:
             event = worker.take_event()
             if event is not None:
                 self._turns += 1
                 self._read_meters(worker)
+                if event.kind is EventKind.COMPLETE and self._due and self._due[0] == "run":
+                    self._due.clear()
+                    if frees_lock or len(event.text or "") <= LARGE_BYTES:
+                        return self._finish(event)
+                    self._kept = event
+                    return _YIELDED
                 step = self._on_event(event, worker)
                 if step is not None:
                     return step
@@ -328,10 +343,10 @@ class PythonGuest(CooperativeGuest):
             data = conversation.failure(event.name, event.text or "", lines)
         elif event.kind is EventKind.COMPLETE:
             size = len(event.text or "")
-            if size > OUTCOME_BYTES_MAX:
+            if size > self._output_bytes_max:
                 return self._end_by(
                     CODE_OUT_OF_OUTPUT,
-                    f"an outcome of {size} bytes; at most {OUTCOME_BYTES_MAX} are carried",
+                    f"an outcome of {size} letters; at most {self._output_bytes_max} are carried",
                 )
             try:
                 data = conversation.outcome(event.text)

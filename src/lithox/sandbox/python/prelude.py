@@ -26,12 +26,16 @@ LOCAL_ERROR_OF: Final = "error_of"
 PRELUDE: Final = r"""
 def __lithox_make__():
     import base64, json, random
-    b64encode, b64decode, dumps, loads = base64.b64encode, base64.b64decode, json.dumps, json.loads
+    b64encode, b64decode = base64.b64encode, base64.b64decode
+    write, loads = json.dumps, json.loads
     text, integer, real, flag, octets = str, int, float, bool, bytes
     row, table, pair = list, dict, tuple
     kind, size, order, represent, infinity = type, len, sorted, repr, float("inf")
     WrongType, WrongValue, Failed = TypeError, ValueError, RuntimeError
     TooDeep, Undefined, numbered = RecursionError, NameError, enumerate
+
+    def dumps(value):
+        return write(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
     def tag(value, path, depth):
         k = kind(value)
@@ -72,7 +76,7 @@ def __lithox_make__():
 
     def encode(value, path):
         try:
-            out = dumps(value, allow_nan=False)
+            out = dumps(value)
             if loads(out) == value:
                 return "j" + out
         except (WrongType, WrongValue, TooDeep):
@@ -107,7 +111,7 @@ def __lithox_make__():
             old = known.get(key)
             if old is not None:
                 try:
-                    if "j" + dumps(value, allow_nan=False) == old:
+                    if "j" + dumps(value) == old:
                         continue
                 except (WrongType, WrongValue, TooDeep):
                     pass
@@ -333,8 +337,11 @@ def __lithox_make__():
             result = await result
         if me._owed:
             raise Failed("a call of self was not awaited: write `await self.call(...)`")
-        found = [[key, new] for key, new in collect(me).items()]
-        return dumps([encode(result, "the result"), found])
+        rows = []
+        for key, new in collect(me).items():
+            rows.append("[" + dumps(key) + ("]" if new is None else f',"{new[0]}",{new[1:]}]'))
+        told = encode(result, "the result")
+        return f'["{told[0]}",{told[1:]},[{",".join(rows)}]]'
 
     def name_kind(get):
         try:

@@ -26,7 +26,6 @@ TAG_MAP: Final = "\0d"
 _BINARY_HEADS: Final = (b"\xc4", b"\xc5", b"\xc6")
 """What MessagePack begins bytes with; a byte of a text may be the same, which only costs time."""
 
-_decode: Final = msgspec.msgpack.Decoder().decode
 _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode_json: Final = msgspec.json.Decoder().decode
 _encode_json: Final = msgspec.json.Encoder().encode
@@ -86,17 +85,6 @@ def text_of(value: Any, *, is_tagged: bool) -> str:
     return "j" + _encode_json(value).decode()
 
 
-def text_of_raw(raw: bytes) -> str:
-    """Returns the text that stands for a MessagePack value; it is trusted to be plain data."""
-    return text_of(_decode(raw), is_tagged=has_binary((raw,)))
-
-
-def text_of_map(raws: dict[str, bytes]) -> str:
-    """Returns the text that stands for a map of MessagePack values."""
-    value = {key: _decode(raw) for key, raw in raws.items()}
-    return text_of(value, is_tagged=has_binary(raws.values()) or any("\0" in key for key in raws))
-
-
 def value_of(text: str | None) -> Any:
     """Returns the decoded value of a text from a worker.
 
@@ -109,16 +97,16 @@ def value_of(text: str | None) -> Any:
         value = _decode_json(text[1:])
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise BadArguments(f"not a value: {error}") from None
-    return _untag(value, 0) if text[0] == "t" else value
+    return untagged(text[0], value)
 
 
-def raw_of(text: str | None) -> bytes:
-    """Returns canonical MessagePack of a text from a worker.
+def untagged(tag: Any, value: Any) -> Any:
+    """Returns the value that decoded JSON stands for under `tag`, `j` or `t`.
 
     Raises:
-        BadArguments: it stands for no plain data, or for an integer beyond 64 bits.
+        BadArguments: tags that stand for nothing.
     """
-    return raw_of_value(value_of(text))
+    return _untag(value, 0) if tag == "t" else value
 
 
 def raw_of_value(value: Any) -> bytes:
