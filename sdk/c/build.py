@@ -38,9 +38,7 @@ def build_module(source: Path, to: Path) -> None:
     Blocks: a second or two.
     """
     command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, f"-I{SDK}", str(source)]
-    done = subprocess.run(
-        [*command, "-o", str(to)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*command, "-o", str(to)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BuildError(f"{source.name} does not compile:\n{done.stderr[-8000:]}")
 

@@ -102,10 +102,16 @@ LX_API lx_value lx_timers(void) {
 
 /* ---- log, usage ---- */
 
+LX_API bool lx__is_level(lx_str level) {
+  return lx_str_equal(level, LX("debug")) || lx_str_equal(level, LX("info")) ||
+         lx_str_equal(level, LX("warning")) || lx_str_equal(level, LX("error"));
+}
+
 LX_API void lx_log(lx_str level, lx_str text, lx_value fields) {
   uint8_t *before = lx__arena.at;
   lx__buffer b = lx__begin(LX("log"), 3);
   lx__input in;
+  if (!lx__is_level(level)) lx__refuse_value("a log level is debug, info, warning or error");
   lx__put_checked_text(&b, level);
   lx__put_checked_text(&b, text);
   lx__put_value(&b, fields, 1);

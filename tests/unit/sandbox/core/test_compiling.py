@@ -1,0 +1,170 @@
+"""A stranger's module is compiled in a child that is bounded, and told clearly when it is not."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+from lithox.errors import CompileFailed, NotAvailable, Overloaded
+from lithox.sandbox.cache import ModuleCache
+from lithox.sandbox.core import compiling
+from lithox.sandbox.core.compiling import CompileBounds, Compilation, compile_wasm
+
+SMALL = bytes(wasmtime.wat2wasm("(module (func (nop)))"))
+
+
+def compile_small(tmp_path: Path, wasm: bytes = SMALL) -> bytes:
+    """Returns the machine code of a module, with a cache below `tmp_path`."""
+    return compile_wasm(wasm, kind="module", file="m.wasm", cache=ModuleCache(tmp_path / "cache"))
+
+
+def heavy() -> bytes:
+    """Returns a module that takes seconds to compile: one function of many blocks."""
+    body = "(if (local.get 0) (then (local.set 0 (i32.mul (local.get 0) (i32.const 7)))))"
+    function = f"(func (param i32) {body * 2000})"
+    return bytes(wasmtime.wat2wasm(f"(module {function * 8})"))
+
+
+def test_second_compilation_is_the_cache(tmp_path: Path) -> None:
+    """A module that is kept as machine code is not compiled again."""
+    first = compile_small(tmp_path)
+    cache = ModuleCache(tmp_path / "cache")
+    again = compile_wasm(SMALL, kind="module", file="m.wasm", cache=cache)
+    assert (again == first, cache.hits) == (True, 1)
+
+
+def test_compiled_otherwise_is_another_entry() -> None:
+    """Kind, configuration and the scan are part of the key: code made otherwise does not fit."""
+    keys = {
+        Compilation(kind="module").key_of(SMALL),
+        Compilation(kind="component").key_of(SMALL),
+        Compilation(kind="module", is_scanned=True).key_of(SMALL),
+        Compilation(kind="module", configuration={"consume_fuel": True}).key_of(SMALL),
+    }
+    assert len(keys) == 4
+
+
+def test_invalid_module_is_told_with_its_offset(tmp_path: Path) -> None:
+    """What wasmtime refuses names file, reason, offset and what was expected."""
+    broken = SMALL.replace(b"\1\x0b", b"\x1a\x0b")  # drop, with nothing to drop
+    with pytest.raises(CompileFailed) as caught:
+        compile_small(tmp_path, broken)
+    offset = caught.value.fields["offset"]
+    assert caught.value.fields["file"] == "m.wasm"
+    assert "docs/abi.md" in caught.value.fields["expected"]
+    assert broken[offset] == 0x1A
+    assert re.fullmatch(
+        rf"m\.wasm is refused: .*at offset {offset:#x}: .*expected a type but nothing on stack",
+        caught.value.message,
+    ), caught.value.message
+
+
+def test_offset_is_told_as_of_the_file(tmp_path: Path) -> None:
+    """Where the binary was written anew, the offset is that of the file it came from."""
+    broken = SMALL.replace(b"\1\x0b", b"\x1a\x0b")
+    with pytest.raises(CompileFailed) as caught:
+        Compilation(kind="module").compile(
+            broken,
+            file="m.wasm",
+            cache=ModuleCache(tmp_path),
+            original_offset=lambda offset: offset + 1000,
+        )
+    assert caught.value.fields["offset"] > 1000
+    assert f"{caught.value.fields['offset']:#x}" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("bounds", "is_heavy"),
+    [
+        (CompileBounds(cpu_s=1, wall_s=100), True),
+        (CompileBounds(wall_s=0), False),
+        (CompileBounds(address_space_bytes=40 << 20), False),
+        (CompileBounds(output_bytes=4096), False),
+    ],
+    ids=["processor", "wall", "memory", "output"],
+)
+def test_each_bound_ends_the_child(
+    tmp_path: Path, bounds: CompileBounds, *, is_heavy: bool
+) -> None:
+    """Time, memory and machine code are bounded; what meets a bound is a clear error."""
+    with pytest.raises(CompileFailed) as caught:
+        Compilation(kind="module", bounds=bounds).compile(
+            heavy() if is_heavy else SMALL, file="big.wasm", cache=ModuleCache(tmp_path)
+        )
+    assert caught.value.message.startswith("big.wasm cannot be compiled within "), caught.value
+    assert caught.value.fields == {
+        "file": "big.wasm",
+        "expected": "smaller functions, or fewer",
+    }
+
+
+def test_too_large_a_module_starts_no_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Size is looked at first."""
+    monkeypatch.setattr(compiling, "WASM_BYTES_MAX", 10)
+    with pytest.raises(CompileFailed, match=r"m\.wasm has 25 bytes; at most 10 are compiled"):
+        compile_small(tmp_path)
+
+
+def test_machine_without_a_python_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no child can be started, the error says so and is no bug."""
+    monkeypatch.setattr(compiling.sys, "executable", "/nowhere/python")
+    with pytest.raises(NotAvailable, match="cannot be compiled here"):
+        compile_small(tmp_path)
+    monkeypatch.setattr(compiling.sys, "executable", "")
+    with pytest.raises(NotAvailable, match="has no path"):
+        compile_small(tmp_path)
+
+
+def test_child_gets_nothing_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Secrets of the node's environment are not handed on."""
+    monkeypatch.setenv("LITHOX_SECRET", "secret")
+    seen: list[dict[str, str]] = []
+    popen = compiling.subprocess.Popen
+
+    def start(*arguments: object, **named: object) -> object:
+        seen.append(named["env"])  # pyright: ignore[reportArgumentType]
+        return popen(*arguments, **named)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    monkeypatch.setattr(compiling.subprocess, "Popen", start)
+    compile_small(tmp_path)
+    assert seen == [{"MALLOC_ARENA_MAX": "2"}]
+
+
+def test_too_many_that_wait_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue for the one child is bounded; whoever finds it full may try again."""
+    monkeypatch.setattr(compiling, "_waiting", threading.BoundedSemaphore(1))
+    with compiling._waiting, pytest.raises(Overloaded) as caught:  # pyright: ignore[reportPrivateUsage]
+        compile_small(tmp_path)
+    assert caught.value.retry_after_ms
+
+
+def test_callers_of_one_module_share_one_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has waited finds what the other one has compiled."""
+    started = 0
+    popen = compiling.subprocess.Popen
+
+    def start(*arguments: object, **named: object) -> object:
+        nonlocal started
+        started += 1
+        return popen(*arguments, **named)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    monkeypatch.setattr(compiling.subprocess, "Popen", start)
+    found: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(compile_small(tmp_path))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(found), len(set(found)), started) == (4, 1, 1)
