@@ -122,6 +122,16 @@ def _ask(function, *arguments):
         raise HandlerError(refused.code, refused.message, decode(refused.data)) from None
 
 
+def _ask_state(function, *arguments):
+    """As `_ask`; a key or value that cannot be is a ValueError, as Python's own mistakes are."""
+    try:
+        return _ask(function, *arguments)
+    except HandlerError as error:
+        if error.code != "request.bad_arguments":
+            raise
+        raise ValueError(error.message) from None
+
+
 class State(MutableMapping):
     """The entity's own durable map, `self.state`.
 
@@ -130,15 +140,20 @@ class State(MutableMapping):
 
     def __init__(self):
         self._live = {}
+        self._dirty = set()
+        # Key -> JSON of a list or map as the node has it: only these change in place.
         self._told = {}
 
     def _load(self, key):
         if key not in self._live:
-            text = _ask(host.get, key)
-            value = _ABSENT if text is None else decode(text)
-            self._live[key] = value
-            self._told[key] = None if value is _ABSENT else encode(value)
+            text = _ask_state(host.get, key)
+            self._keep(key, _ABSENT if text is None else decode(text))
         return self._live[key]
+
+    def _keep(self, key, value):
+        self._live[key] = value
+        if type(value) in (list, dict):
+            self._told[key] = encode(value)
 
     def __getitem__(self, key):
         value = self._load(key)
@@ -147,44 +162,48 @@ class State(MutableMapping):
         return value
 
     def __setitem__(self, key, value):
-        if value is None:
-            del self[key]
-            return
-        encode(value)
-        self._live[key] = value
-        self._told.setdefault(key, _ABSENT)
+        self._live[key] = _ABSENT if value is None else value
+        self._dirty.add(key)
 
     def __delitem__(self, key):
-        self._live[key] = _ABSENT
-        self._told.setdefault(key, _ABSENT)
+        self[key] = None
 
     def __contains__(self, key):
         return self._load(key) is not _ABSENT
 
     def __iter__(self):
-        self.flush()
-        return (key for key, _ in _scan(self, host.scan, ("",), None))
+        return (key for key, _ in _pages(self, host.scan, ("",), None))
 
     def __len__(self):
         return sum(1 for _ in self)
 
     def flush(self):
         """Tells the node what has changed."""
-        for key, value in self._live.items():
-            text = None if value is _ABSENT else encode(value)
-            if text == self._told[key]:
+        self.flush_assigned()
+        for key, told in self._told.items():
+            text = encode(self._live[key])
+            if text != told:
+                _ask_state(host.put, key, text)
+                self._told[key] = text
+
+    def flush_assigned(self):
+        """Tells the node what was assigned or deleted; what changed in place waits."""
+        for key in sorted(self._dirty):
+            value = self._live[key]
+            self._told.pop(key, None)
+            if value is _ABSENT:
+                _ask_state(host.delete, key)
                 continue
-            if text is None:
-                _ask(host.delete, key)
-            else:
-                _ask(host.put, key, text)
-            self._told[key] = text
+            text = encode(value)
+            _ask_state(host.put, key, text)
+            if type(value) in (list, dict):
+                self._told[key] = text
+        self._dirty.clear()
 
     def follow(self, key, text):
         """Returns the value of a key that a scan has shown, as `self.state[key]` is."""
         if key not in self._live:
-            self._live[key] = decode(text)
-            self._told[key] = encode(self._live[key])
+            self._keep(key, decode(text))
         return self._live[key]
 
     def forget(self, key=None):
@@ -193,16 +212,22 @@ class State(MutableMapping):
             known.clear() if key is None else known.pop(key, None)
 
 
-def _scan(state, function, area, after):
-    """Yields (key, value) page by page; changes made on the way are seen."""
+def _pages(state, function, area, after):
+    """Yields (key, JSON) page by page; keys added and deleted on the way are seen."""
     more = True
     while more:
-        state.flush()
+        state.flush_assigned()
         page = _ask(function, *area, after, PAGE_KEYS)
         for key, text in page.items:
             after = key
-            yield key, state.follow(key, text)
+            yield key, text
         more = page.more
+
+
+def _scan(state, function, area, after):
+    """Yields (key, value); the values are followed."""
+    for key, text in _pages(state, function, area, after):
+        yield key, state.follow(key, text)
 
 
 class Reader:
@@ -301,7 +326,7 @@ class Run:
         """Writes a log line; level is debug, info, warning or error."""
         found = getattr(host.Level, str(level).upper(), None)
         if found is None:
-            raise HandlerError("bad_level", "a log level is debug, info, warning or error")
+            raise ValueError("a log level is debug, info, warning or error")
         _ask(host.log, found, text, encode(fields))
 
     def scan(self, prefix="", after=None):

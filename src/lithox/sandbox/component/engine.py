@@ -36,7 +36,6 @@ CODE_BYTES_MAX: Final = 512 << 20
 """Machine code kept: CPython's is 42 MB, a small component's 60 kB."""
 PREPARED_MAX: Final = 4
 """Components that are prepared and not loaded yet."""
-HANDLER_NAMES_MAX: Final = 1024
 HANDLER_NAME_CHARACTERS_MAX: Final = 128
 LOAD_QUANTUM_FUEL: Final = 10_000_000
 MAPPINGS_PARTS: Final = 2
@@ -362,11 +361,6 @@ def _ask_names(program: ComponentProgram, source: Source, limits: Limits) -> tup
             _raise_ended(step, guest, source, limits)
     names = messages.decode_outcome(step.data)
     found = msgspec.msgpack.decode(names.body, type=list[str])
-    if len(found) > HANDLER_NAMES_MAX:
-        raise CompileFailed(
-            f"{source.name} gives {len(found)} handlers; at most {HANDLER_NAMES_MAX}",
-            file=source.name,
-        )
     for name in found:
         if not 1 <= len(name) <= HANDLER_NAME_CHARACTERS_MAX:
             raise CompileFailed(

@@ -29,7 +29,7 @@ from lithox.sandbox.component import host, wasi
 from lithox.sandbox.component.cell import ComponentCell
 from lithox.sandbox.component.ended import Ended
 from lithox.sandbox.component.run import Run
-from lithox.sandbox.component.values import TooLarge
+from lithox.sandbox.component.values import LIST_ITEMS_MAX, TooLarge
 from lithox.sandbox.contract import Step, StepKind
 from lithox.sandbox.meters import (
     CODE_OUT_OF_CALLS,
