@@ -2,7 +2,7 @@
 
     python sdk/c/build.py counter.c [-o counter.wasm]
 
-Any clang that knows wasm32 does as well: `FLAGS` is all there is to it (docs/how-to/handlers-in-c.md).
+Any clang that knows wasm32 does as well: `FLAGS` is all there is to it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Every command a document shows works as shown, in the order shown, and prints what is shown.
 
-Each document gets an empty folder in which `examples` is that of the checkout, and a port of its
-own in place of 7070. Processes shown with `&` must say that they are ready before the next command
-runs, and must end well when they are asked to. A block of code whose first line is a comment with a
-path in a folder (`-- shop/stock.lua`) is a file the reader writes. A command below which a line
-begins with `lithox: ` is shown failing: it must fail, with that line. `…` stands for what differs
-each time.
+Each document gets an empty folder in which `examples` and `sdk` are those of the checkout, and a
+port of its own in place of 7070. Processes shown with `&` must say that they are ready before the
+next command runs, and must end well when they are asked to. A block of code whose first line is a
+comment with a path in a folder (`-- shop/stock.lua`) is a file the reader writes. A command below
+which a line begins with `lithox: ` is shown failing: it must fail, with that line. `…` stands for
+what differs each time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHOWN_PORT = "7070"
 SECONDS_MAX = 50
 DOCUMENTS = sorted({shown.where.rsplit(":", 1)[0] for shown in shown_commands()})
 FAILURE_MARK = "lithox: "
-FILE_MARK = re.compile(r"(?:--|#) ([a-z_]+/[a-z_]+\.[a-z]+)$")
+FILE_MARK = re.compile(r"(?:--|#|//) ([a-z_]+/[a-z_]+\.[a-z]+)$")
 LITHOX = Path(sys.executable).with_name("lithox")
 
 
@@ -83,7 +83,8 @@ class Reading:
         self.folder = folder
         self.port = free_port()
         self.children: list[tuple[subprocess.Popen[str], Reader]] = []
-        (folder / "examples").symlink_to(ROOT / "examples")
+        for name in ("examples", "sdk"):
+            (folder / name).symlink_to(ROOT / name)
         self.surroundings = {
             name: value for name, value in os.environ.items() if not name.startswith("LITHOX_")
         }
