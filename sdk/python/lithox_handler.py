@@ -10,10 +10,10 @@ and CPython (docs/how-to/components.md):
         self.state["count"] = self.state.get("count", 0) + by
         return self.state["count"]
 
-`self` is a `Run`. Values are None, bool, int, float, str, bytes, list and dict with text keys; bytes
-and dicts whose first key begins with `$` are escaped on their way, nobody needs to know. Values that
-came out of `self.state` are followed: they are compared with what was loaded before the node is
-asked for anything that depends on them, and at the end of the run.
+`self` is a `Run`. Values are None, bool, int, float, str, bytes, list and dict with text keys;
+bytes, and dicts whose first key begins with `$`, are escaped on their way: nobody needs to know.
+Values that came out of `self.state` are followed: they are compared with what was loaded before the
+node is asked for anything that depends on them, and at the end of the run.
 
 This file runs inside the component, on the Python that `componentize-py` brings; of `lithox` it
 imports nothing.

@@ -191,6 +191,8 @@ class ComponentGuest:
         try:
             result = cell.take_result(OUTCOME_BYTES_MAX)
         except TooLarge:
+            if self._run.is_loading:
+                return self._end(CODE_PROTOCOL, f"it gives more than {LIST_ITEMS_MAX} handlers")
             return self._end(CODE_OUT_OF_OUTPUT, f"a result of more than {OUTCOME_BYTES_MAX} bytes")
         self._outcome = self._encode_outcome(result)
         run = self._run

@@ -578,4 +578,3 @@ def reach(self):
         "code": attempt(lambda: __import__("ctypes").CDLL(None)),
         "host": attempt(lambda: open("/proc/self/maps").read(), lambda: os.listdir("/proc")),
     }
-
