@@ -109,7 +109,13 @@ class ModuleCache:
     @property
     def bounds(self) -> CacheBounds:
         """What the directory may hold."""
-        return _bounds.get(self._directory, DEFAULT_BOUNDS)
+        return _bounds.get(self._root, DEFAULT_BOUNDS)
+
+    @property
+    def _root(self) -> Path:
+        """The directory, or the one above it that has bounds: an engine may have a part of that."""
+        parent = self._directory.parent
+        return parent if parent in _bounds else self._directory
 
     def find(self, key: str) -> bytes | None:
         """Returns the payload kept under `key`, or None.
@@ -216,7 +222,7 @@ class ModuleCache:
 
     @property
     def _secret_path(self) -> Path:
-        return self._directory.with_name(self._directory.name + KEY_SUFFIX)
+        return self._root.with_name(self._root.name + KEY_SUFFIX)
 
     def _find_secret(self) -> bytes | None:
         """Returns the key, or None: there is none, or somebody else may know it."""

@@ -131,6 +131,18 @@ def test_key_is_kept_beside_the_directory_for_its_owner_alone(tmp_path: Path) ->
     assert {one.name for one in tmp_path.iterdir()} == {"cache", "cache.key"}
 
 
+def test_a_part_of_a_cache_has_the_key_of_the_whole(tmp_path: Path) -> None:
+    """An engine that keeps its entries in a folder of the cache puts no key beside it there."""
+    cache_module.set_bounds(tmp_path / "cache", CacheBounds(entries_max=2))
+    part = ModuleCache(tmp_path / "cache" / "part")
+    for key in ("a", "b", "c"):
+        part.save(key, b"x")
+    assert part.find("c") == b"x"
+    assert {one.name for one in tmp_path.iterdir()} == {"cache", "cache.key"}
+    assert [one.name for one in (tmp_path / "cache").iterdir()] == ["part"]
+    assert len(list((tmp_path / "cache" / "part").iterdir())) == 2
+
+
 def _recomputed(name: str, payload: bytes) -> bytes:
     """Returns an entry as somebody makes it who knows this file's source, and not the key."""
     said = hmac.new(bytes(32), digestmod="sha256")
