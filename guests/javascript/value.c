@@ -21,11 +21,11 @@ static const uint16_t *wide(const LxChars *chars) {
 }
 
 static int is_high(uint32_t unit) {
-  return (unit & 0xfc00) == 0xd800;
+  return (unit & 0xfffffc00) == 0xd800;
 }
 
 static int is_low(uint32_t unit) {
-  return (unit & 0xfc00) == 0xdc00;
+  return (unit & 0xfffffc00) == 0xdc00;
 }
 
 /* Returns the character at `*i` and steps over it; a lone surrogate is given as it is. */
@@ -322,6 +322,7 @@ static int refuse_object(JSValueConst object, LxKind kind) {
   char problem[160];
   size_t len;
   const char *name = lx_class_name(object, &len);
+  if (JS_IsProxy(object)) return refuse("a Proxy is not a value");
   if (kind == LX_KIND_FUNCTION) return refuse("a function is not a value");
   if (kind == LX_KIND_ERROR)
     return refuse("an Error is not a value; send its message, or throw it");

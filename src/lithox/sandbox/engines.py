@@ -27,8 +27,8 @@ LUA_WASM_PATH: Final = GUESTS_PATH / "lua54.wasm"
 JAVASCRIPT_WASM_PATH: Final = GUESTS_PATH / "javascript.wasm"
 JAVASCRIPT_STACK_BYTES: Final = 4 << 20
 """Native stack of JavaScript's guest. Its own limit, 160 kB of the stack in its memory, must bite
-first: the kinds of recursion that use little of that one (a JSON text of brackets alone, proxies
-behind proxies) need 2.9 MB here."""
+first: the kinds of recursion that use little of that one (JSON of brackets alone, proxies behind
+proxies) take up to 3 MB here. Pages nobody touches cost nothing."""
 PROGRAM_WASM_PATHS: Final = {
     f"lua-program-{version}": GUESTS_PATH / f"program{version.replace('.', '')}.wasm"
     for version in ("5.1", "5.2", "5.3", "5.4", "5.5")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 import msgspec
 
@@ -42,6 +42,15 @@ Answers = dict[str, Any]
 """Answers to system calls by name: bytes of a message, or a function of the arguments."""
 
 
+class Settings(TypedDict, total=False):
+    """What a run may be given; `state` values may be `msgspec.Raw`, `complete` sends them along."""
+
+    state: dict[str, Any]
+    complete: bool
+    limits: Limits
+    answers: Answers
+
+
 @dataclass(slots=True, kw_only=True)
 class Javascript:
     """The engine, with what tests ask of it."""
@@ -54,18 +63,10 @@ class Javascript:
         source = Source(language="javascript", name=name, text=text.encode(), digest=digest)
         return self.engine.load(source, LIMITS)
 
-    def run(
-        self,
-        text: str,
-        handler: str = "go",
-        *args: Any,
-        state: dict[str, Any] | None = None,
-        complete: bool = True,
-        limits: Limits = LIMITS,
-        answers: Answers | None = None,
-    ) -> Run:
-        """Runs a handler to its end. `state` values may be `msgspec.Raw`."""
-        state = state or {}
+    def run(self, text: str, handler: str = "go", *args: Any, **settings: Unpack[Settings]) -> Run:
+        """Runs a handler to its end."""
+        state = settings.get("state", {})
+        complete = settings.get("complete", True)
         run = Run()
         message = messages.encode_run(
             messages.RunMessage(
@@ -81,12 +82,12 @@ class Javascript:
                 complete=complete,
             )
         )
-        guest = self.load(text).start(message, limits)
+        guest = self.load(text).start(message, settings.get("limits", LIMITS))
         try:
             while True:
                 step = guest.step(QUANTUM_FUEL, frees_lock=False)
                 if step.kind is StepKind.ASKED:
-                    guest.answer(_answer(step.data, state, answers or {}, run.calls))
+                    guest.answer(_answer(step.data, state, settings.get("answers", {}), run.calls))
                 elif step.kind is not StepKind.YIELDED:
                     break
             run.fuel, run.memory_bytes = guest.fuel_used, guest.memory_bytes
@@ -105,14 +106,14 @@ class Javascript:
             run.value = _decode(outcome.body)
         return run
 
-    def value(self, text: str, *args: Any, **settings: Any) -> Any:
+    def value(self, text: str, *args: Any, **settings: Unpack[Settings]) -> Any:
         """Returns what `go` returned."""
         run = self.run(text, "go", *args, **settings)
         assert run.error is None, run.error
         assert not run.ended, run.ended
         return run.value
 
-    def error(self, text: str, *args: Any, **settings: Any) -> messages.ErrorMessage:
+    def error(self, text: str, *args: Any, **settings: Unpack[Settings]) -> messages.ErrorMessage:
         """Returns what `go` raised."""
         run = self.run(text, "go", *args, **settings)
         assert run.error is not None, run

@@ -30,8 +30,10 @@ from tests.conformance.javascript.driver import Javascript
         ("() => 1", "", "an object without a message was thrown", None),
         ("new Error()", "", "an Error without a message was thrown", None),
         ("new (class extends Error { name = 'Mine' })('m')", "", "Mine: m", {"name": "Mine"}),
-        ("new Proxy({}, { get() { throw 1 } })", "", "an object without a message was thrown", None),
-        ("{ get message() { throw 1 }, code: 7 }", "", "an object without a message was thrown", None),
+        ("new Proxy({}, { get() { throw 1 } })", "", "an object without a message was thrown",
+         None),
+        ("{ get message() { throw 1 }, code: 7 }", "", "an object without a message was thrown",
+         None),
         ("Object.create(new Error('x'), { name: { get() { throw 1 } } })", "",
          "an object without a message was thrown", None),
         ("'\\ud800'", "", "\ufffd", None),
@@ -56,7 +58,7 @@ def test_stack_names_file_line_and_column(js: Javascript) -> None:
 export async function go(self) { await inner() }
 """
     error = js.error(text)
-    assert "at inner (m.js:3:9)" in error.traceback
+    assert "at inner (m.js:3:43)" in error.traceback
     assert error.message.startswith("RangeError: xxx")
     assert len(error.message.encode()) <= 4096 + 3
 
@@ -95,8 +97,8 @@ def test_refusals_are_errors_with_code_and_fields(js: Javascript) -> None:
             "m.js:2:9: SyntaxError: unexpected token in expression: '='",
         ),
         ("\nexport function f( {", 2, "SyntaxError"),
-        ("throw new Error('at load');", 1, "m.js:1:16: at load"),
-        ("null.x", 1, "m.js:1:6: TypeError: cannot read property 'x' of null"),
+        ("throw new Error('at load');", 1, "m.js:1:11: at load"),
+        ("null.x", 1, "m.js:1:1: TypeError: cannot read property 'x' of null"),
         ("let a;\nimport { x } from './other.js';", 2, "m.js:2: TypeError: './other.js' cannot be"),
         ("await new Promise(() => {})", None, "m.js: TypeError: the module waits for a promise"),
         ("Promise.reject(new Error('unseen'))", 1, "unseen"),

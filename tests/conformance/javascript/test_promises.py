@@ -13,7 +13,11 @@ def test_jobs_run_to_the_end(js: Javascript) -> None:
       for (let i = 0; i < 10; i++) await null;
       self.state.done = true;
     }
-    export function go(self) { later(self); queueMicrotask(() => { self.state.micro = 1 }); return 1 }
+    export function go(self) {
+      later(self);
+      queueMicrotask(() => { self.state.micro = 1 });
+      return 1;
+    }
     """
     run = js.run(text)
     assert (run.value, run.writes) == (1, {"done": True, "micro": 1})

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.conformance.javascript.driver import Javascript
+from lithox.model.values import encode_value
+from tests.conformance.javascript.driver import LIMITS, Javascript
 
 ECHO = "export function go(self, value) { return value }"
 
 
 def returning(expression: str) -> str:
     """A module whose handler returns an expression's value."""
-    return f"export function go(self) {{ {'' if expression.startswith('const') else 'return '}{expression} }}"
+    return f"export function go(self) {{ return {expression} }}"
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ def returning(expression: str) -> str:
     ],
 )  # fmt: skip
 def test_values_come_back_as_they_went_in(js: Javascript, value: Any) -> None:
-    """Every kind of value crosses the border twice and stays what it was, names of the language too."""
+    """Every kind of value crosses the border twice and stays what it was."""
     found = js.value(ECHO, value)
     assert found == value
     assert type(found) is type(value)
@@ -76,22 +78,22 @@ def test_what_values_become(js: Javascript, expression: str, value: Any) -> None
         ("[1, , 3]", "the returned value[1]: a list has no holes"),
         ("[undefined]", "the returned value[0]: a list has no undefined elements"),
         ("new Array(5)", "the returned value[0]: a list has no holes"),
-        ("({ when: new Date(0) })", "the returned value.when: a Date is not a value; use getTime()"),
+        ("({ when: new Date(0) })", "the returned value.when: a Date is not a value; use getTi"),
         ("new Map()", "the returned value: a Map is not a value; use Object.fromEntries(map)"),
         ("new Set()", "the returned value: a Set is not a value; use [...set]"),
         ("({ p: Promise.resolve(1) })", "the returned value.p: a Promise is not a value; await it"),
         ("/a/", "the returned value: a value of class RegExp is not plain data"),
         ("new Float64Array(1)", "the returned value: a value of class Float64Array is not plain"),
         ("new ArrayBuffer(1)", "the returned value: a value of class ArrayBuffer is not plain"),
-        ("new Proxy({}, {})", "the returned value: a value of class Proxy is not plain data"),
+        ("new Proxy({}, {})", "the returned value: a Proxy is not a value"),
         ("Symbol.iterator", "the returned value: a symbol is not a value"),
         ("new (class Point { x = 1 })()", "the returned value: an instance of a class is not a"),
         ("new Error('x')", "the returned value: an Error is not a value"),
         ("({ get x() { return 1 } })", "the returned value.x: a property with a getter or setter"),
         ("self", "the returned value: a value of class Self is not plain data"),
         ("[self.state]", "the returned value[0]: a value of class State is not plain data"),
-        ("(() => { const a = {}; a.b = [a]; return a })()", "the returned value.b[0]: an object that"),
-        ("(() => { let a = []; for (let i = 0; i < 64; i++) a = [a]; return a })()", "at most 64 le"),
+        ("(() => { const a = {}; a.b = [a]; return a })()", "the returned value.b[0]: an object"),
+        ("(() => { let a = []; for (let i = 0; i < 64; i++) a = [a]; return a })()", "at most 64"),
         ("'x'.repeat(17 << 20)", "the returned value: a value has at most 16 MiB"),
     ],
 )  # fmt: skip
@@ -99,9 +101,6 @@ def test_what_is_no_value_is_refused_with_its_path(
     js: Javascript, expression: str, problem: str
 ) -> None:
     """The error names where in the value it stands, and what to do instead."""
-    from tests.conformance.javascript.driver import LIMITS
-    from dataclasses import replace
-
     text = f"export function go(self) {{ return {expression} }}"
     error = js.error(text, limits=replace(LIMITS, memory_bytes=128 << 20))
     assert problem in error.message
@@ -130,19 +129,15 @@ PLAIN = st.recursive(
 )
 
 
+# U+1D800 has the low bits of half a character.
+@example(value="\U0001d800\U0001dc00")
 @settings(deadline=None, max_examples=200)
 @given(value=PLAIN)
-def test_any_value_is_echoed_and_its_bytes_are_canonical(js: Javascript, value: Any) -> None:
-    """Whatever the host may send comes back, keys sorted by their UTF-8 bytes; so nothing seems changed."""
+def test_any_value_is_echoed_and_its_bytes_areencode_value(js: Javascript, value: Any) -> None:
+    """What the host may send comes back, keys in the order of their bytes: nothing has changed."""
     text = "export function go(self, v) { self.state.new = v; return [v, self.state.old] }"
-    run = js.run(text, "go", value, state={"old": msgspec.Raw(_canonical(value))})
+    run = js.run(text, "go", value, state={"old": msgspec.Raw(encode_value(value))})
     assert run.value == [value, value]
     assert set(run.writes) <= {"new"}
     if value is not None:
-        assert run.raw["new"] == _canonical(value)
-
-
-def _canonical(value: Any) -> bytes:
-    from lithox.model.values import encode_value
-
-    return encode_value(value)
+        assert run.raw["new"] == encode_value(value)
