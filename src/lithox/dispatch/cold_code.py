@@ -42,6 +42,8 @@ FAILED_KEPT_NS: Final = 2_000_000_000
 """How long the error of a module is told again instead of compiling it again."""
 _PRUNE_FIRST: Final = 64
 _RETRY_AFTER_MS: Final = 250
+_COMPILED_AFTER_MS: Final = 2_000
+_OUT_OF_WALL: Final = "guest.out_of_wall"
 
 Schedule = Callable[[Callable[[], None]], object]
 OnWorked = Callable[[Exception | None], None]
@@ -135,7 +137,8 @@ class ColdCode:
             if digest == resolved.module:
                 if isinstance(result, Exception):
                     raise result
-                return result
+                if result is not None:
+                    return result
         program = self.catalog.find_program(resolved)
         if program is not None:
             return program
@@ -143,6 +146,21 @@ class ColdCode:
             return self.catalog.program(resolved)
         self._wait(frame)
         return None
+
+    @staticmethod
+    def find_end(frame: Frame, code: str) -> LithoxError | None:
+        """Returns the error of a run that the kernel ended while it waited for its code.
+
+        None: it did not wait, or the ordinary error fits. Its own limit of time is no fault of a
+        guest that has not begun; the module goes on being made ready, for those who ask again.
+        """
+        if code != _OUT_OF_WALL or frame.code is None or frame.code[1] is not None:
+            return None
+        return Overloaded(
+            f"{frame.entity}:{frame.handler} waits for its module, which is being compiled; "
+            "try again",
+            retry_after_ms=_COMPILED_AFTER_MS,
+        )
 
     def _wait(self, frame: Frame) -> None:
         digest = frame.resolved.module
@@ -163,6 +181,7 @@ class ColdCode:
             self._queued.push(fetch.language, digest)
             self._begin_next()
         frame.is_waiting = True
+        frame.code = (digest, None)
         fetch.add(frame)
 
     def _begin_next(self) -> None:

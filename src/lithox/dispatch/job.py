@@ -103,8 +103,9 @@ class Frame:
         self.is_waiting = False
         """True while its entity, or that of the call it has made, is fetched from a server, or its
         code made ready."""
-        self.code: tuple[str, Program | Exception] | None = None
-        """(digest, program or why there is none) of the code it has waited for."""
+        self.code: tuple[str, Program | Exception | None] | None = None
+        """(digest, program or why there is none) of the code it has waited for; None there: it
+        waits."""
         self.next_call: tuple[str, str, bytes] | None = None
         """(entity, handler, args) of a joined call that begins when its entity is there."""
         self.is_out = False

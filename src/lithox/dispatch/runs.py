@@ -398,7 +398,7 @@ class Runs:
             # Its job was settled while a slice of it was out; now its guest can be freed too.
             self.table.close_frame(frame)
             return
-        error = error_of_end(frame, code)
+        error = self.code.find_end(frame, code) or error_of_end(frame, code)
         if frame.parent is not None:
             transaction = frame.job.transaction
             assert transaction is not None

@@ -45,6 +45,15 @@ def figure(node: lithox.Node, language: str, name: str) -> int:
     return int(node.statistics()[f"sandbox_{language}_cache_{name}"])
 
 
+async def ask(node: lithox.Node, handler: str, args: list[object]) -> object:
+    """Calls until the module is compiled, as a client does that is told to try again."""
+    while True:
+        try:
+            return await node.call("a/x", handler, *args)
+        except lithox.Overloaded:
+            continue
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_first_call_after_a_restart_compiles_nothing(tmp_path: Path, language: str) -> None:
@@ -62,7 +71,7 @@ def test_the_first_call_after_a_restart_compiles_nothing(tmp_path: Path, languag
 
     async def start(*, is_cached: bool) -> None:
         async with lithox.Node(data) as node:
-            assert await node.call("a/x", handler, *args) == value
+            assert await ask(node, handler, args) == value
             assert (figure(node, language, "misses") == 0) is is_cached
             assert figure(node, language, "refused") == 0
 

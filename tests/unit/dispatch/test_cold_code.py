@@ -171,6 +171,21 @@ def test_deadline_and_kill_work_while_code_is_waited_for() -> None:
     assert not house.bugs
 
 
+def test_a_run_whose_time_passes_while_it_compiles_may_be_tried_again() -> None:
+    """Its own limit of wall time ends it, as the node's matter: no handler was at fault."""
+    house = ColdHouse()
+    house.publish("cold/*", COUNTER)
+    answers = house.send("cold/a", "increment", limits=Limits(wall_ns=1_000_000))
+    house.run()
+    house.clock.advance(2_000_000)
+    house.dispatcher.notify_time()
+    house.run()
+    assert isinstance(answers[0].error, Overloaded)
+    assert answers[0].error.retry_after_ms is not None
+    house.finish()
+    assert house.call("cold/a", "increment") == 1
+
+
 def test_a_joined_call_waits_for_the_code_of_its_callee() -> None:
     """A callee that is not loaded makes its caller wait, in the caller's own transaction."""
     house = ColdHouse()
