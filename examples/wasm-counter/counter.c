@@ -1,4 +1,4 @@
-/* A counter: the smallest handlers worth having. Built by build.py beside it. */
+/* A counter: the smallest handlers worth having (docs/how-to/handlers-in-c.md). */
 #include <lithox.h>
 
 LX_HANDLER(increment) {
