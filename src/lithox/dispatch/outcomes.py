@@ -53,6 +53,14 @@ def error_of_step(where: str, limits: Limits, guest: Guest | None, step: Step) -
             used=allowed,
             allowed=allowed,
         )
+    if code == "guest.out_of_output":
+        allowed = limits.output_bytes or 0
+        return LimitExceeded(
+            f"{where} puts out more than its {format_size(allowed)}: {step.detail}",
+            limit="output",
+            used=allowed,
+            allowed=limits.output_bytes,
+        )
     if code == "guest.out_of_calls":
         return LimitExceeded(
             f"{where} made more than its {limits.calls} system calls",

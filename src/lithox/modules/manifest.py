@@ -274,7 +274,10 @@ def _parse_preload(value: Any, where: str) -> tuple[str, ...]:
             key="preload",
         )
     for name in names:
-        check_state_key(name.removesuffix(PREFIX_MARK) or name)
+        try:
+            check_state_key(name.removesuffix(PREFIX_MARK) or name)
+        except BadArguments as error:
+            raise ConfigError(f"{where}: preload: {error.message}", key="preload") from None
     return tuple(names)
 
 

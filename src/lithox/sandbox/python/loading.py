@@ -370,7 +370,7 @@ class Loading:
             if "line" not in fields:
                 fields |= {"line": row, "column": column}
                 expected = re.search(
-                    r"assignable to `([^`]{1,80})`|expected `([^`]{1,80})`", message
+                    r"assignable to `([^`]{1,80})`|[Ee]xpected `([^`]{1,80})`", message
                 )
                 if expected is not None:
                     fields["expected"] = expected[1] or expected[2]

@@ -1,0 +1,98 @@
+"""docs/limitations/python.md says what is so: every line of its tables is run."""
+
+from __future__ import annotations
+
+import pytest
+
+from lithox.errors import CompileFailed
+from lithox.sandbox.python.engine import PythonEngine
+from tests.conformance.python.running import load
+from tests.conformance.python.survey import (
+    CONSTRUCTS,
+    MODULES,
+    PAGE,
+    ask_which,
+    find_builtins,
+    read_modules,
+    works,
+)
+
+
+@pytest.mark.parametrize("name", CONSTRUCTS)
+def test_construct_is_there_or_not_as_the_page_says(engine: PythonEngine, name: str) -> None:
+    """`yes` stands where it runs, `no` where it does not."""
+    is_there = works(engine, CONSTRUCTS[name].text)
+    row = f"| {name} | {'yes' if is_there else '**no**'} | {CONSTRUCTS[name].instead} |\n"
+    assert row in PAGE.read_text(encoding="utf-8")
+
+
+def test_builtin_names_are_those_of_the_page(engine: PythonEngine) -> None:
+    """The page names every built-in that is there, and no other."""
+    listed = ", ".join(f"`{name}`" for name in find_builtins(engine))
+    assert f"\n{listed}.\n" in PAGE.read_text(encoding="utf-8")
+
+
+def test_modules_are_those_of_the_page(engine: PythonEngine) -> None:
+    """The page names every module that is there, and each name it gives can be imported."""
+    page = read_modules(PAGE.read_text(encoding="utf-8"))
+    assert ask_which(engine, {name: f"import {name}" for name in MODULES}) == list(page)
+    names = {
+        f"{module}.{name}": f"from {module} import {name}"
+        for module, members in page.items()
+        for name in members
+    }
+    assert ask_which(engine, names) == list(names)
+
+
+MISSING = {
+    "def go(self):\n    return 1\n\n\nclass B(dict):\n    pass\n": (5, 1, "class inheritance"),
+    "def go(self):\n    yield 1\n": (2, 5, "yield"),
+    "def go(self):\n    x = {}\n    del x['a']\n": (3, 5, "'del'"),
+}
+
+
+@pytest.mark.parametrize("text", MISSING)
+def test_what_is_missing_is_told_with_its_place(engine: PythonEngine, text: str) -> None:
+    """File, line, column, what it is and where to read more."""
+    line, column, word = MISSING[text]
+    with pytest.raises(CompileFailed) as caught:
+        load(engine, text, name="shop.py")
+    error = caught.value
+    assert error.message.startswith(f"shop.py:{line}:{column}: Python handlers have no ")
+    assert word in error.message
+    assert "docs/limitations/python.md" in error.message
+    fields = error.fields
+    assert (fields["file"], fields["line"], fields["column"]) == ("shop.py", line, column)
+    assert fields["expected"] == "what docs/limitations/python.md lists"
+
+
+WRONG = {
+    "def go(self):\n    return undefined_name\n": (2, 12, None, "undefined_name"),
+    "def go(self):\n    x: int = 'a'\n    return x\n": (2, 14, "int", "not assignable"),
+    "import nothing_like_it\n": (1, 8, None, "nothing_like_it"),
+    "def go(self)\n    return 1\n": (1, 13, ":", "newline"),
+    "def go(self):\n    return 1\n\n\nboom = 1 // 0\n": (5, None, None, "division"),
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_mistakes_are_told_at_deploy(engine: PythonEngine, text: str) -> None:
+    """Types, names, imports, syntax and what the module's own code raises, each with its place."""
+    line, column, expected, word = WRONG[text]
+    with pytest.raises(CompileFailed) as caught:
+        load(engine, text, name="shop.py")
+    fields = caught.value.fields
+    assert (fields["file"], fields["line"]) == ("shop.py", line)
+    assert word in caught.value.message
+    if column is not None:
+        assert fields["column"] == column
+    assert fields.get("expected") == expected
+
+
+def test_text_that_is_no_text_is_told(engine: PythonEngine) -> None:
+    """Bytes that are not UTF-8 and zero bytes have a line, too."""
+    for text, line in (("a = 1\nb = '\0'\n", 2),):
+        with pytest.raises(CompileFailed) as caught:
+            load(engine, text, name="shop.py")
+        assert caught.value.fields["line"] == line
+        assert caught.value.fields["expected"] == "text"

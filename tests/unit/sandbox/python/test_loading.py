@@ -1,0 +1,43 @@
+"""What of a text looks like a handler, and what a module must be to be read at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from lithox.errors import CompileFailed
+from lithox.sandbox.contract import Source
+from lithox.sandbox.python.loading import find_names, format_frames, read_text
+from lithox.sandbox.python.wire import Frame
+
+
+def test_handlers_are_functions_at_the_top() -> None:
+    """Plain and asynchronous ones, each once, without hidden ones and those inside others."""
+    text = (
+        "def add(self):\n    def inner():\n        pass\n\nasync  def get (self):\n    pass\n"
+        "def _hidden(self):\n    pass\nclass C:\n    def method(self):\n        pass\n"
+        "def add(self):\n    pass\n# def no(self):\nx = 'def no(self)'\n"
+        "def größe(self):\n    pass\n"
+    )
+    assert find_names(text) == ["add", "get", "größe"]
+
+
+def test_bytes_that_are_no_text_are_told_with_their_line() -> None:
+    """The byte and the line it stands on."""
+    source = Source(language="python", name="a.py", text=b"a = 1\nb = '\xff'\n", digest="")
+    with pytest.raises(CompileFailed) as caught:
+        read_text(source)
+    assert caught.value.message == "a.py:2: a Python module is UTF-8 text; found the byte 0xff"
+    assert caught.value.fields == {"file": "a.py", "line": 2, "expected": "UTF-8 text"}
+
+
+def test_traceback_has_the_modules_own_lines() -> None:
+    """Lines of what the node puts around a module are left out."""
+    frames = (
+        Frame("<python-input-2>", 1, 1, "<module>", "await main()"),
+        Frame("<python-input-0>", 9, 9, "main", "handler(me)"),
+        Frame("<python-input-1>", 3, 5, "add", "    return 1 // 0\n    more"),
+    )
+    assert format_frames(frames, "shop.py") == [
+        '  File "shop.py", line 3, in add',
+        "    return 1 // 0",
+    ]

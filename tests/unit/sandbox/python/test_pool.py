@@ -1,0 +1,157 @@
+"""The pool hands out workers, makes them ahead, replaces what dies and shares what is scarce."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from lithox.errors import Overloaded
+from lithox.sandbox.python.pool import IDLE_BYTES_MAX, RUNS_MAX, Image, WorkerPool
+from lithox.sandbox.python.wire import RESET, encode_load
+from lithox.sandbox.python.worker import Worker
+
+WAIT_S = 10.0
+
+
+class FakeWorker:
+    """A worker that is no process."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.sent = b""
+        self.is_up = True
+        self.is_reaped = False
+        self.bytes = 1 << 20
+
+    def send(self, request: bytes) -> None:
+        """Keeps what it was sent."""
+        self.sent += request
+
+    def is_alive(self) -> bool:
+        """Says whether it was not killed."""
+        return self.is_up
+
+    def memory_bytes(self) -> int:
+        """Says what the test chose."""
+        return self.bytes
+
+    def kill(self) -> None:
+        """Is dead from now on."""
+        self.is_up = False
+
+    def reap(self) -> None:
+        """Is buried."""
+        self.kill()
+        self.is_reaped = True
+
+
+@pytest.fixture
+def made() -> list[FakeWorker]:
+    """Workers the pool has started."""
+    return []
+
+
+@pytest.fixture
+def pool(made: list[FakeWorker]) -> Iterator[WorkerPool]:
+    """A pool of fakes for four guests, that keeps two."""
+
+    def make() -> Worker:
+        made.append(FakeWorker())
+        return cast("Worker", made[-1])
+
+    opened = WorkerPool(make, workers_max=4, idle_max=2)
+    yield opened
+    opened.close()
+
+
+def take(pool: WorkerPool, image: Image | None = None) -> Any:
+    """Returns a worker, waiting for it as a run would."""
+    while (held := pool.take(image)) is None:
+        pool.wait(WAIT_S)
+    return held
+
+
+def test_nothing_is_started_before_it_is_wanted(made: list[FakeWorker], pool: WorkerPool) -> None:
+    """A pool that nobody asks has no worker."""
+    assert pool.statistics()["made_guests"] == 0
+    assert made == []
+
+
+def test_idle_worker_holds_its_image_again(pool: WorkerPool) -> None:
+    """What a run leaves is forgotten, and its image loaded ahead of the next one."""
+    image = Image("digest", 1 << 20, b"state")
+    held = take(pool, image)
+    assert held.worker.sent == encode_load(b"state")
+    held.owed = 0
+    held.worker.sent = b""
+    pool.give(held)
+    assert held.worker.sent == RESET + encode_load(b"state")
+    while (again := take(pool, image)) is not held:
+        pool.give(again)
+    assert again.owed == 2
+
+
+def test_worker_of_another_image_is_made_to_forget(pool: WorkerPool) -> None:
+    """No session of one module is entered by a run of another."""
+    one, other = Image("one", 1, b"1"), Image("other", 1, b"2")
+    held = take(pool, one)
+    pool.give(held)
+    held.worker.sent = b""
+    while (again := take(pool, other)) is not held:
+        pass
+    assert again.worker.sent == RESET + encode_load(b"2")
+
+
+def test_dead_grown_and_old_workers_are_not_used(made: list[FakeWorker], pool: WorkerPool) -> None:
+    """What died while idle is passed over; what grew or served long is replaced."""
+    dead = take(pool)
+    pool.give(dead)
+    dead.worker.kill()
+    grown = take(pool)
+    assert grown is not dead
+    grown.worker.bytes = IDLE_BYTES_MAX + 1
+    pool.give(grown)
+    old = take(pool)
+    assert old is not grown
+    old.worker.runs = RUNS_MAX - 1
+    pool.give(old)
+    assert take(pool) not in (dead, grown, old)
+    assert pool.statistics()["lost_guests"] == 3
+    pool.close()
+    assert all(one.is_reaped for one in made if not one.is_up)
+
+
+def test_shares_follow_what_is_free(pool: WorkerPool) -> None:
+    """Of four: one account gets two, the next one more, and there is one left for a third."""
+    pool.reserve("a")
+    pool.reserve("a")
+    with pytest.raises(Overloaded) as caught:
+        pool.reserve("a")
+    assert caught.value.retry_after_ms == 200
+    pool.reserve("b")
+    with pytest.raises(Overloaded):
+        pool.reserve("b")
+    pool.reserve("c")
+    with pytest.raises(Overloaded):
+        pool.reserve("d")
+    pool.release("a")
+    pool.reserve("d")
+    assert pool.statistics()["live_guests"] == 4
+    for account in ("a", "b", "c", "d"):
+        pool.release(account)
+
+
+def test_worker_that_cannot_be_started_is_told() -> None:
+    """The reason stands in `problem`, and nobody waits for ever."""
+
+    def make() -> Worker:
+        raise OSError("no more processes")
+
+    pool = WorkerPool(make)
+    assert pool.take(None) is None
+    while not pool.problem:
+        pool.wait(WAIT_S)
+    assert pool.problem == "no more processes"
+    pool.close()
