@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from lithox.dispatch.module_cells import module_cells
 from lithox.dispatch.records import (
     MODULES_ENTITY,
     TEMPLATES_ENTITY,
@@ -30,7 +29,7 @@ from lithox.node.module_garbage import plan_retirement
 from lithox.node.publishing import plan_code, plan_services
 from lithox.sandbox.contract import Source
 from lithox.security.access import parse_access
-from lithox.store.contract import Commit, Range, Snapshot
+from lithox.store.contract import Cell, Commit, Range, Snapshot
 
 TEMPLATES_PAGE: Final = 100
 NODE_TEMPLATES_MAX: Final = 1_000
@@ -110,12 +109,14 @@ class Compiled:
         files: name -> bytes.
         sources: source name and language -> module.
         names: digest -> handlers the module gives, sorted.
+        cells: digest -> the cells in which the module is kept, cut beside the loop.
     """
 
     manifest: Manifest
     files: dict[str, bytes]
     sources: dict[tuple[str, str], Source]
     names: dict[str, tuple[str, ...]]
+    cells: dict[str, dict[Cell, bytes]]
 
     def source_of(self, spec: TemplateSpec) -> Source:
         """Returns the module of a template."""
@@ -151,7 +152,7 @@ def plan_deploy(
         source = compiled.source_of(spec)
         names = compiled.names[source.digest]
         check_handlers(spec, names)
-        _put_module(draft, source, names)
+        _put_module(draft, source.digest, compiled.cells[source.digest])
         template = _record_of(spec, source.digest, deployer, now_ms)
         draft.put(TEMPLATES_ENTITY, spec.match, encode_record(template))
         fresh.append(template)
@@ -175,13 +176,13 @@ def plan_deploy(
     )
 
 
-def _put_module(draft: Draft, source: Source, names: tuple[str, ...]) -> None:
+def _put_module(draft: Draft, digest: str, cells: dict[Cell, bytes]) -> None:
     """Writes a module, unless it is there already: 64 MiB need not travel twice."""
-    known = draft.find(MODULES_ENTITY, source.digest)
-    if known is not None and decode_module(known).names is not None:
+    if (MODULES_ENTITY, digest) in draft.writes:
         return
-    for (entity, key), data in module_cells(source, names):
-        draft.put(entity, key, data)
+    known = draft.find(MODULES_ENTITY, digest)
+    if known is None or decode_module(known).names is None:
+        draft.writes.update(cells)
 
 
 def check_matches(manifest: Manifest, kept: list[str], node_entity: str) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lithox.dispatch.catalog import DEPLOY_LIMITS, Catalog
+from lithox.dispatch.module_cells import module_cells
 from lithox.errors import Conflict, LithoxError, NotAvailable, NotPermitted, Overloaded
 from lithox.model.request import Caller
 from lithox.modules.bundle import Bundle, read_bundle
@@ -42,7 +43,7 @@ from lithox.node.module_garbage import ModuleGarbage
 from lithox.node.registry import Registry
 from lithox.node.template_watch import TemplateWatch
 from lithox.sandbox.contract import Engine, Program, Source
-from lithox.store.contract import Snapshot, Store
+from lithox.store.contract import Cell, Snapshot, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -162,13 +163,18 @@ class Deploys:
         check_matches(manifest, kept, self._node_entity)
         engines = {one.language: self._engine_of(one) for one in manifest.templates}
         names: dict[str, tuple[str, ...]] = {}
+        cells: dict[str, dict[Cell, bytes]] = {}
         for spec in manifest.templates:
             source = sources[spec.source, spec.language]
             if source.digest not in names:
                 program = await self._load(engines[spec.language], source)
                 names[source.digest] = program.handler_names
+                cut = partial(module_cells, source, program.handler_names)
+                cells[source.digest] = await self._workers.run(lambda cut=cut: dict(cut()))
             check_handlers(spec, names[source.digest])
-        return Compiled(manifest=manifest, files=bundle.files, sources=sources, names=names)
+        return Compiled(
+            manifest=manifest, files=bundle.files, sources=sources, names=names, cells=cells
+        )
 
     def _engine_of(self, spec: TemplateSpec) -> Engine:
         try:
