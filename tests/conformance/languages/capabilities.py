@@ -144,9 +144,6 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
         ),
     },
     "component": {
-        "memory_small_bytes": Deviation(
-            does=48 << 20, says="CPython begins with some 20 MiB, which are its run's"
-        ),
         "top_level_code": Deviation(
             does=False, says="run when it is built; tried in tests/conformance/component"
         ),
