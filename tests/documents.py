@@ -19,6 +19,8 @@ _CODE = re.compile(r"(`+)(?:(?!\1).)+\1")
 _HEADING = re.compile(r"^#{1,6}\s+(?P<words>.+?)\s*#*$")
 
 NOT_RUN: dict[str, str] = {
+    "componentize-py": "takes half a minute; tests/built_components.py runs it as it is shown",
+    "pip": "what it installs is there; tests install nothing",
     "make": "the suite runs inside `make test`; the others take minutes or change the checkout",
 }
 """First words of commands that are shown and not run, and why."""

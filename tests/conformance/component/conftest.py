@@ -12,7 +12,8 @@ import pytest
 from lithox.model.limits import Limits
 from lithox.sandbox import messages
 from lithox.sandbox.cache import ModuleCache
-from lithox.sandbox.component.engine import ComponentEngine, ComponentProgram
+from lithox.sandbox.component.engine import ComponentEngine
+from lithox.sandbox.component.program import ComponentProgram
 from lithox.sandbox.contract import Source, Step, StepKind
 from lithox.sandbox.mappings import MappingBudget
 from tests.wat_components import make_component

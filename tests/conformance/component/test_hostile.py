@@ -11,7 +11,8 @@ from wasmtime import wat2wasm
 from lithox.errors import CompileFailed, LimitExceeded
 from lithox.model.limits import Limits
 from lithox.sandbox import messages
-from lithox.sandbox.component.engine import ComponentEngine, ComponentProgram
+from lithox.sandbox.component.engine import ComponentEngine
+from lithox.sandbox.component.program import ComponentProgram
 from lithox.sandbox.contract import StepKind
 from tests.conformance.component.conftest import LIMITS, drive, make_run, make_source
 from tests.wat_components import MEMORY, NAMES, RUN, Plan, make_component, write_component

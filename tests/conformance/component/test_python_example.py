@@ -14,7 +14,6 @@ from lithox.modules.bundle import Bundle
 from tests.built_components import ROOT, build_component
 
 EXAMPLE = ROOT / "examples" / "python-component"
-PATH = "releases/lithox"
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -34,14 +33,14 @@ class Releases:
         """Runs `work` on the node's loop."""
         return self._runner.run(work)
 
-    def call(self, handler: str, *args: Any) -> Any:
+    def call(self, path: str, handler: str, *args: Any) -> Any:
         """Returns the handler's value, or raises its error."""
-        return self.run(self.node.call(PATH, handler, *args))
+        return self.run(self.node.call(path, handler, *args))
 
-    def fail(self, handler: str, *args: Any) -> lithox.LithoxError:
+    def fail(self, path: str, handler: str, *args: Any) -> lithox.LithoxError:
         """Returns the error of a call that must fail."""
         with pytest.raises(lithox.LithoxError) as caught:
-            self.call(handler, *args)
+            self.call(path, handler, *args)
         return caught.value
 
     def close(self) -> None:
@@ -60,26 +59,30 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
 
 def test_python_component_serves_with_its_package(releases: Releases) -> None:
     """Versions are published, ordered and picked as `packaging` says; edits in place are kept."""
-    kept = [releases.call("publish", text) for text in ("1.2", "v1.10.0", "1.9rc1", "2.0")]
+    kept = [
+        releases.call("releases/picked", "publish", text)
+        for text in ("1.2", "v1.10.0", "1.9rc1", "2.0")
+    ]
     assert kept == ["1.2", "1.10.0", "1.9rc1", "2.0"]
-    assert releases.call("versions") == ["1.2", "1.9rc1", "1.10.0", "2.0"]
-    assert releases.call("pick") == "2.0"
-    assert releases.call("pick", ">=1.2,<2") == "1.10.0"
-    releases.call("yank", "v1.10.0")
-    assert releases.call("pick", ">=1.2,<2") == "1.2"
-    assert releases.call("pick", ">=3") is None
+    assert releases.call("releases/picked", "versions") == ["1.2", "1.9rc1", "1.10.0", "2.0"]
+    assert releases.call("releases/picked", "pick") == "2.0"
+    assert releases.call("releases/picked", "pick", ">=1.2,<2") == "1.10.0"
+    releases.call("releases/picked", "yank", "v1.10.0")
+    assert releases.call("releases/picked", "pick", ">=1.2,<2") == "1.2"
+    assert releases.call("releases/picked", "pick", ">=3") is None
 
 
 def test_python_component_raises_errors_of_its_own(releases: Releases) -> None:
     """An error with a code arrives with it, and what the run wrote is gone."""
-    assert releases.fail("publish", "one").code == "app.bad_version"
-    assert releases.fail("pick", "~~1").code == "app.bad_requirement"
-    assert releases.fail("publish", "2.0").fields["data"] == {"version": "2.0"}
+    assert releases.fail("releases/failing", "publish", "one").code == "app.bad_version"
+    assert releases.fail("releases/failing", "pick", "~~1").code == "app.bad_requirement"
+    releases.call("releases/failing", "publish", "2.0")
+    assert releases.fail("releases/failing", "publish", "2.0").fields["data"] == {"version": "2.0"}
 
 
 def test_python_component_tells_file_and_line(releases: Releases) -> None:
     """An error nobody meant names the Python file, its line and what it was."""
-    error = releases.fail("yank", "never")
+    error = releases.fail("releases/traced", "yank", "never")
     assert error.code == "guest.raised"
     assert error.message == "packaging.version.InvalidVersion: Invalid version: 'never'"
     line = next(

@@ -11,8 +11,9 @@ import pytest
 
 from lithox.model.limits import Limits
 from lithox.sandbox import messages
-from lithox.sandbox.component.engine import ComponentEngine, ComponentProgram
+from lithox.sandbox.component.engine import ComponentEngine
 from lithox.sandbox.component.guest import HOST_CALL_FUEL
+from lithox.sandbox.component.program import ComponentProgram
 from lithox.sandbox.contract import StepKind
 from tests.conformance.component.conftest import LIMITS, drive, make_run
 from tests.wat_components import MEMORY, NAMES, RUN

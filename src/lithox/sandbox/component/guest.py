@@ -46,7 +46,7 @@ from lithox.sandbox.meters import (
 )
 
 if TYPE_CHECKING:
-    from lithox.sandbox.component.engine import ComponentProgram
+    from lithox.sandbox.component.program import ComponentProgram
 
 HOST_CALL_FUEL: Final = 20_000
 """Price of a host call, beside what the guest burns itself: about 5 us at 4 units a nanosecond,
