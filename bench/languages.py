@@ -35,6 +35,9 @@ from lithox.modules.bundle import Bundle
 from lithox.sandbox.contract import Engine, Guest, Program, Source, StepKind
 from lithox.sandbox.engines import open_engines
 from lithox.sandbox.messages import RunMessage, encode_answer, encode_run
+from lithox.sandbox.python.engine import PythonProgram
+from lithox.sandbox.python.wire import RESET, encode_feed, encode_load
+from lithox.sandbox.python.worker import Worker, find_binary
 from sdk.c.build import read_module
 from tests.conformance.languages.modules.component.build import build as build_cpython
 from tests.wat_components import MEMORY, NAMES, RUN, make_component
@@ -63,6 +66,8 @@ class Language:
         file_name: of the module.
         read: gives the module; may build it.
         live: guests held at once to see what one takes; few where each takes much.
+        rest_s: seconds between two runs of a round, in which a worker gets ready for the next one;
+            what runs cost one after the other stands beside.
         ask: the handler that makes system calls; None: the module has but one handler, `run`.
     """
 
@@ -72,6 +77,7 @@ class Language:
     file_name: str
     read: Callable[[], bytes]
     live: int = 200
+    rest_s: float = 0.0
     ask: str | None = "ask"
 
 
@@ -99,6 +105,7 @@ LANGUAGES: Final = {
             file_name="small.py",
             read=_read("small.py"),
             live=3,
+            rest_s=0.01,
         ),
         Language(
             name="c",
@@ -168,6 +175,11 @@ class Measured:
         default_factory=lambda: Series(name=f"{SPINS:,} rounds of arithmetic", unit="us")
     )
     memory: Series = field(default_factory=lambda: Series(name="memory of a guest", unit="kB"))
+    in_a_row: Series = field(default_factory=lambda: Series(name="without a rest", unit="us"))
+    session: Series = field(
+        default_factory=lambda: Series(name="session: a worker loads the module", unit="us")
+    )
+    feed: Series = field(default_factory=lambda: Series(name="feed: an empty one", unit="us"))
     node: Series = field(default_factory=lambda: Series(name="through a node", unit="us"))
 
     @property
@@ -191,7 +203,7 @@ def finish(guest: Guest) -> None:
         raise SystemExit(f"the benchmark's handler failed: {step}")
 
 
-def each_us(work: Callable[[], object], count: int) -> float:
+def each_us(work: Callable[[], object], count: int, rest_s: float = 0.0) -> float:
     """Returns the median of the microseconds of one `work`, of at most `count` in a row."""
     found: list[float] = []
     end_ns = time.perf_counter_ns() + int(ROUND_S_MAX * 1e9)
@@ -199,6 +211,8 @@ def each_us(work: Callable[[], object], count: int) -> float:
         begin_ns = time.perf_counter_ns()
         work()
         found.append((time.perf_counter_ns() - begin_ns) / 1000)
+        if rest_s:
+            time.sleep(rest_s)
     return statistics.median(found)
 
 
@@ -228,15 +242,43 @@ def measure_round(one: Measured) -> None:
     empty = make_run(one.empty_handler, 1)
     run(empty)
     one.start.add(start_us(program, empty, RUNS))
-    one.empty.add(each_us(lambda: run(empty), RUNS))
+    rest_s = one.language.rest_s
+    one.empty.add(each_us(lambda: run(empty), RUNS, rest_s))
     if one.language.ask is None:
         return
-    one.counter.add(each_us(lambda: run(COUNTER), RUNS))
+    one.counter.add(each_us(lambda: run(COUNTER), RUNS, rest_s))
+    if rest_s:
+        one.in_a_row.add(each_us(lambda: run(COUNTER), RUNS))
+    if isinstance(program, PythonProgram):
+        measure_worker(one, program)
     none, many = make_run(one.language.ask, 0), make_run(one.language.ask, ASKS)
     asking = each_us(lambda: run(many), 10) - each_us(lambda: run(none), 10)
     one.ask.add(max(asking, 0.0) / ASKS)
     spin, still = make_run("spin", SPINS), make_run("spin", 0)
     one.spin.add(max(each_us(lambda: run(spin), 10) - each_us(lambda: run(still), 10), 0.0))
+
+
+def measure_worker(one: Measured, program: PythonProgram) -> None:
+    """Adds what a worker's session and an empty feed take, asked of a worker of its own."""
+    assert LIMITS.memory_bytes is not None
+    image = program.find_image(LIMITS.memory_bytes)
+    assert image is not None
+    worker = Worker(find_binary())
+
+    def exchange(*requests: bytes) -> None:
+        for request in requests:
+            worker.send(request)
+        for _ in requests:
+            while worker.take_event() is None:
+                worker.exchange(1000)
+
+    try:
+        exchange(encode_load(image.state))
+        one.session.add(each_us(lambda: exchange(RESET, encode_load(image.state)), RUNS))
+        one.feed.add(each_us(lambda: exchange(encode_feed("None")), RUNS))
+    finally:
+        worker.kill()
+        worker.reap()
 
 
 def tree_kb() -> int:
@@ -346,7 +388,11 @@ def tell(found: list[Measured]) -> None:
                 ratio=ratio,
                 reach=reach,
                 is_reached=is_reached,
-                beside=[one.spin] if kind == "counter" else [],
+                beside=[
+                    series
+                    for series in (one.spin, one.in_a_row, one.session, one.feed)
+                    if kind == "counter" and series.values
+                ],
             )
 
 
