@@ -29,7 +29,7 @@ from lithox.dispatch.job import Clock, Frame
 from lithox.dispatch.module_cells import ModuleReading
 from lithox.errors import GuestError, InternalError, LithoxError, Overloaded, StoreCorrupt
 from lithox.kernel.kernel import Kernel
-from lithox.sandbox.contract import Program, Source
+from lithox.sandbox.contract import Engine, Program, Source
 
 FETCHES_MAX: Final = 1_024
 """Modules waited for at once; a run that needs another is told to try again."""
@@ -192,25 +192,19 @@ class ColdCode:
         """READING: one step, and the next at the loop's next turn."""
         if self._is_stopped:
             return
-        builtin = self.catalog.find_builtin(digest)
+        builtin, reading = self.catalog.find_builtin(digest), self._fetches[digest].reading
         try:
-            source = builtin or self._fetches[digest].reading.step()
+            if builtin is None and not reading.step():
+                self.schedule(partial(self._read, digest))
+                return
+            language = reading.language if builtin is None else builtin.language
+            work = _Work(self.catalog.engine(language), builtin or reading)
+            assert self.workers is not None
+            self.workers.submit(work.do, partial(self._load, digest, work))
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
             self._end(digest, error)
-            return
-        if source is None:
-            self.schedule(partial(self._read, digest))
-            return
-        assert self.workers is not None
-        try:
-            engine = self.catalog.engine(source.language)
-            self.workers.submit(
-                partial(_prepare, engine.prepare, source), partial(self._load, digest, source)
-            )
-        except Exception as error:  # noqa: BLE001 - as above
-            self._end(digest, error)
 
-    def _load(self, digest: str, source: Source, error: Exception | None) -> None:
+    def _load(self, digest: str, work: _Work, error: Exception | None) -> None:
         """PREPARING has ended."""
         if self._is_stopped:
             return
@@ -218,8 +212,9 @@ class ColdCode:
         if error is not None:
             result = error
         else:
+            assert isinstance(work.source, Source)
             try:
-                result = self.catalog.engine(source.language).load(source, DEPLOY_LIMITS)
+                result = work.engine.load(work.source, DEPLOY_LIMITS)
             except Exception as failure:  # noqa: BLE001 - as above
                 result = failure
         self._end(digest, result)
@@ -253,13 +248,24 @@ class ColdCode:
         self._is_stopped = True
 
 
-def _prepare(prepare: Callable[[Source], None], source: Source) -> None:
-    """Runs in a thread. What is in the store is looked at before it becomes machine code."""
-    said = hashlib.sha256(source.language.encode() + b"\0")
-    said.update(source.text)
-    if said.hexdigest() != source.digest:
-        raise StoreCorrupt(
-            f"module {source.digest} is damaged in the store; deploy it again, or restore the "
-            "data from a backup"
-        )
-    prepare(source)
+class _Work:
+    """PREPARING, in a thread: a module is put together, looked at and prepared."""
+
+    __slots__ = ("engine", "source")
+
+    def __init__(self, engine: Engine, source: Source | ModuleReading) -> None:
+        self.engine = engine
+        self.source = source
+
+    def do(self) -> None:
+        """Leaves the module in `source`. What is damaged in the store is never compiled."""
+        source = self.source
+        if isinstance(source, ModuleReading):
+            source = self.source = source.take()
+        said = hashlib.sha256(source.language.encode() + b"\0")
+        said.update(source.text)
+        if said.hexdigest() != source.digest:
+            raise StoreCorrupt(
+                f"module {source.digest} is damaged in the store; restore the data from a backup"
+            )
+        self.engine.prepare(source)
