@@ -1,6 +1,6 @@
-"""Puts the Lua guest into the wheel: builds it when it is not there yet.
+"""Puts the guests into the wheel: builds those that are not there yet.
 
-An editable install does not build it: tools/setup.py does that as a step of its own, so that its
+An editable install does not build them: tools/setup.py does that as a step of its own, so that its
 progress is seen.
 """
 
@@ -19,12 +19,12 @@ class GuestBuildHook(BuildHookInterface):
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Builds the guest for a `standard` wheel; `build_data` is left as it is.
+        """Builds every guest of `guests/build.py` for a `standard` wheel.
 
-        The file gets in by the `artifacts` pattern of pyproject.toml; the wheel stays portable,
-        since WebAssembly is.
+        They get in by the `artifacts` pattern of pyproject.toml, which git's ignoring of them would
+        keep out, and Lua for handlers by name; the wheel stays portable, since WebAssembly is.
 
-        Blocks: about 40 seconds when nothing is cached.
+        Blocks: about three minutes when nothing is cached.
         """
         if version != "standard":
             return
