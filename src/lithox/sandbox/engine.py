@@ -7,6 +7,9 @@ fuel, fail, or try to take all memory, and every system call but `log` is refuse
 
 Invariant: programs are kept by the digest of their source, at most `programs_bytes_max` bytes of
 images, those used longest ago leaving first.
+
+It is long because what a load answers is believed by nobody else: opening, loading and reading that
+answer are one path.
 """
 
 from __future__ import annotations
