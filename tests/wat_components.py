@@ -58,8 +58,8 @@ EXPORTS = """
     (result (result string (error $error)))
     (canon lift (core func $main "run") (memory $memory) (realloc $realloc){post_return}))
 """
-EMPTY_MODULE = b"\x01\x08\0asm\x01\0\0\0"
-"""Section 1 of a component, a core module with nothing in it."""
+CORE_HEADER = b"\0asm\x01\0\0\0"
+SECTION_CORE_MODULE = 1
 
 NAMES = """
   (data (i32.const 16) "\\20\\00\\00\\00\\04\\00\\00\\00")
@@ -177,12 +177,14 @@ def make_component(main: str | bytes, **fields: Any) -> bytes:
     plan = Plan(**fields)
     if isinstance(main, str):
         return bytes(wat2wasm(write_component(main, plan)))
-    before, found, after = bytes(wat2wasm(write_component("", plan))).partition(EMPTY_MODULE)
-    assert found, "the empty module is not where it was"
+    made = bytes(wat2wasm(write_component("", plan)))
+    start = made.rindex(CORE_HEADER) - 2
+    assert made[start] == SECTION_CORE_MODULE, "the empty module is not where it was"
+    end = start + 2 + made[start + 1]
     size, length = len(main), bytearray()
     while True:
         length.append((size & 0x7F) | (0x80 if size > 0x7F else 0))
         size >>= 7
         if not size:
             break
-    return before + b"\x01" + bytes(length) + main + after
+    return made[: start + 1] + bytes(length) + main + made[end:]
