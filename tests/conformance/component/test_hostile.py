@@ -338,3 +338,23 @@ def test_names_of_handlers_are_bounded(engine: ComponentEngine) -> None:
     assert "gives more than 1024 handlers" in refuse(engine, make_component(many)).message
     empty = many.replace("(i32.const 2000)", "(i32.const 2)")
     assert "a name of 0 letters" in refuse(engine, make_component(empty)).message
+
+
+def test_json_bomb_is_paid_before_it_is_read(load: Load) -> None:
+    """A text of a million items costs fuel by its items, before anybody looks at them."""
+    main = f"""(import "host" "put" (func $put (param i32 i32 i32 i32 i32))) {MEMORY} {NAMES} {RUN}
+      (local $at i32) (drop (memory.grow (i32.const 40))) (local.set $at (i32.const 70000))
+      (i32.store8 (local.get $at) (i32.const 91))
+      (loop $l
+        (i32.store16 (i32.add (local.get $at) (i32.const 1)) (i32.const 0x2c31))
+        (local.set $at (i32.add (local.get $at) (i32.const 2)))
+        (br_if $l (i32.lt_u (local.get $at) (i32.const 2070000))))
+      (i32.store16 (local.get $at) (i32.const 0x5d31))
+      (call $put (i32.const 128) (i32.const 3) (i32.const 70000) (i32.const 2000001)
+        (i32.const 400))
+      (call $null))"""
+    ran = drive(
+        load(main, imports=("put",)), make_run(), limits=Limits(fuel=500_000_000, calls=100)
+    )
+    assert ran.step.code == "guest.out_of_fuel"
+    assert ran.fuel == 500_000_000
