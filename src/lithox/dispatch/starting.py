@@ -99,7 +99,8 @@ class Starter:
         if frame.handler not in program.handler_names:
             raise NotFound(f"entity {frame.entity!r} has no handler {frame.handler!r}")
         if isinstance(program, AccountedProgram):
-            frame.guest = program.start_for(job.account, message, frame.limits)
+            is_nested = frame.parent is not None or job.parent is not None
+            frame.guest = program.start_for(job.account, message, frame.limits, is_nested=is_nested)
         else:
             frame.guest = program.start(message, frame.limits)
         return True

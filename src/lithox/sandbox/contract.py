@@ -136,13 +136,21 @@ class AccountedProgram:
     __slots__ = ()
     preload_bytes_max: int = 0
 
-    def start_for(self, account: str, message: bytes, limits: Limits) -> Guest:
+    def start_for(self, account: str, message: bytes, limits: Limits, *, is_nested: bool) -> Guest:
         """Returns a guest of `account`; else as `Program.start`.
 
+        Args:
+            account: whose share it takes.
+            message: as for `Program.start`.
+            limits: as for `Program.start`.
+            is_nested: another guest waits for this one, so this one must not wait for a share.
+
         Raises:
-            Overloaded: the node or the account holds as many guests as it can.
+            Overloaded: the node holds as many guests as it can.
         """
-        raise AssertionError(f"{self} says itself how it starts: {account}, {message}, {limits}")
+        raise AssertionError(
+            f"{self} says itself how it starts: {account, message, limits, is_nested}"
+        )
 
 
 class Engine(Protocol):

@@ -39,7 +39,7 @@ def start(program: PythonProgram, handler: str, *args: Any, **settings: Any) -> 
     """Returns a guest ready for its first step.
 
     Args:
-        settings: state (dict), complete, limits, seed, now_ms, account.
+        settings: state (dict), complete, limits, seed, now_ms, account, is_nested.
     """
     encode = msgspec.msgpack.encode
     state: dict[str, Any] = settings.get("state", {})
@@ -56,7 +56,8 @@ def start(program: PythonProgram, handler: str, *args: Any, **settings: Any) -> 
         complete=settings.get("complete", True),
     )
     limits = settings.get("limits", LIMITS)
-    return program.start_for(settings.get("account", "tester"), encode_run(message), limits)
+    account, is_nested = settings.get("account", "tester"), settings.get("is_nested", False)
+    return program.start_for(account, encode_run(message), limits, is_nested=is_nested)
 
 
 def finish(guest: PythonGuest, answer: Answer | None = None) -> Ran:

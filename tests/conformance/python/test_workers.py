@@ -140,18 +140,36 @@ def test_accounts_leave_room_for_another(tmp_path: Path) -> None:
     pool = WorkerPool(partial(Worker, find_binary()), workers_max=12)
     engine = PythonEngine(tmp_path, pool=pool)
     program = load(engine, TEXT)
-    guests: list[PythonGuest] = []
-    refused = 0
-    for account in ["a"] * 20 + ["b"] * 20 + ["c"] * 20:
-        try:
-            guests.append(start(program, "loop", account=account))
-        except Overloaded:
-            refused += 1
-    assert refused > 40
-    guests.append(start(program, "add", 1, account="late"))
+    wanted = ["a"] * 10 + ["b"] * 10 + ["c"] * 10
+    guests = [start(program, "loop", account=account) for account in wanted]
+    waiting = guests
+    while True:
+        before = len(waiting)
+        for guest in waiting:
+            guest.step(QUANTUM_FUEL, frees_lock=False)
+        waiting = [guest for guest in waiting if not guest._is_reserved]
+        if len(waiting) == before:
+            break
+    assert len(waiting) > 15
+    assert run(program, "add", 1, account="late").outcome[1] == 2
+    nested = [start(program, "add", 1, account="a", is_nested=True) for _ in range(3)]
+    assert [finish(guest).outcome[1] for guest in nested] == [2, 2, 2]
     for guest in guests:
         guest.close()
-    assert finish(start(program, "add", 1, account="a")).outcome[1] == 2
+    assert run(program, "add", 1, account="a").outcome[1] == 2
+    assert engine.statistics()["live_guests"] == 0
+    engine.close()
+
+
+def test_nested_runs_are_refused_and_never_wait(tmp_path: Path) -> None:
+    """When those that wait for each other hold everything, the next callee is an error."""
+    engine = PythonEngine(tmp_path, pool=WorkerPool(partial(Worker, find_binary()), workers_max=4))
+    program = load(engine, TEXT)
+    guests = [start(program, "add", 1, is_nested=True) for _ in range(5)]
+    with pytest.raises(Overloaded):
+        start(program, "add", 1, is_nested=True)
+    for guest in guests:
+        guest.close()
     engine.close()
 
 

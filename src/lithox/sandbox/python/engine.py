@@ -25,7 +25,7 @@ from lithox.model.limits import NODE_DEFAULT_LIMITS, Limits
 from lithox.sandbox.cache import ModuleCache
 from lithox.sandbox.contract import AccountedProgram, Source
 from lithox.sandbox.meters import fuel_of, memory_bytes_of
-from lithox.sandbox.python.guest import PythonGuest
+from lithox.sandbox.python.guest import Order, PythonGuest
 from lithox.sandbox.python.loading import LoadBounds, Loading, opening, read_text
 from lithox.sandbox.python.pool import Image, WorkerPool
 from lithox.sandbox.python.prelude import PRELUDE
@@ -88,15 +88,19 @@ class PythonProgram(AccountedProgram):
 
     def start(self, message: bytes, limits: Limits) -> PythonGuest:
         """Returns a guest of nobody's account; see `start_for`."""
-        return self.start_for("", message, limits)
+        return self.start_for("", message, limits, is_nested=False)
 
-    def start_for(self, account: str, message: bytes, limits: Limits) -> PythonGuest:
+    def start_for(
+        self, account: str, message: bytes, limits: Limits, *, is_nested: bool
+    ) -> PythonGuest:
         """Returns a guest that will run the `RunMessage` in `message` under `limits`.
 
+        It waits for a worker in its steps, unless another guest waits for it.
+
         Raises:
-            Overloaded: the node or the account has as many Python runs as it may.
+            Overloaded: it is nested, and there are as many Python runs as there may be.
         """
-        return PythonGuest(self, self._pool, account, message, limits)
+        return PythonGuest(self, self._pool, Order(account, message, is_nested), limits)
 
 
 class PythonEngine:

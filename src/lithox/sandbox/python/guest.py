@@ -23,7 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -75,6 +75,8 @@ LARGE_BYTES: Final = 64 << 10
 """State of which the translation takes milliseconds: it is done by the thread for long runs."""
 LINES_MAX: Final = 1000
 """Lines of one print that become lines of the log each; what is behind them is one more."""
+QUEUE_WAIT_S: Final = 0.0005
+"""How long the thread for long runs waits for a worker before others have their slices."""
 _YIELDED: Final = Step(StepKind.YIELDED)
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -88,6 +90,20 @@ class State(IntEnum):
     FINISHED = 3
     ENDED = 4
     CLOSED = 5
+
+
+class Order(NamedTuple):
+    """What is to be run.
+
+    Attributes:
+        account: whose share of the workers it takes.
+        message: the `RunMessage`.
+        is_nested: a guest that holds a worker waits for this one.
+    """
+
+    account: str
+    message: bytes
+    is_nested: bool
 
 
 class PythonGuest(CooperativeGuest):
@@ -112,6 +128,7 @@ class PythonGuest(CooperativeGuest):
         "_has_yielded",
         "_held",
         "_is_large",
+        "_is_reserved",
         "_is_stepping",
         "_kept",
         "_lines",
@@ -129,14 +146,21 @@ class PythonGuest(CooperativeGuest):
     )
 
     def __init__(
-        self, program: PythonProgram, pool: WorkerPool, account: str, message: bytes, limits: Limits
+        self,
+        program: PythonProgram,
+        pool: WorkerPool,
+        order: Order,
+        limits: Limits,
     ) -> None:
-        """Counts one more guest of the account; takes no worker yet.
+        """Takes no worker yet.
 
         Raises:
-            Overloaded: the node or the account has as many Python runs as it may.
+            Overloaded: another guest waits for this one, and there are as many as there may be.
         """
-        pool.reserve(account)
+        account, message = order.account, order.message
+        if order.is_nested:
+            pool.reserve_nested(account)
+        self._is_reserved = order.is_nested
         self._program = program
         self._pool = pool
         self._account = account
@@ -177,7 +201,7 @@ class PythonGuest(CooperativeGuest):
         assert not self._is_stepping, "two threads step one guest"
         self._is_stepping = True
         try:
-            if self._state is State.QUEUED and not self._begin(quantum_fuel, frees_lock=frees_lock):
+            if self._state is State.QUEUED and not self._begin(frees_lock=frees_lock):
                 return self._ended or _YIELDED
             if self._lines:
                 return self._ask_line()
@@ -197,10 +221,16 @@ class PythonGuest(CooperativeGuest):
         finally:
             self._is_stepping = False
 
-    def _begin(self, quantum_fuel: int, *, frees_lock: bool) -> bool:
+    def _begin(self, *, frees_lock: bool) -> bool:
         """Takes a worker and sends it the run; False when there is none yet."""
         if self._is_large and not frees_lock and not self._has_yielded:
             self._has_yielded = True
+            return False
+        if not self._is_reserved:
+            self._is_reserved = self._pool.reserve(self._account)
+        if not self._is_reserved:
+            if frees_lock:
+                self._pool.wait_for_share(QUEUE_WAIT_S)
             return False
         image = self._program.find_image(self._memory_bytes_max)
         held = self._held = self._pool.take(image)
@@ -208,7 +238,7 @@ class PythonGuest(CooperativeGuest):
             if self._pool.problem:
                 self._end_by(CODE_TRAPPED, f"no worker can be started: {self._pool.problem}")
             elif frees_lock:
-                self._pool.wait(quantum_fuel / FUEL_PER_NS / 1e9)
+                self._pool.wait(QUEUE_WAIT_S)
             return False
         self._state = State.READY
         worker = held.worker
@@ -477,4 +507,6 @@ class PythonGuest(CooperativeGuest):
         else:
             self._drop()
         self._state = State.CLOSED
-        self._pool.release(self._account)
+        if self._is_reserved:
+            self._is_reserved = False
+            self._pool.release(self._account)

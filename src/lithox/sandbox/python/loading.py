@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 
 from lithox.errors import CompileFailed, GuestTrapped, LimitExceeded, NotAvailable
 from lithox.sandbox.contract import Source
-from lithox.sandbox.python.meters import FUEL_PER_NS, is_out_of_memory
+from lithox.sandbox.python.meters import FUEL_PER_NS, describe_death, is_out_of_memory
 from lithox.sandbox.python.pool import Held, Image, WorkerPool
 from lithox.sandbox.python.prelude import HOST_NAME, KIND_NAME, PRELUDE
 from lithox.sandbox.python.wire import (
@@ -381,5 +381,5 @@ class Loading:
     def _fail_gone(self, gone: WorkerGone) -> NoReturn:
         name = self._source.name
         raise GuestTrapped(
-            f"{name} cannot be loaded: its worker ended with {gone.status}", file=name
+            f"{name} cannot be loaded: its worker {describe_death(gone.status)}", file=name
         ) from None

@@ -19,6 +19,11 @@ TURN_FUEL: Final = 80_000
 """What one turn of the pipe costs the node (20 us): a run that only asks is ended by its fuel."""
 OOM_STATUS: Final = 65
 """Status of a worker whose allocator was refused. Source: OOM_EXIT_CODE of `monty-alloc`."""
+_HINTS: Final[dict[int, str]] = {
+    signal.SIGKILL: "the system does that when memory runs out",
+    signal.SIGABRT: "something nests deeper than its stack",
+    signal.SIGSEGV: "something nests deeper than its stack",
+}
 _OUT_OF_MEMORY: Final = "memory limit exceeded"
 
 
@@ -42,13 +47,21 @@ def step_of_death(status: int | None, *, memory_bytes: int, memory_bytes_max: in
             CODE_OUT_OF_MEMORY,
             f"the worker ended for want of memory with {memory_bytes} bytes",
         )
-    if status is not None and status < 0:
-        try:
-            name = signal.Signals(-status).name
-        except ValueError:
-            name = f"signal {-status}"
-        hint = "; the system does that when memory runs out" if status == -signal.SIGKILL else ""
-        detail = f"the Python worker was ended by {name}{hint}"
-    else:
-        detail = f"the Python worker ended with status {status}"
+    detail = f"the Python worker {describe_death(status)}"
     return Step(StepKind.ENDED, b"", CODE_TRAPPED, detail)
+
+
+def describe_death(status: int | None) -> str:
+    """Returns how a worker ended, and what that tends to mean.
+
+    Args:
+        status: of the process: negative for a signal.
+    """
+    if status is None or status >= 0:
+        return f"ended with status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    hint = _HINTS.get(-status)
+    return f"was ended by {name}" + ("" if hint is None else f": {hint}")

@@ -36,6 +36,7 @@ RUNS_MAX: Final = 2000
 """Sessions after which a worker is replaced, so that what it may have lost is bounded."""
 IDLE_BYTES_MAX: Final = 32 << 20
 """A worker that has grown beyond that is not kept."""
+NESTED_SHARE: Final = 4
 RETRY_AFTER_MS: Final = 200
 
 
@@ -112,18 +113,33 @@ class WorkerPool:
         self.made = 0
         self.lost = 0
 
-    def reserve(self, account: str) -> None:
-        """Counts one more guest of `account`; `release` must follow.
+    def reserve(self, account: str) -> bool:
+        """Counts one more guest of `account`, after which `release` must follow.
 
-        Raises:
-            Overloaded: all workers are held, or the account holds as many as are free.
+        Returns:
+            False when it must wait: all workers are held, or the account holds as many as are free.
         """
         with self._changed:
             free = self._workers_max - self._in_use
             if free <= 0 or self._held[account] >= max(1, free):
+                return False
+            self._in_use += 1
+            self._held[account] += 1
+            return True
+
+    def reserve_nested(self, account: str) -> None:
+        """Counts one more guest for which another one waits that holds a worker.
+
+        It gets what is left and a quarter more, whatever its account holds: if it had to wait,
+        those that hold workers could all wait for each other.
+
+        Raises:
+            Overloaded: that is used up, too.
+        """
+        with self._changed:
+            if self._in_use >= self._workers_max + self._workers_max // NESTED_SHARE:
                 raise Overloaded(
-                    f"{self._in_use} of {self._workers_max} Python workers are at work, "
-                    f"{self._held[account]} of them for this account; try again",
+                    f"{self._in_use} Python workers are at work; try again",
                     retry_after_ms=RETRY_AFTER_MS,
                 )
             self._in_use += 1
@@ -136,6 +152,7 @@ class WorkerPool:
             self._held[account] -= 1
             if not self._held[account]:
                 del self._held[account]
+            self._changed.notify()
 
     def take(self, image: Image | None) -> Held | None:
         """Returns an idle worker that holds `image`; None when one must be waited for."""
@@ -153,6 +170,11 @@ class WorkerPool:
                 return held
             self._order(1)
             return None
+
+    def wait_for_share(self, timeout_s: float) -> None:
+        """Returns when a share may have become free, or when the time is over. Blocks."""
+        with self._changed:
+            self._changed.wait(timeout_s)
 
     def wait(self, timeout_s: float) -> None:
         """Returns when a worker may have come, or when the time is over. Blocks."""

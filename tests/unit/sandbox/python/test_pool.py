@@ -125,22 +125,17 @@ def test_dead_grown_and_old_workers_are_not_used(made: list[FakeWorker], pool: W
 
 def test_shares_follow_what_is_free(pool: WorkerPool) -> None:
     """Of four: one account gets two, the next one more, and there is one left for a third."""
-    pool.reserve("a")
-    pool.reserve("a")
+    taken = [pool.reserve(account) for account in ("a", "a", "a", "b", "b", "c", "d")]
+    assert taken == [True, True, False, True, False, True, False]
+    pool.reserve_nested("a")
     with pytest.raises(Overloaded) as caught:
-        pool.reserve("a")
+        pool.reserve_nested("d")
     assert caught.value.retry_after_ms == 200
-    pool.reserve("b")
-    with pytest.raises(Overloaded):
-        pool.reserve("b")
-    pool.reserve("c")
-    with pytest.raises(Overloaded):
-        pool.reserve("d")
     pool.release("a")
-    pool.reserve("d")
+    assert not pool.reserve("d")
+    pool.release("a")
+    assert pool.reserve("d")
     assert pool.statistics()["live_guests"] == 4
-    for account in ("a", "b", "c", "d"):
-        pool.release(account)
 
 
 def test_worker_that_cannot_be_started_is_told() -> None:
