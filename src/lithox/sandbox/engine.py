@@ -323,10 +323,10 @@ class WasmEngine:
         self._host.close()
 
 
-def run_load(guest: WasmGuest) -> Step:
+def run_load(guest: WasmGuest, *, frees_lock: bool = False) -> Step:
     """Steps a load to its end; only `log` is answered, by silence."""
     while True:
-        step = guest.step(LOAD_QUANTUM_FUEL, frees_lock=False)
+        step = guest.step(LOAD_QUANTUM_FUEL, frees_lock=frees_lock)
         if step.kind is StepKind.ASKED:
             guest.answer(_answer_load(step.data))
         elif step.kind is not StepKind.YIELDED:

@@ -22,6 +22,7 @@ from lithox.sandbox.capi import CFunction
 from lithox.sandbox.image_file import ImageFile, Place
 
 PAGE_BYTES: Final = 4096
+_BLOCK_BYTES: Final = 16 * PAGE_BYTES
 MAPPED_BYTES_MIN: Final = 96 << 10
 """An image that differs from the blank memory by less is copied: that is all it would save. Making
 a guest of 264 changed kB takes as long either way (150-220 us with its first slice, 2 cores); its
@@ -66,8 +67,13 @@ class Image:
         self.size_bytes = len(data)
         self.ranges = find_changed_ranges(data, blank)
         self.place: Place | None = None
-        if file is not None and sum(length for _, length in self.ranges) >= MAPPED_BYTES_MIN:
-            self.place = file.keep(data)
+        if file is not None:
+            self.keep_in(file)
+
+    def keep_in(self, file: ImageFile) -> None:
+        """Keeps it in `file` too, if it is large enough to be mapped."""
+        if sum(length for _, length in self.ranges) >= MAPPED_BYTES_MIN:
+            self.place = file.keep(self.data)
 
     @property
     def data(self) -> bytes:
@@ -93,14 +99,20 @@ def find_changed_ranges(data: bytes, blank: bytes) -> tuple[tuple[int, int], ...
     """
     blank = blank.ljust(len(data), b"\0")
     ranges: list[tuple[int, int]] = []
-    for offset in range(0, len(data), PAGE_BYTES):
-        end = offset + PAGE_BYTES
-        if data[offset:end] == blank[offset:end]:
+    offset = 0
+    while offset < len(data):
+        # Most of a memory is as it was: it is passed over in large steps.
+        block_end = offset + _BLOCK_BYTES
+        if offset % _BLOCK_BYTES == 0 and data[offset:block_end] == blank[offset:block_end]:
+            offset = block_end
             continue
-        if ranges and sum(ranges[-1]) == offset:
+        start, offset = offset, offset + PAGE_BYTES
+        if data[start:offset] == blank[start:offset]:
+            continue
+        if ranges and sum(ranges[-1]) == start:
             ranges[-1] = (ranges[-1][0], ranges[-1][1] + PAGE_BYTES)
         else:
-            ranges.append((offset, PAGE_BYTES))
+            ranges.append((start, PAGE_BYTES))
     return tuple(ranges)
 
 

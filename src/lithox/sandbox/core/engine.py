@@ -1,8 +1,9 @@
 """How does a core module of a stranger become a program?
 
 It is read and bounded (`module`), compiled in a child process (`compiling`) and set up once in an
-instance under the limits of a deploy: its start function, `_initialize`, and `lx_reserve` for the
-standing inbox. Memory and globals then are the image every run starts from.
+instance under limits: its start function, `_initialize`, and `lx_reserve` for the standing inbox.
+Memory and globals then are the image every run starts from. All this is done by `prepare`, so that
+`load` has nothing of a stranger's to wait for; `load` does it itself where nobody has prepared.
 
 Invariants: programs are kept by the digest of their source, at most `PROGRAMS_MAX` and
 `programs_bytes_max` bytes of code and images, those used longest ago leaving first; code that was
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
 
-from lithox.errors import CompileFailed, InternalError, Overloaded
+from lithox.errors import CompileFailed, InternalError, LimitExceeded, Overloaded
 from lithox.model.limits import Limits
 from lithox.sandbox.cache import ModuleCache
 from lithox.sandbox.capi import open_library
@@ -29,6 +30,7 @@ from lithox.sandbox.core.module import Module, read_module
 from lithox.sandbox.core.pool import BlankImage, CoreCell, CoreImage, CorePool, Shelf
 from lithox.sandbox.core.reading import ModuleError
 from lithox.sandbox.engine import raise_ended, run_load
+from lithox.sandbox.image_file import ImageFile
 from lithox.sandbox.mappings import RETRY_AFTER_MS, MappingBudget
 
 PROGRAMS_MAX: Final = 1024
@@ -38,12 +40,27 @@ PREPARED_MAX: Final = 4
 _COMPILATION: Final = Compilation(kind="module", is_scanned=True)
 
 
+SETUP_LIMITS: Final = Limits(fuel=50_000_000, memory_bytes=16 << 20, calls=1000)
+"""What a module may use while it is prepared: as much as a deploy gives. `load` looks again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prepared:
-    """A module as machine code, and what was read of it."""
+    """A module that is set up.
+
+    Attributes:
+        module: what was read of it.
+        code: its machine code.
+        image: what every run starts from.
+        inbox: address of the standing inbox.
+        used: fuel, memory and calls that setting up took.
+    """
 
     module: Module
     code: CoreModule
+    image: CoreImage
+    inbox: int
+    used: Limits
 
 
 class CoreProgram:
@@ -57,17 +74,15 @@ class CoreProgram:
 
     __slots__ = ("_image", "_inbox", "_pool", "digest", "handler_names", "size_bytes")
 
-    def __init__(
-        self, pool: CorePool, image: CoreImage, *, inbox: int, source: Source, prepared: _Prepared
-    ) -> None:
+    def __init__(self, pool: CorePool, prepared: _Prepared, *, digest: str) -> None:
         """Made by `CoreEngine.load`."""
         names = prepared.module.handler_names
         self._pool = pool
-        self._image = image
-        self._inbox = inbox
-        self.digest = source.digest
+        self._image = prepared.image
+        self._inbox = prepared.inbox
+        self.digest = digest
         self.handler_names = tuple(sorted(name for name in names if not name.startswith("_")))
-        self.size_bytes = image.size_bytes + prepared.code.code_bytes
+        self.size_bytes = prepared.image.size_bytes + prepared.code.code_bytes
 
     def start(self, message: bytes, limits: Limits) -> CoreGuest:
         """Returns a guest that will run the `RunMessage` in `message` under `limits`.
@@ -97,6 +112,7 @@ class CoreEngine:
 
     __slots__ = (
         "_cache",
+        "_file",
         "_host",
         "_lock",
         "_prepared",
@@ -131,6 +147,7 @@ class CoreEngine:
         self.language = language
         self._host = CoreHost(open_library())
         self._cache = cache
+        self._file = ImageFile()
         self._shelf = Shelf(mappings)
         self._lock = Lock()
         self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
@@ -146,24 +163,25 @@ class CoreEngine:
         return program
 
     def prepare(self, source: Source) -> None:
-        """Reads and compiles `source`, so that the next `load` takes milliseconds.
+        """Reads, compiles and sets up `source`, so that the next `load` takes a millisecond.
 
         Raises:
             CompileFailed: fields file, expected, and offset where known.
-            Overloaded: too many modules wait to be compiled.
+            LimitExceeded, GuestTrapped, GuestProtocolError: setting it up failed.
+            Overloaded: too many modules wait to be compiled, or no room for another guest.
 
         Blocks: for seconds; for milliseconds where the cache has it.
         """
         with self._lock:
             if source.digest in self._prepared:
                 return
-        prepared = self._make(source)
+        prepared = self._make(source, SETUP_LIMITS)
         with self._lock:
             self._prepared[source.digest] = prepared
             while len(self._prepared) > PREPARED_MAX:
                 self._prepared.popitem(last=False)
 
-    def _make(self, source: Source) -> _Prepared:
+    def _make(self, source: Source, limits: Limits) -> _Prepared:
         if len(source.text) > WASM_BYTES_MAX:
             raise CompileFailed(
                 f"{source.name} has {len(source.text)} bytes; at most {WASM_BYTES_MAX} are taken",
@@ -184,10 +202,10 @@ class CoreEngine:
         if pre is None:
             raise InternalError("wasmtime does not take the machine code it has made")
         is_restorable = code[-1] == 1 and len(module.globals) <= RESTORED_GLOBALS_MAX
-        return _Prepared(
-            module=module,
-            code=CoreModule(self._host, pre, code_bytes=len(code), is_restorable=is_restorable),
+        machine_code = CoreModule(
+            self._host, pre, code_bytes=len(code), is_restorable=is_restorable
         )
+        return self._set_up(module, machine_code, source, limits)
 
     def _compile(self, module: Module, source: Source) -> bytes:
         return _COMPILATION.compile(
@@ -206,7 +224,7 @@ class CoreEngine:
             GuestTrapped, GuestProtocolError: setting it up failed.
             Overloaded: there is no room for another guest.
 
-        Blocks: at most the fuel of `limits` after `prepare`; seconds without.
+        Blocks: for a millisecond after `prepare`; seconds without.
         """
         found = self.find(source.digest)
         if found is not None:
@@ -214,33 +232,30 @@ class CoreEngine:
         with self._lock:
             prepared = self._prepared.pop(source.digest, None)
         if prepared is None:
-            prepared = self._make(source)
-        program = self._set_up(prepared, source, limits)
+            prepared = self._make(source, limits)
+        _check_used(prepared.used, limits, source)
+        prepared.image.keep_in(self._file)
+        pool = CorePool(self._host, prepared.code, self._shelf)
+        program = CoreProgram(pool, prepared, digest=source.digest)
         self._keep(program)
         return program
 
-    def _set_up(self, prepared: _Prepared, source: Source, limits: Limits) -> CoreProgram:
-        """Returns the program whose runs start from what the setup of a new instance leaves."""
-        pool = CorePool(self._host, prepared.code, self._shelf)
-        module = prepared.module
+    def _set_up(
+        self, module: Module, code: CoreModule, source: Source, limits: Limits
+    ) -> _Prepared:
+        """Returns the module with what the setup of a new instance leaves; from any thread."""
+        shelf = Shelf(self._shelf.budget)  # of this thread alone; nothing stays on it
+        pool = CorePool(self._host, code, shelf)
         try:
             guest = SetupGuest(pool, BlankImage(module.memory_bytes), limits)
         except InternalError as error:
-            if "out of bounds" in str(error):
-                raise CompileFailed(
-                    f"{source.name} has a segment that does not fit: {error}",
-                    file=source.name,
-                    expected="data inside the memory, elements inside the table",
-                ) from None
-            raise Overloaded(
-                f"no room for another guest: {error}", retry_after_ms=RETRY_AFTER_MS
-            ) from None
+            raise _no_instance(source, error) from None
         try:
             cell = guest.cell
             blank = cell.copy_memory() if cell is not None else b""
             of_blank = cell.read_globals(module.globals) if isinstance(cell, CoreCell) else ()
             guest.begin_setup(module.setup)
-            step = run_load(guest)
+            step = run_load(guest, frees_lock=True)
             if step.kind is StepKind.ENDED:
                 raise_ended(step, guest, source, limits)
             assert isinstance(cell, CoreCell)
@@ -250,7 +265,8 @@ class CoreEngine:
                 of_all=cell.read_globals(module.globals),
                 of_blank=of_blank,
             )
-            return CoreProgram(pool, image, inbox=guest.inbox, source=source, prepared=prepared)
+            used = Limits(fuel=guest.fuel_used, memory_bytes=image.size_bytes, calls=guest.calls)
+            return _Prepared(module=module, code=code, image=image, inbox=guest.inbox, used=used)
         finally:
             guest.close()
 
@@ -290,6 +306,33 @@ class CoreEngine:
         self._programs_bytes = 0
         with self._lock:
             self._prepared.clear()
+
+
+def _check_used(used: Limits, limits: Limits, source: Source) -> None:
+    """Raises LimitExceeded where setting up took more than `limits` allow."""
+    for name in ("fuel", "memory_bytes", "calls"):
+        needed, allowed = getattr(used, name), getattr(limits, name)
+        if allowed is not None and needed > allowed:
+            limit = name.removesuffix("_bytes")
+            raise LimitExceeded(
+                f"{source.name} cannot be loaded: it needs {needed} of {limit}; "
+                f"{allowed} are allowed",
+                limit=limit,
+                file=source.name,
+                used=needed,
+                allowed=allowed,
+            )
+
+
+def _no_instance(source: Source, error: InternalError) -> CompileFailed | Overloaded:
+    """Returns what it means that there is no instance: the module's fault, or no room."""
+    if "out of bounds" in str(error):
+        return CompileFailed(
+            f"{source.name} has a segment that does not fit: {error}",
+            file=source.name,
+            expected="data inside the memory, elements inside the table",
+        )
+    return Overloaded(f"no room for another guest: {error}", retry_after_ms=RETRY_AFTER_MS)
 
 
 def _failed(source: Source, error: ModuleError) -> CompileFailed:

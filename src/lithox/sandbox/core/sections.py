@@ -34,8 +34,8 @@ MUTABLE_GLOBALS_MAX: Final = 256
 EXPORTS_MAX: Final = 10_000
 SEGMENTS_MAX: Final = 10_000
 ELEMENTS_BYTES_MAX: Final = 1 << 20
-DATA_BYTES_MAX: Final = 16 << 20
-"""All of it may be copied before each run."""
+DATA_BYTES_MAX: Final = 4 << 20
+"""A fresh instance copies all of it: a millisecond."""
 MEMORY_PAGES_MAX: Final = 1024
 """64 MiB at the start; a node's default for a whole run."""
 CUSTOM_SECTIONS_MAX: Final = 1000

@@ -12,7 +12,7 @@ import wasmtime
 from lithox.errors import CompileFailed, NotAvailable, Overloaded
 from lithox.sandbox.cache import ModuleCache
 from lithox.sandbox.core import compiling
-from lithox.sandbox.core.compiling import CompileBounds, Compilation, compile_wasm
+from lithox.sandbox.core.compiling import Compilation, CompileBounds, compile_wasm
 
 SMALL = bytes(wasmtime.wat2wasm("(module (func (nop)))"))
 

@@ -18,7 +18,9 @@ from lithox.errors import (
 from lithox.model.limits import Limits
 from lithox.sandbox.cache import ModuleCache
 from lithox.sandbox.contract import StepKind
+from lithox.sandbox.core import guest as core_guest
 from lithox.sandbox.core.engine import PREPARED_MAX, CoreEngine
+from lithox.sandbox.core.guest import LONG_STEP_NS_MAX, PART_FUEL, STEP_NS_MAX
 from lithox.sandbox.mappings import MAPPINGS_RESERVE, MappingBudget
 from lithox.sandbox.wasm_engine import WebAssemblyEngine
 from tests.unit.sandbox.core.modules import (
@@ -191,6 +193,46 @@ def test_reserve_of_a_long_message_is_sliced(tmp_path: Path) -> None:
     assert {length: run(program, bytes(length)).code for length in ends} == ends
     assert run(program, b"short").kind is StepKind.FINISHED
     assert engine.statistics()["live_guests"] == 0
+    engine.close()
+
+
+@pytest.mark.parametrize("frees_lock", [False, True])
+def test_quantum_that_lasts_too_long_ends_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, frees_lock: bool
+) -> None:
+    """Fuel is not time: a quantum is burned in parts, and the clock is looked at between them."""
+    engine = open_engine(tmp_path)
+    wat = GOOD.replace("(i64.const 0)", "(loop (br 0)) (i64.const 0)")
+    program = engine.load(source_of(assemble(wat)), LIMITS)
+    bound = LONG_STEP_NS_MAX if frees_lock else STEP_NS_MAX
+    times = iter(range(0, 100 * bound, bound // 2))
+    monkeypatch.setattr(core_guest, "monotonic_ns", lambda: next(times))
+    guest = program.start(b"", LIMITS)
+    assert guest.step(2_000_000, frees_lock=frees_lock).kind is StepKind.YIELDED
+    assert 2 * PART_FUEL <= guest.fuel_used < 3 * PART_FUEL
+    monkeypatch.setattr(core_guest, "monotonic_ns", lambda: 0)
+    before = guest.fuel_used
+    assert guest.step(1_000_000, frees_lock=frees_lock).kind is StepKind.YIELDED
+    assert 1_000_000 <= guest.fuel_used - before < 1_000_000 + PART_FUEL
+    guest.close()
+    engine.close()
+
+
+def test_load_looks_at_its_own_limits(tmp_path: Path) -> None:
+    """What was prepared under a deploy's limits is refused to a load that allows less."""
+    engine = open_engine(tmp_path)
+    wat = GOOD[:-1] + '(func (export "_initialize") (local i32) (loop (br_if 0 (i32.ne (i32.const'
+    wat += " 10000) (local.tee 0 (i32.add (local.get 0) (i32.const 1)))))))) "
+    source = source_of(assemble(wat))
+    for limits, limit in (
+        (Limits(fuel=1000, memory_bytes=1 << 20, calls=1), "fuel"),
+        (Limits(fuel=10**6, memory_bytes=1000, calls=1), "memory"),
+    ):
+        engine.prepare(source)
+        with pytest.raises(LimitExceeded) as caught:
+            engine.load(source, limits)
+        assert caught.value.fields["limit"] == limit
+        assert caught.value.fields["used"] > caught.value.fields["allowed"]
     engine.close()
 
 
