@@ -274,7 +274,8 @@ class ComponentGuest:
     def _deliver(self, cell: ComponentCell, value: Any) -> Step | None:
         """Lets a host call return `value`; None when the guest may go on."""
         assert cell.asked is not None
-        if not self._burn(cell, price_of(value)):
+        price = price_of(value)
+        if price and not self._burn(cell, price):
             return self._end_without_fuel()
         write = self._program.world.imports[cell.asked[0]].write
         if write is not None:

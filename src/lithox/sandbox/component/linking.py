@@ -24,7 +24,7 @@ from lithox.sandbox.component import host, wasi
 from lithox.sandbox.component.configuration import FUNCTIONS_MAX, IMPORTS_MAX
 from lithox.sandbox.component.run import Run
 from lithox.sandbox.component.shapes import TypeReader, parse_shape
-from lithox.sandbox.component.values import TooLarge, Values, Writer
+from lithox.sandbox.component.values import Values, Writer
 
 if TYPE_CHECKING:
     from lithox.sandbox.component.cell import ComponentCell
@@ -95,12 +95,12 @@ class Wall:
         ) -> None:
             cell = current[get_ident()]
             cell.set_ready(is_ready=False)
+            memmove(continuation, cell.continuation_address, _CONTINUATION_BYTES)
+            cell.result_address = results
             try:
                 cell.asked = (env or 0, read_all(context, arguments, count))
-            except TooLarge:
+            except Exception:  # noqa: BLE001 - nothing may leave through C; the guest ends for it
                 cell.asked = (env or 0, None)
-            cell.result_address = results
-            memmove(continuation, cell.continuation_address, _CONTINUATION_BYTES)
 
         return on_call
 

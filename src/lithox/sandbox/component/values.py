@@ -227,7 +227,10 @@ class Values:
         """Returns the address of a value of wasmtime's own, written by `writer`."""
         # Rooms are used again: making one takes longer than all else here. Two threads never get
         # the same one, since taking from a list and putting back are one step each.
-        room = self._rooms.pop() if self._rooms else _Room()
+        try:
+            room = self._rooms.pop()
+        except IndexError:
+            room = _Room()
         address = ctypes.addressof(room)
         writer(address, value)
         boxed = self._new_value(address)
