@@ -269,3 +269,18 @@ def test_close_is_idempotent(own: PythonEngine) -> None:
     finish(guest)
     guest.close()
     assert own.statistics()["live_guests"] == 0
+
+
+def test_worker_that_dies_as_it_is_taken_is_replaced(
+    own: PythonEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker killed a moment ago still looks alive; the run begins again in another, once."""
+    program = load(own, TEXT)
+    assert run(program, "add", 1).outcome[1] == 2
+    for held in own._pool._idle:
+        os.kill(held.worker.pid, signal.SIGKILL)
+        assert wait_until_gone(held.worker.pid)
+    looks = iter([True])
+    is_alive = Worker.is_alive
+    monkeypatch.setattr(Worker, "is_alive", lambda self: next(looks, False) or is_alive(self))
+    assert run(program, "add", 2).outcome[1] == 3

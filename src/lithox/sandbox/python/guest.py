@@ -129,6 +129,7 @@ class PythonGuest(CooperativeGuest):
         "_held",
         "_is_large",
         "_is_reserved",
+        "_is_second",
         "_is_stepping",
         "_kept",
         "_lines",
@@ -185,6 +186,7 @@ class PythonGuest(CooperativeGuest):
         self._has_yielded = False
         self._is_large = len(message) > LARGE_BYTES
         self._is_stepping = False
+        self._is_second = False
         self.calls = 0
         self.fuel_used = 0
         self.memory_bytes = 0
@@ -209,6 +211,8 @@ class PythonGuest(CooperativeGuest):
                 return self._finish(self._kept)
             return self._run(quantum_fuel, frees_lock=frees_lock)
         except WorkerGone as gone:
+            if self._may_begin_again():
+                return _YIELDED
             return self._end(
                 step_of_death(
                     gone.status,
@@ -220,6 +224,21 @@ class PythonGuest(CooperativeGuest):
             return self._end_by(CODE_PROTOCOL, f"the worker said {error}")
         finally:
             self._is_stepping = False
+
+    def _may_begin_again(self) -> bool:
+        """Forgets a worker that died before its run had shown itself; True once, at most.
+
+        A worker that was killed while it was idle may look alive when it is taken.
+        """
+        if self._has_yielded or self.calls or self._is_second:
+            return False
+        self._is_second = True
+        self._drop()
+        self._due.clear()
+        self._charged = self.fuel_used
+        self._turns = 0
+        self._state = State.QUEUED
+        return True
 
     def _begin(self, *, frees_lock: bool) -> bool:
         """Takes a worker and sends it the run; False when there is none yet."""
@@ -243,8 +262,10 @@ class PythonGuest(CooperativeGuest):
         self._state = State.READY
         worker = held.worker
         self._cpu_start_ns = worker.cpu_ns()
-        conversation = self._conversation = Conversation(self._message)
-        self._message = b""
+        conversation = self._conversation
+        if conversation is None:
+            conversation = self._conversation = Conversation(self._message)
+            self._message = b""
         worker.bound_address_space(ADDRESS_BYTES + 2 * self._memory_bytes_max)
         self._due.extend(["ready"] * held.owed)
         held.owed = 0

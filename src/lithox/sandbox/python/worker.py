@@ -18,13 +18,19 @@ import select
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from lithox.errors import ConfigError
-from lithox.sandbox.python.wire import LENGTH_BYTES, Event, WireError, decode_event
+from lithox.sandbox.python.wire import (
+    LENGTH_BYTES,
+    RUNTIME_VERSION,
+    Event,
+    WireError,
+    decode_event,
+)
 
 FRAME_BYTES_MAX: Final = 64 << 20
 """An outcome of `OUTCOME_BYTES_MAX`, with what its text form adds."""
@@ -42,6 +48,7 @@ CPUCLOCK_SCHED: Final = 2
 PAGE_BYTES: Final = resource.getpagesize()
 LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 BINARY: Final = "monty"
+PACKAGE: Final = "pydantic-monty-runtime"
 
 
 class WorkerGone(Exception):
@@ -57,18 +64,27 @@ class WorkerGone(Exception):
 
 
 def find_binary() -> Path:
-    """Returns the worker's program, which the package puts beside the interpreter's scripts.
+    """Returns the worker's program as its package has installed it.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: it is not installed, or in another version than this one speaks to.
     """
-    path = Path(sysconfig.get_path("scripts")) / BINARY
-    if not path.is_file():
+    try:
+        found = metadata.distribution(PACKAGE)
+    except metadata.PackageNotFoundError:
         raise ConfigError(
-            "Python handlers need the package pydantic-monty, whose worker is not installed",
+            f"Python handlers need the package {PACKAGE}=={RUNTIME_VERSION}", file=BINARY
+        ) from None
+    if found.version != RUNTIME_VERSION:
+        raise ConfigError(
+            f"Python handlers need {PACKAGE}=={RUNTIME_VERSION}; found {found.version}",
             file=BINARY,
         )
-    return path
+    for file in found.files or ():
+        path = Path(str(found.locate_file(file)))
+        if file.name == BINARY and path.is_file():
+            return path.resolve()
+    raise ConfigError(f"{PACKAGE} has no program {BINARY}", file=BINARY)
 
 
 class Worker:
