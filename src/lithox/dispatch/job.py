@@ -164,6 +164,7 @@ class Job:
         "frames",
         "holds_id",
         "is_over",
+        "now_ms",
         "on_answer",
         "parent",
         "position",
@@ -187,6 +188,8 @@ class Job:
         self.args = b""
         self.asked_digest = b""
         self.seed = 0
+        self.now_ms = 0
+        """What its guests see as time, in every attempt: when the first of them began; 0: none."""
         self._run_id = ""
         self.position = 0
         """How many ids this attempt has derived from `run_id`."""

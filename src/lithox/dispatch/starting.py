@@ -82,6 +82,8 @@ class Starter:
             self._overlay(transaction, entity, state)
         frame.is_preloaded = bool(state) or loaded.is_complete
         job = frame.job
+        if not job.now_ms:
+            job.now_ms = self.clock.wall_ns() // 1_000_000
         message = messages.encode_run(
             messages.RunMessage(
                 frame.handler,
@@ -90,7 +92,7 @@ class Starter:
                 frame.actor.identity,
                 job.request.request_id,
                 job.usage.attempts,
-                self.clock.wall_ns() // 1_000_000,
+                job.now_ms,
                 job.seed,
                 state,
                 loaded.is_complete,

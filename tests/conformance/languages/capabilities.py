@@ -87,6 +87,9 @@ CLAIMS: dict[str, Claim] = {
         says="recursion without end is an error or a trap",
         expects=("guest.raised", "guest.trapped"),
     ),
+    "spin_long": Claim(
+        says="rounds of arithmetic that take longer than a run's first slices", expects=500_000
+    ),
     "memory_small_bytes": Claim(says="a run fits into 4 MiB of memory", expects=4 << 20),
     "bump": Claim(says="things that could outlive a run, tried: at least", expects=1),
     "clocks": Claim(says="clocks of the language, tried: at least", expects=0),
@@ -135,6 +138,7 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
         "make_number_key": Deviation(does=CANNOT, says="keys of objects are always text"),
     },
     "c": {
+        "spin_long": Deviation(does=20_000_000, says="C computes that much faster"),
         "make_beyond_int": Deviation(does=CANNOT, says="C's integers here have 64 bits"),
         "make_function": Deviation(does=CANNOT, says="the SDK has no value for a function"),
         "make_number_key": Deviation(does=CANNOT, says="keys of the SDK's maps are text"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import msgspec
 import pytest
 
 from lithox.sandbox.contract import StepKind
 from lithox.sandbox.messages import decode_outcome
+from lithox.security.identities import LOCAL_OPERATOR
 from tests.conformance.languages import engine_runs
 from tests.conformance.languages.engine_runs import NOW_MS, Ran
 from tests.conformance.languages.world import World
@@ -79,6 +83,24 @@ def test_time_is_the_nodes(world: World) -> None:
     before_ms = world.clock.wall_ns() // 1_000_000
     now_ms = world.call(world.fresh(), "now")
     assert before_ms <= now_ms <= world.clock.wall_ns() // 1_000_000
+
+
+def test_run_that_is_made_again_begins_when_it_began(world: World) -> None:
+    """After a lost race the handler sees the same time as before, and that it is made again."""
+    entity, busy = world.fresh(), world.fresh()
+    rounds = world.language.expected("spin_long")
+    group = [(entity, "increment"), (busy, "spin", rounds), (busy, "now"), (busy, "who")]
+
+    async def body() -> tuple[int, list[Any]]:
+        work = asyncio.ensure_future(world.node.atomic(group))
+        await world.until_running(entity, "increment")  # A group bears the name of its first call.
+        running_ms = world.clock.wall_ns() // 1_000_000
+        await world.node.admin_put_state(entity, "count", 100, LOCAL_OPERATOR)
+        return running_ms, await work
+
+    running_ms, (count, _, now_ms, who) = world.run(body())
+    assert (count, who["attempt"]) == (101, 2)
+    assert now_ms <= running_ms
 
 
 def test_arithmetic_is_the_same_everywhere(world: World) -> None:

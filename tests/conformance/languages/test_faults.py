@@ -6,7 +6,6 @@ many runs meanwhile, whatever the hostile one does.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import signal
@@ -113,6 +112,14 @@ def children_of() -> set[int]:
     return {int(pid) for pids in found for pid in pids}
 
 
+def is_dead(pid: int) -> bool:
+    """Returns whether a process has ended, its parent knowing or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
+    except OSError:
+        return True
+
+
 @pytest.mark.needs("has_workers")
 def test_killed_worker_aborts_its_run_alone(world: World) -> None:
     """Of a worker that the kernel ends its run fails; others go on, and the next one is served."""
@@ -122,9 +129,10 @@ def test_killed_worker_aborts_its_run_alone(world: World) -> None:
     async def body() -> Answer:
         future = world.begin(entity, "loop")
         await world.until_running(entity, "loop")
-        for pid in children_of():
+        killed = children_of()
+        for pid in killed:
             os.kill(pid, signal.SIGKILL)
-        await asyncio.sleep(0)
+        await world.until(lambda: all(map(is_dead, killed)), "the end of the workers")
         assert await world.node.call(good, "add") == 1
         return await future
 
