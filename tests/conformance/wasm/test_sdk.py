@@ -1,4 +1,4 @@
-"""The C SDK beyond what all languages have alike: errors that stay, places, memory, long messages."""
+"""The C SDK beyond what all languages have: errors that stay, places, memory, long messages."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ LX_HANDLER(maps) {
   lx_set(&map, LX("a"), lx_int(2));
   lx_set(&map, LX("ab"), lx_int(3));
   lx_set(&map, LX("b"), lx_int(4));
-  lx_value removed = lx_list_of(lx_bool(lx_remove(&map, LX("a"))), lx_bool(lx_remove(&map, LX("a"))));
+  lx_value first = lx_bool(lx_remove(&map, LX("a"))), second = lx_bool(lx_remove(&map, LX("a")));
+  lx_value removed = lx_list_of(first, second);
   return lx_list_of(map, removed, lx_field(map, LX("none")), lx_item(removed, 7));
 }
 LX_HANDLER(log_much) {
@@ -67,7 +68,8 @@ LX_HANDLER(codec) {
   return lx_list_of(back, lx_bool(lx_catch(NULL)));
 }
 LX_HANDLER(no_text) {
-  static const char *const wrong[] = {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf5", "\xe2\x82", "\x80"};
+  static const char *const wrong[] = {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                                      "\xf5", "\xe2\x82", "\x80"};
   lx_value refused = lx_list();
   for (uint32_t i = 0; i < 6; i++) {
     lx_encode(lx_text(lx_str_of(wrong[i])));

@@ -36,7 +36,8 @@ from lithox.sandbox.mappings import RETRY_AFTER_MS, MappingBudget
 PROGRAMS_MAX: Final = 1024
 """Each takes some mappings of the process for its code."""
 PROGRAMS_BYTES_MAX: Final = 256 << 20
-PREPARED_MAX: Final = 4
+PREPARED_MAX: Final = 16
+"""More than are ever prepared at once: what is forgotten is made again by `load`."""
 _COMPILATION: Final = Compilation(kind="module", is_scanned=True)
 
 

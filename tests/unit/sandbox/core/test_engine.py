@@ -67,8 +67,10 @@ KINDS = {
     ),
     "segment": (
         '(data $d "\\00\\00\\00\\00")',
-        "(block (result i32) (memory.init $d (i32.const 64) (i32.const 0) (i32.const 4))"
-        "(i32.load (i32.const 64)))",
+        (
+            "(block (result i32) (memory.init $d (i32.const 64) (i32.const 0) (i32.const 4))"
+            "(i32.load (i32.const 64)))"
+        ),
         "(data.drop $d)",
     ),
     "memory size": (
@@ -121,14 +123,18 @@ SETUPS: dict[str, tuple[str, type[LithoxError], str]] = {
     "inbox outside": (
         GOOD.replace("(i32.const 1024)", "(i32.const 60000)"),
         GuestProtocolError,
-        "m.wasm cannot be loaded: lx_reserve(16384) gave 60000, which is no address for as many "
-        "bytes inside the memory",
+        (
+            "m.wasm cannot be loaded: lx_reserve(16384) gave 60000, which is no address for as "
+            "many bytes inside the memory"
+        ),
     ),
     "no inbox": (
         GOOD.replace("(i32.const 1024)", "(i32.const 0)"),
         GuestProtocolError,
-        "m.wasm cannot be loaded: lx_reserve(16384) gave 0, which is no address for as many "
-        "bytes inside the memory",
+        (
+            "m.wasm cannot be loaded: lx_reserve(16384) gave 0, which is no address for as many "
+            "bytes inside the memory"
+        ),
     ),
     "data outside": (
         GOOD[:-1] + '(data (i32.const 65535) "ab"))',
@@ -143,8 +149,10 @@ SETUPS: dict[str, tuple[str, type[LithoxError], str]] = {
     "memory above the deploy's": (
         GOOD.replace('"memory") 1', '"memory") 300'),
         LimitExceeded,
-        "m.wasm cannot be loaded: the module alone takes 19660800 bytes of memory; "
-        "16777216 are allowed",
+        (
+            "m.wasm cannot be loaded: the module alone takes 19660800 bytes of memory; "
+            "16777216 are allowed"
+        ),
     ),
 }
 
