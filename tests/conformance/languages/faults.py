@@ -12,6 +12,8 @@ from pathlib import Path
 
 import wasmtime
 
+from tests.wat_components import MEMORY, NAMES, RUN, make_component
+
 FOLDER = Path(__file__).parent / "faults"
 OK = "ok"
 """The handler may also end well: what it tried came to nothing."""
@@ -26,6 +28,7 @@ _HEADS = {
     "javascript": ("export async function go(self) {\n", "\n}\n"),
     "python": ("def go(self):\n", "\n"),
     "c": (_MODULE, ")\n"),
+    "component": (f"{MEMORY}{NAMES}{RUN}", " (call $null))"),
 }
 """What stands before and behind a body."""
 _NAMES = b"\x11lithox.handlers.1go\x00"
@@ -38,12 +41,14 @@ class Fault:
     """One hostile module.
 
     Attributes:
-        text: the module; its handler is `go`.
+        text: the module.
+        handler: its one handler: `go`, of components `run`.
         ends: codes with which a call of `go` may end.
         lasts: True when it burns fuel to its limit, so that neighbours must be served meanwhile.
     """
 
     text: bytes
+    handler: str
     ends: tuple[str, ...]
     lasts: bool
 
@@ -58,7 +63,10 @@ def read(language: str) -> dict[str, Fault]:
     for name, ends, body in _CASE.findall(text):
         codes, _, word = ends.partition("; ")
         found[name] = Fault(
-            text=_write(language, body), ends=tuple(codes.split(", ")), lasts=word == "lasts"
+            text=_write(language, body),
+            handler="run" if language == "component" else "go",
+            ends=tuple(codes.split(", ")),
+            lasts=word == "lasts",
         )
     assert len(found) == text.count("\n## "), f"{path} has a case that cannot be read"
     return found
@@ -67,6 +75,8 @@ def read(language: str) -> dict[str, Fault]:
 def _write(language: str, body: str) -> bytes:
     """Returns the module whose handler `go` is `body`."""
     before, behind = _HEADS[language]
+    if language == "component":
+        return make_component(f"{before}{body}{behind}")
     if language == "c":
         whole = body if body.startswith("(module") else f"{before}{body}{behind}"
         return bytes(wasmtime.wat2wasm(whole)) + _SECTION

@@ -1,7 +1,7 @@
 """The languages of the suite: which module each runs, and what it is expected to do.
 
-A language is here for good, whether its engine is built yet or not: what cannot run is told by
-`World.open`, in one place. What may differ is in `capabilities.py`.
+Every one of them runs: none is left out for want of an engine or a compiler. What may differ is in
+`capabilities.py`.
 """
 
 from __future__ import annotations

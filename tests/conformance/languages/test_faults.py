@@ -62,16 +62,16 @@ def serve_neighbour(world: World) -> str:
 
 
 async def run_beside(
-    world: World, bad: str, good: str, same: str, *, lasts: bool
+    world: World, fault: Fault, bad: str, good: str, same: str
 ) -> tuple[Answer, int]:
     """Runs the fault; returns its answer and how many runs both neighbours completed meanwhile."""
     limits = Limits(
-        fuel=FUEL_LONG if lasts else FUEL,
+        fuel=FUEL_LONG if fault.lasts else FUEL,
         memory_bytes=16 << 20,
         wall_ns=20_000_000_000,
         calls=20_000,
     )
-    future = world.begin(bad, "go", limits=limits)
+    future = world.begin(bad, fault.handler, limits=limits)
     runs = 0
     while not future.done() and runs < RUNS_MAX:
         runs += 1
@@ -92,7 +92,7 @@ def test_fault_ends_and_is_felt_by_nobody(world: World, fault: Fault) -> None:
         assert refusal.code in ends, refusal
         assert world.call(good, "add") == world.call(same, "increment") == 1
         return
-    answer, runs = world.run(run_beside(world, bad, good, same, lasts=fault.lasts))
+    answer, runs = world.run(run_beside(world, fault, bad, good, same))
     code = OK if answer.error is None else getattr(answer.error, "code", "internal")
     assert code in ends, (code, answer)
     if fault.lasts:

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import pytest
 
 import lithox
-from lithox.errors import NotAvailable
 from lithox.model.ids import EntityPath, HandlerName, RequestId
 from lithox.model.limits import Limits
 from lithox.model.request import Answer, Request
@@ -72,17 +71,9 @@ class World:
         self.node = lithox.Node(folder / "data", clock=self.clock)
 
     def open(self) -> None:
-        """Opens the node and deploys the module; skips the test when the language is not there."""
+        """Opens the node and deploys the module."""
         self.run(self.node.open())
-        languages = self.node.info()["languages"]
-        if self.language.language not in languages:
-            pytest.skip(f"no engine for {self.language.language} yet")
-        if not self.language.folder.is_dir():
-            pytest.skip(f"no module in {self.language.folder.name} yet")
-        try:
-            self.deploy(self.language.read())
-        except NotAvailable as error:
-            pytest.skip(f"{self.language.name}: {error}")
+        self.deploy(self.language.read())
 
     def deploy(self, text: bytes, *, match: str = "t/**", file_name: str = "") -> None:
         """Publishes `text` as this language's module for entities that match."""
