@@ -20,6 +20,8 @@ CACHE = ROOT / ".cache" / "components"
 WIT = ROOT / "wit"
 SDK = ROOT / "sdk" / "python"
 BUILD_S_MAX = 600
+KEPT_MAX = 3
+"""Components of one application that are kept; each has 20 MB."""
 
 
 def build_component(application: Path, *, packages: tuple[str, ...] = ()) -> bytes:
@@ -39,6 +41,7 @@ def build_component(application: Path, *, packages: tuple[str, ...] = ()) -> byt
     kept = CACHE / f"{application.stem}-{digest.hexdigest()[:32]}.wasm"
     if not kept.is_file():
         _build(application, kept)
+        _remove_oldest(application.stem)
     return kept.read_bytes()
 
 
@@ -63,3 +66,10 @@ def _build(application: Path, target: Path) -> None:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         made.replace(target)
+
+
+def _remove_oldest(stem: str) -> None:
+    """Keeps the components of an application that were built last."""
+    built = sorted(CACHE.glob(f"{stem}-*.wasm"), key=lambda path: path.stat().st_mtime)
+    for path in built[:-KEPT_MAX]:
+        path.unlink(missing_ok=True)
