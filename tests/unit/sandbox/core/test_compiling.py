@@ -13,6 +13,7 @@ from lithox.errors import CompileFailed, NotAvailable, Overloaded
 from lithox.sandbox.cache import ModuleCache
 from lithox.sandbox.core import compiling
 from lithox.sandbox.core.compiling import Compilation, CompileBounds, compile_wasm
+from tests.unit.sandbox.core.modules import leb, section
 
 SMALL = bytes(wasmtime.wat2wasm("(module (func (nop)))"))
 
@@ -23,10 +24,16 @@ def compile_small(tmp_path: Path, wasm: bytes = SMALL) -> bytes:
 
 
 def heavy() -> bytes:
-    """Returns a module that takes seconds to compile: one function of many blocks."""
-    body = "(if (local.get 0) (then (local.set 0 (i32.mul (local.get 0) (i32.const 7)))))"
-    function = f"(func (param i32) {body * 2000})"
-    return bytes(wasmtime.wat2wasm(f"(module {function * 8})"))
+    """Returns a module that takes seconds to compile: functions of two thousand branches each."""
+    branch = b"\x20\0\x04\x40\x20\0\x41\7\x6c\x21\0\x0b"  # if (x) x = x * 7
+    body = b"\0" + branch * 2000 + b"\x0b"
+    count = 40
+    return (
+        b"\0asm\1\0\0\0"
+        + section(1, b"\1\x60\1\x7f\0")
+        + section(3, leb(count) + bytes(count))
+        + section(10, leb(count) + (leb(len(body)) + body) * count)
+    )
 
 
 def test_second_compilation_is_the_cache(tmp_path: Path) -> None:
