@@ -222,3 +222,17 @@ def test_engine_counts(engine: ComponentEngine, load: Load) -> None:
     assert engine.statistics()["live_guests"] == 0
     assert engine.find(program.digest) is program
     assert engine.find("other") is None
+
+
+def test_program_outlives_its_place_in_the_engine(
+    engine: ComponentEngine, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that gave way to newer ones still runs for whoever has it; the engine forgot it."""
+    monkeypatch.setattr("lithox.sandbox.component.engine.CODE_BYTES_MAX", 1)
+    old = load(f"{MEMORY} {NAMES} {RUN} (nop) (nop) (call $null))")
+    guest = old.start(make_run(), LIMITS)
+    load(f"{MEMORY} {NAMES} {RUN} (nop) (nop) (nop) (call $null))")
+    assert engine.find(old.digest) is None
+    assert guest.step(400_000, frees_lock=False).kind is StepKind.FINISHED
+    guest.close()
+    assert drive(old, make_run()).value is None

@@ -6,7 +6,7 @@ and asks it for its handlers under limits; for that it makes an instance, as eac
 of an instance is kept.
 
 Invariants: programs are kept by the digest of their source, at most `CODE_BYTES_MAX` bytes of
-machine code, those used longest ago leaving first; code is freed when its last guest is closed.
+machine code, those used longest ago leaving first; a program that somebody still has goes on.
 """
 
 from __future__ import annotations
@@ -170,11 +170,7 @@ class ComponentEngine:
             self._delete(code)
             raise
         program = ComponentProgram(self._wall, self._budget, code, world, digest=source.digest)
-        try:
-            program.handler_names = _ask_names(program, source, limits)
-        except BaseException:
-            program.drop()
-            raise
+        program.handler_names = _ask_names(program, source, limits)
         self._keep(program)
         return program
 
@@ -184,7 +180,6 @@ class ComponentEngine:
         while self._programs_bytes > CODE_BYTES_MAX and len(self._programs) > 1:
             _, oldest = self._programs.popitem(last=False)
             self._programs_bytes -= oldest.code_bytes
-            oldest.drop()
 
     def statistics(self) -> dict[str, Any]:
         """Returns live and made guests, mappings, programs and their code, cache hits."""
@@ -204,7 +199,6 @@ class ComponentEngine:
         """Frees everything. Guests must be closed before. Idempotent."""
         for program in self._programs.values():
             assert not program.live, "guests are still open"
-            program.drop()
         self._programs.clear()
         self._programs_bytes = 0
         with self._lock:

@@ -1,15 +1,17 @@
 """What is a component that is ready to run?
 
 A `ComponentProgram` has the machine code, as wasmtime has taken it over, and the linked world; each
-run is a guest of its own. It counts its guests, so that an engine may let it go at any time: its
-code is freed when the last of them is closed.
+run is a guest of its own. An engine may let a program go at any time: its code is freed when nobody
+refers to it any more, and each guest does.
 """
 
 from __future__ import annotations
 
+import weakref
 from typing import Final
 
 from lithox.model.limits import Limits
+from lithox.sandbox.capi import Library
 from lithox.sandbox.component.guest import ComponentGuest
 from lithox.sandbox.component.linking import Wall, World
 from lithox.sandbox.mappings import MappingBudget
@@ -45,6 +47,8 @@ class ComponentProgram:
         component: `wasmtime_component_t*`.
         digest: of its source.
         handler_names: names it gives, sorted, without those that begin with `_`.
+        live: guests that are open.
+        made: guests there have been.
         memories: how many memories an instance has at least.
         memory_bytes: what an instance's memory is at least.
         wall: what all components share.
@@ -52,8 +56,8 @@ class ComponentProgram:
     """
 
     __slots__ = (
+        "__weakref__",
         "_budget",
-        "_is_dropped",
         "code_bytes",
         "component",
         "digest",
@@ -81,7 +85,7 @@ class ComponentProgram:
         self.memory_bytes = code.memory_bytes
         self.live = 0
         self.made = 0
-        self._is_dropped = False
+        weakref.finalize(self, _free, wall.library, world, code.component)
 
     def start(self, message: bytes, limits: Limits) -> ComponentGuest:
         """Returns a guest that will run the `RunMessage` in `message` under `limits`.
@@ -93,7 +97,6 @@ class ComponentProgram:
 
     def open_guest(self, message: bytes | None, limits: Limits) -> ComponentGuest:
         """Returns a guest; without a message it will ask for the names of the handlers."""
-        assert not self._is_dropped or self.live, "a program that was freed"
         for taken in range(MAPPINGS_PARTS):
             try:
                 self._budget.take()
@@ -117,17 +120,9 @@ class ComponentProgram:
         """Takes note that a guest is closed."""
         self.live -= 1
         self._give_mappings(MAPPINGS_PARTS)
-        if self._is_dropped and not self.live:
-            self._free()
 
-    def drop(self) -> None:
-        """Frees the program as soon as its last guest is closed."""
-        self._is_dropped = True
-        if not self.live:
-            self._free()
 
-    def _free(self) -> None:
-        self.world.close()
-        if self.component:
-            self.wall.library.by_name["wasmtime_component_delete"](self.component)
-            self.component = 0
+def _free(library: Library, world: World, component: int) -> None:
+    """Frees what a program had, on whatever thread its last reference goes."""
+    world.close()
+    library.by_name["wasmtime_component_delete"](component)
