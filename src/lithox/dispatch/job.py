@@ -149,6 +149,7 @@ class Job:
     """One request until its answer has left."""
 
     __slots__ = (
+        "_now_ms",
         "_run_id",
         "account",
         "actor",
@@ -164,7 +165,6 @@ class Job:
         "frames",
         "holds_id",
         "is_over",
-        "now_ms",
         "on_answer",
         "parent",
         "position",
@@ -188,8 +188,7 @@ class Job:
         self.args = b""
         self.asked_digest = b""
         self.seed = 0
-        self.now_ms = 0
-        """What its guests see as time, in every attempt: when the first of them began; 0: none."""
+        self._now_ms = 0
         self._run_id = ""
         self.position = 0
         """How many ids this attempt has derived from `run_id`."""
@@ -221,6 +220,12 @@ class Job:
         """The calls of a group; empty for a request of one handler."""
         self.values: list[bytes] = []
         """What the calls of a group have returned in this attempt, encoded."""
+
+    def seen_ms(self, clock: Clock) -> int:
+        """Returns what its guests see as time, in every attempt: when the first of them began."""
+        if not self._now_ms:
+            self._now_ms = clock.wall_ns() // 1_000_000
+        return self._now_ms
 
     @property
     def run_id(self) -> str:

@@ -82,8 +82,6 @@ class Starter:
             self._overlay(transaction, entity, state)
         frame.is_preloaded = bool(state) or loaded.is_complete
         job = frame.job
-        if not job.now_ms:
-            job.now_ms = self.clock.wall_ns() // 1_000_000
         message = messages.encode_run(
             messages.RunMessage(
                 frame.handler,
@@ -92,7 +90,7 @@ class Starter:
                 frame.actor.identity,
                 job.request.request_id,
                 job.usage.attempts,
-                job.now_ms,
+                job.seen_ms(self.clock),
                 job.seed,
                 state,
                 loaded.is_complete,
