@@ -14,12 +14,12 @@
 ** A module is loaded once and started anew for each run: no variable keeps what a run has written.
 ** Memory is taken and never given back; the run's end frees all of it.
 **
-** Errors. What fails here (a refused call, a value of the wrong kind, lx_fail) leaves an error. While
-** one is there, nothing is asked of the node any more and every function gives null, 0 or false. When
+** Errors. What fails here (a refused call, a value of the wrong kind, lx_fail) leaves an error.
+** While one is there, nothing is asked of the node and every function gives null, 0 or false. When
 ** the handler returns and nobody has taken the error with lx_catch, the run fails with it, whatever
 ** the handler returned. So code that forgets to look fails, and never goes on with half the truth.
 **
-** The rules behind this header are in docs/abi.md; how to use it is in docs/how-to/handlers-in-c.md.
+** The rules behind this header are in docs/abi.md, its use in docs/how-to/handlers-in-c.md.
 ** Version 1 of the ABI.
 */
 #ifndef LITHOX_H
@@ -29,7 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes a run may take before its memory grows. Less makes a run start faster, by 50 ns a kilobyte. */
+/* Bytes a run may take before its memory grows. Less makes a run start sooner, 50 ns a kilobyte. */
 #ifndef LX_ARENA_BYTES
 #define LX_ARENA_BYTES (32u << 10)
 #endif
@@ -106,8 +106,8 @@ LX_API double lx_as_float(lx_value value, double otherwise); /* also of an int *
 LX_API bool lx_as_bool(lx_value value, bool otherwise);
 LX_API lx_str lx_as_text(lx_value value, lx_str otherwise); /* also of bytes */
 
-/* Item `index` of a list, null where there is none. lx_item_at: NULL where there is none; good until
-** the list grows. */
+/* Item `index` of a list, null where there is none. lx_item_at: NULL where there is none; good
+** until the list grows. */
 LX_API lx_value lx_item(lx_value list, uint32_t index);
 LX_API lx_value *lx_item_at(lx_value *list, uint32_t index);
 LX_API void lx_push(lx_value *list, lx_value item);
@@ -158,7 +158,7 @@ typedef struct lx_handler {
                                                      lx_handler_##name}; \
   static lx_value lx_handler_##name(void)
 
-/* A module may have this; it runs once, when the module is loaded, and may ask nothing but lx_log. */
+/* A module may have this; it runs once, when the module is loaded, and may ask only for lx_log. */
 #define LX_INITIALIZE() \
   static void lx_initialize(void); \
   __attribute__((export_name("_initialize"))) void lx_export_initialize(void) { lx_initialize(); } \
@@ -199,8 +199,8 @@ LX_API lx_value lx_fail_at(lx_str code, lx_str message, lx_value data, const cha
 
 /* ---- state ---- */
 
-/* The value under a key, null when absent. Changing what it gives changes nothing in the state until
-** it is put. */
+/* The value under a key, null when absent. Changing what it gives changes nothing in the state
+** until it is put. */
 LX_API lx_value lx_get(lx_str key);
 LX_API int64_t lx_get_int(lx_str key, int64_t otherwise);
 LX_API bool lx_has(lx_str key);
@@ -236,13 +236,13 @@ LX_API lx_value lx_request(lx_str entity, lx_str handler, lx_value args);
 /* Sends a message, delivered once after the commit; gives its id. */
 LX_API lx_value lx_send(lx_str entity, lx_str handler, lx_value args);
 
-/* Timers of this entity; each gives the timer's id. `when`: milliseconds, milliseconds since 1970, a
-** cron line. */
+/* Timers of this entity; each gives the timer's id. When: in milliseconds, at milliseconds since
+** 1970, or by a cron line. */
 LX_API lx_value lx_after(int64_t ms, lx_str handler, lx_value args);
 LX_API lx_value lx_at(int64_t ms, lx_str handler, lx_value args);
 LX_API lx_value lx_every(int64_t ms, lx_str handler, lx_value args);
 LX_API lx_value lx_cron(lx_str line, lx_str handler, lx_value args);
-/* With all that can be said: a map of handler, args, after | at | every | cron, zone, name, missed. */
+/* With all there is: a map of handler, args, after | at | every | cron, zone, name, missed. */
 LX_API lx_value lx_schedule(lx_value options);
 LX_API bool lx_cancel(lx_value id); /* was there one? */
 LX_API lx_value lx_timers(void);    /* list of maps */

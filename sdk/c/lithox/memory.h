@@ -46,7 +46,7 @@ LX_API void *lx_alloc(size_t bytes) {
   return taken;
 }
 
-/* Returns `bytes` of room with what `old` had in its first `used`; in place where that is possible. */
+/* Returns `bytes` of room with what `old` had in its first `used`; in place where it can. */
 LX_API void *lx__regrow(void *old, size_t used, size_t had, size_t bytes) {
   void *grown;
   had = (had + 7) & ~(size_t)7;
@@ -66,8 +66,8 @@ LX_API lx_str lx__copy(lx_str text) {
   return (lx_str){to, text.length};
 }
 
-/* Gives back what was taken since the arena stood at `before`, unless somebody may need it: an error
-** that was left since, or what begins before a growth that has moved the arena. */
+/* Gives back what was taken since the arena stood at `before`, unless somebody may need it: an
+** error that was left since, or what begins before a growth that has moved the arena. */
 LX_API void lx__give_back(uint8_t *before);
 
 /* ---- texts ---- */

@@ -2,7 +2,7 @@
 ** wire.h - values as MessagePack and back. Part of lithox.h.
 **
 ** What is written is the one canonical form of docs/reference/values.md: shortest integers and
-** lengths, floats of 64 bits, keys in the order of their bytes. What is read may be any MessagePack.
+** lengths, floats of 64 bits, keys in the order of their bytes. Any MessagePack is read.
 */
 
 #define LX__DEPTH_MAX 64

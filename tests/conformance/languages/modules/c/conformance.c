@@ -43,7 +43,8 @@ LX_HANDLER(echo) { return lx_arg(0); }
 LX_HANDLER(pair) { return lx_list_of(lx_arg(0), lx_arg(1)); }
 
 LX_HANDLER(describe) {
-  static const char *const kinds[] = {"null", "bool", "int", "float", "text", "bytes", "list", "map"};
+  static const char *const kinds[] = {"null", "bool",  "int",  "float",
+                                      "text", "bytes", "list", "map"};
   return lx_text(lx_str_of(kinds[lx_arg(0).kind]));
 }
 
@@ -403,7 +404,8 @@ LX_HANDLER(spin) {
 
 LX_HANDLER(random) {
   lx_value numbers = lx_list();
-  for (int64_t n = lx_arg_int(0, 0); n > 0; n--) lx_push(&numbers, lx_int((int64_t)(lx_random() >> 1)));
+  for (int64_t n = lx_arg_int(0, 0); n > 0; n--)
+    lx_push(&numbers, lx_int((int64_t)(lx_random() >> 1)));
   return numbers;
 }
 
