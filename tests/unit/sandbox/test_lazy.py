@@ -78,9 +78,7 @@ def test_node_opens_programs_engines_lazily(tmp_path: Path) -> None:
         programs = {f"lua-program-{version}" for version in ("5.1", "5.2", "5.3", "5.4", "5.5")}
         assert {"lua", *programs} <= set(engines)
         assert all(name == engine.language for name, engine in engines.items())
-        lazy = {
-            name: engine for name, engine in engines.items() if isinstance(engine, LazyEngine)
-        }
+        lazy = {name: engine for name, engine in engines.items() if isinstance(engine, LazyEngine)}
         assert programs <= set(lazy)
         assert not any(engine.is_open for engine in lazy.values())
     finally:
