@@ -73,6 +73,8 @@ MEMORY_SLACK_BYTES: Final = 32 << 20
 """What a worker may hold beside its run's memory: buffers, and what its allocator keeps."""
 LARGE_BYTES: Final = 64 << 10
 """State of which the translation takes milliseconds: it is done by the thread for long runs."""
+LONG_FUEL: Final = 10_000_000
+"""A run that burned that much (2.5 ms) has outlived its first slice."""
 LINES_MAX: Final = 1000
 """Lines of one print that become lines of the log each; what is behind them is one more."""
 QUEUE_WAIT_S: Final = 0.0005
@@ -312,13 +314,15 @@ class PythonGuest(CooperativeGuest):
             if ended is not None:
                 return ended
             if self.fuel_used >= until_fuel or time.monotonic_ns() >= until_ns:
-                return self._yield(worker)
+                return self._yield(worker, is_long=self.fuel_used >= min(until_fuel, LONG_FUEL))
 
-    def _yield(self, worker: Worker) -> Step:
+    def _yield(self, worker: Worker, *, is_long: bool) -> Step:
         worker.stop()
-        if not self._has_yielded:
-            self._has_yielded = True
-            self._pool.note_long()
+        self._has_yielded = True
+        held = self._held
+        assert held is not None
+        if is_long and not held.is_long:
+            self._pool.note_long(held, is_long=True)
         return _YIELDED
 
     def _read_meters(self, worker: Worker) -> None:
@@ -439,6 +443,8 @@ class PythonGuest(CooperativeGuest):
             return self._end_by(CODE_OUT_OF_CALLS, f"more than {self._calls_max} system calls")
         assert self._held is not None
         self.memory_bytes = self._held.worker.memory_bytes()
+        if not self._held.is_long:
+            self._pool.note_long(self._held, is_long=True)
         self.calls += 1
         self._state = State.ASKED
         return Step(StepKind.ASKED, message)
@@ -479,6 +485,8 @@ class PythonGuest(CooperativeGuest):
         """Gives the answer to the system call it asked; the next step goes on from there."""
         assert self._state is State.ASKED, "an answer nobody asked for"
         self._state = State.READY
+        if self._held is not None and self._held.is_long and self.fuel_used < LONG_FUEL:
+            self._pool.note_long(self._held, is_long=False)
         call_id, self._asked = self._asked, None
         if call_id is None:
             return

@@ -17,6 +17,7 @@ shared-memory packet switches", 1998.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -30,8 +31,8 @@ from lithox.sandbox.python.worker import Worker
 WORKERS_MAX: Final = 256
 """Workers that guests hold at once; each takes about 2 MiB of its own besides what the run uses."""
 IDLE_MAX: Final = 8
-IDLE_MIN: Final = 2
-"""Workers kept ready beside those that are held."""
+READY_MAX: Final = (os.cpu_count() or 1) + 2
+"""Workers that are started beside those whose runs last: more could not run at once."""
 RUNS_MAX: Final = 2000
 """Sessions after which a worker is replaced, so that what it may have lost is bounded."""
 IDLE_BYTES_MAX: Final = 32 << 20
@@ -55,14 +56,16 @@ class Held:
         worker: the process.
         image: what its session was loaded from; None: it has no session.
         owed: answers to requests that were sent ahead and that nobody has read.
+        is_long: its run has outlived a slice or waits for another: it will not come back soon.
     """
 
-    __slots__ = ("image", "owed", "worker")
+    __slots__ = ("image", "is_long", "owed", "worker")
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.image: Image | None = None
         self.owed = 0
+        self.is_long = False
 
     def load(self, image: Image | None) -> None:
         """Sends ahead what makes it hold `image`; None: no session at all."""
@@ -102,7 +105,8 @@ class WorkerPool:
         self._idle_max = idle_max
         self._idle: list[Held] = []
         self._starting = 0
-        self._waiting = 0
+        self._live = 0
+        self._long = 0
         self._held: Counter[str] = Counter()
         self._in_use = 0
         self._changed = threading.Condition()
@@ -161,14 +165,12 @@ class WorkerPool:
                 number = next((n for n, one in enumerate(self._idle) if one.image is image), 0)
                 held = self._idle.pop(number)
                 if not held.worker.is_alive():
-                    self._bury(held.worker)
+                    self._bury(held)
                     continue
-                if not self._idle:
-                    self._order(1)
                 if held.image is not image:
                     held.load(image)
                 return held
-            self._order(1)
+            self._order()
             return None
 
     def wait_for_share(self, timeout_s: float) -> None:
@@ -180,22 +182,32 @@ class WorkerPool:
         """Returns when a worker may have come, or when the time is over. Blocks."""
         with self._changed:
             if not self._idle:
-                self._waiting += 1
-                self._order(self._waiting)
+                self._order()
                 self._changed.wait(timeout_s)
-                self._waiting -= 1
 
     def warm(self) -> None:
-        """Has `IDLE_MIN` workers started, without waiting for them."""
+        """Has workers started where there are few, without waiting for them."""
         with self._changed:
-            self._order(IDLE_MIN - len(self._idle))
+            self._order()
 
-    def note_long(self) -> None:
-        """A run has outlived its first slice: a fresh worker takes the place of its own."""
-        self.warm()
+    def note_long(self, held: Held, *, is_long: bool) -> None:
+        """A run will not give its worker back soon: a fresh one takes its place; or it will."""
+        with self._changed:
+            self._mark(held, is_long=is_long)
+            self._order()
 
-    def _order(self, count: int) -> None:
-        while self._starting < count and not self._is_closed:
+    def _mark(self, held: Held, *, is_long: bool) -> None:
+        if held.is_long is not is_long:
+            held.is_long = is_long
+            self._long += 1 if is_long else -1
+
+    def _order(self) -> None:
+        """Orders workers until there are `READY_MAX` beside those that do not come back soon.
+
+        Not one for each run that waits: a burst of short runs is served by a few, one after
+        another, while starting a worker takes as long as ten runs.
+        """
+        while self._live + self._starting - self._long < READY_MAX and not self._is_closed:
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._work, name="lithox-python-workers", daemon=True
@@ -208,6 +220,8 @@ class WorkerPool:
         """Takes back a worker whose run has ended well; it holds its image again."""
         worker = held.worker
         worker.runs += 1
+        with self._changed:
+            self._mark(held, is_long=False)
         if worker.runs < RUNS_MAX and worker.memory_bytes() <= IDLE_BYTES_MAX:
             held.load(held.image)
             with self._changed:
@@ -220,12 +234,14 @@ class WorkerPool:
     def drop(self, held: Held) -> None:
         """Ends a worker, whatever it does. Never blocks."""
         with self._changed:
-            self._bury(held.worker)
+            self._bury(held)
 
-    def _bury(self, worker: Worker) -> None:
+    def _bury(self, held: Held) -> None:
+        self._mark(held, is_long=False)
+        self._live -= 1
         self.lost += 1
-        worker.kill()
-        self._orders.put(worker)
+        held.worker.kill()
+        self._orders.put(held.worker)
 
     def _work(self) -> None:
         """The pool's thread: makes a worker per order, buries those that come along."""
@@ -233,11 +249,13 @@ class WorkerPool:
             worker = self._orders.get()
             if worker is not None:
                 worker.reap()
-                continue
-            if not self._is_closed:
+            elif not self._is_closed:
                 self._start_one()
-            elif self._orders.empty():
-                return
+            with self._changed:
+                # What `close` orders, it orders under the lock; a worker that was being started
+                # then is ordered to be buried behind that.
+                if self._is_closed and self._orders.empty():
+                    return
 
     def _start_one(self) -> None:
         worker: Worker | None = None
@@ -250,7 +268,12 @@ class WorkerPool:
             self._starting -= 1
             if worker is not None:
                 self.made += 1
-                self._idle.append(Held(worker))
+                self._live += 1
+                held = Held(worker)
+                if self._is_closed:
+                    self._bury(held)
+                else:
+                    self._idle.append(held)
             self._changed.notify_all()
 
     def statistics(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def test_other_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         version = "9.9.9"
 
     monkeypatch.setattr(metadata, "distribution", lambda name: Other())
-    with pytest.raises(ConfigError, match="found 9.9.9"):
+    with pytest.raises(ConfigError, match=r"found 9\.9\.9"):
         find_binary()
 
 
@@ -34,5 +34,5 @@ def test_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "distribution", missing)
-    with pytest.raises(ConfigError, match="pydantic-monty-runtime==1.4.0"):
+    with pytest.raises(ConfigError, match=r"pydantic-monty-runtime==1\.4\.0"):
         find_binary()
