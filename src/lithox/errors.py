@@ -102,7 +102,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "guest.out_of_calls": "the run made too many system calls",
     "guest.out_of_depth": "calls between entities nest too deep",
     "guest.out_of_participants": "one transaction touches too many entities",
-    "guest.out_of_state": "the run wrote more state than its limit",
+    "guest.out_of_state": "the run wrote more state than its limit, or begins with too much",
     "guest.out_of_big": "the run wrote more bytes of big values than its limit",
     "process.parent_ended": "the process that had started this one has ended",
     "process.exited": "the program ended with a status other than 0",

@@ -78,7 +78,7 @@ class TemplateRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     owned_by: str = "deployer"
     pin: bool = False
     deployed_ms: int = 0
-    preload: list[str] = []
+    preload: list[str] | None = None
     """Keys, and prefixes that end with `*`, of which the state is sent along with a call."""
 
 

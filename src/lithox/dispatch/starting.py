@@ -18,7 +18,7 @@ from lithox.dispatch.job import Clock, Frame, Job
 from lithox.dispatch.records import ENTITY_KEY, EntityRecord, decode_entity, encode_record
 from lithox.dispatch.schedules.records import schedules_of
 from lithox.dispatch.transaction import Transaction, range_of_prefix
-from lithox.errors import NotFound, NotPermitted
+from lithox.errors import LimitExceeded, NotFound, NotPermitted
 from lithox.kernel.limits import smallest
 from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath, identity_of_entity
 from lithox.model.limits import Limits
@@ -112,12 +112,23 @@ class Starter:
         """Returns all of a larger entity up to `bytes_max`; beyond, puts what is named in `state`.
 
         What a prefix brings is a read of all of it, since the handler can see what is absent.
+
+        Raises:
+            LimitExceeded: nobody said what is to be loaded, or that is too much: a part that looks
+                like the whole would be taken for it.
         """
         entity, snapshot = frame.entity, transaction.snapshot
         loaded = snapshot.load(entity, bytes_max)
         template = frame.resolution.template
-        if loaded.is_complete or template is None:
+        if loaded.is_complete:
             return loaded
+        if template is None or template.preload is None:
+            raise _too_much_to_load(
+                f"the state of {entity} has more than {bytes_max} bytes, which is as much as is "
+                "loaded for a handler of this language; name what it needs under `preload` in "
+                "lithox.toml (an empty list for handlers that ask for every key)",
+                bytes_max,
+            )
         left = bytes_max
         for named in template.preload:
             if not named.endswith(PREFIX_MARK):
@@ -127,14 +138,20 @@ class Starter:
                 state[named] = msgspec.Raw(messages.NIL)
             else:
                 area = range_of_prefix(entity, named.removesuffix(PREFIX_MARK))
-                rows = snapshot.scan(area, PRELOAD_KEYS_MAX, max(1, left)).items
+                page = snapshot.scan(area, PRELOAD_KEYS_MAX, max(1, left))
                 transaction.add_range(area)
+                rows = page.items
+                left = -1 if page.more else left
             for key, item in rows:
                 left -= len(key) + len(item.value)
-                if left < 0:
-                    return loaded
                 if not key.startswith(SYSTEM_KEY_PREFIX):
                     state[key] = msgspec.Raw(item.value)
+            if left < 0:
+                raise _too_much_to_load(
+                    f"`preload` of {entity} names more than {bytes_max} bytes or "
+                    f"{PRELOAD_KEYS_MAX} keys of one prefix; name less",
+                    bytes_max,
+                )
         return loaded
 
     @staticmethod
@@ -237,3 +254,8 @@ def _may_call(actor: Actor, resolution: Resolution) -> bool:
         owner=resolution.owner_for(actor),
         access=resolution.access,
     ) or actor.identity == identity_of_entity(EntityPath(resolution.entity))
+
+
+def _too_much_to_load(message: str, bytes_max: int) -> LimitExceeded:
+    """Returns the error of a state that a run cannot begin with."""
+    return LimitExceeded(message, limit="state", allowed=bytes_max)

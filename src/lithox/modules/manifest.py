@@ -76,7 +76,8 @@ class TemplateSpec:
         access: plain data of an access list (`security.access.parse_access`), or None: owner only.
         owner: `deployer` or `caller` (who first writes the entity owns it).
         pin: True keeps entities on the module they were created with.
-        preload: keys, and prefixes that end with `*`, sent along with a call where not all is.
+        preload: keys, and prefixes that end with `*`, sent along with a call where not all is;
+            None: not said.
     """
 
     match: str
@@ -87,7 +88,7 @@ class TemplateSpec:
     access: list[Any] | None = None
     owner: str = "deployer"
     pin: bool = False
-    preload: tuple[str, ...] = ()
+    preload: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +262,7 @@ def _parse_template(item: Any, where: str) -> TemplateSpec:
         access=table.get("access"),
         owner=table.get("owner", "deployer"),
         pin=read_flag(table, "pin", where),
-        preload=_parse_preload(table.get("preload", []), where),
+        preload=_parse_preload(table["preload"], where) if "preload" in table else None,
     )
 
 

@@ -245,5 +245,5 @@ def _record_of(spec: TemplateSpec, digest: str, deployer: str, now_ms: int) -> T
         owned_by=spec.owner,
         pin=spec.pin,
         deployed_ms=now_ms,
-        preload=list(spec.preload),
+        preload=None if spec.preload is None else list(spec.preload),
     )

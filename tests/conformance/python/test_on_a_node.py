@@ -60,6 +60,10 @@ async def edit(self):
     return [await self.state_get("row/00009"), await self.state_get("absent")]
 
 
+def assign(self, key, value):
+    self.state[key] = value
+
+
 async def look(self, *keys):
     return [await self.state_get(key) for key in keys]
 """
@@ -75,11 +79,11 @@ def on_loop(test: Callable[[Path], Coroutine[Any, Any, None]]) -> Callable[[Path
     return run
 
 
-async def open_node(folder: Path) -> lithox.Node:
+async def open_node(folder: Path, manifest: str = MANIFEST) -> lithox.Node:
     """Returns an open node that serves TEXT under `t/**`."""
     node = lithox.Node(folder)
     await node.open()
-    await node.deploy(Bundle(manifest=MANIFEST, files={"shop.py": TEXT.encode()}))
+    await node.deploy(Bundle(manifest=manifest, files={"shop.py": TEXT.encode()}))
     return node
 
 
@@ -143,6 +147,36 @@ async def test_of_large_state_what_is_named_is_loaded(tmp_path: Path) -> None:
     values = await node.call("t/a", "look", *keys)
     assert values == [[1, "more"], None, {"color": "blue"}, "x" * 1000, "xxx", None]
     await node.close()
+
+
+@on_loop
+async def test_a_key_that_was_not_loaded_is_not_overwritten_unseen(tmp_path: Path) -> None:
+    """Setting it is an error when the entity has it, and a new key when it does not."""
+    node = await open_node(tmp_path)
+    await node.call("t/a", "fill", 400)
+    with pytest.raises(lithox.LithoxError, match="row/00003'] was not loaded"):
+        await node.call("t/a", "assign", "row/00003", "gone")
+    assert await node.call("t/a", "look", "row/00003") == ["x" * 1000]
+    await node.call("t/a", "assign", "fresh", 1)
+    assert await node.call("t/a", "look", "fresh") == [1]
+    await node.close()
+
+
+@on_loop
+async def test_a_part_of_the_state_is_never_taken_for_the_whole(tmp_path: Path) -> None:
+    """Without `preload` a run on a large entity is refused; an empty one is a promise to ask."""
+    named = 'preload = ["settings", "cart/*", "absent"]'
+    for line, seen in (("", None), ("preload = []", []), ('preload = ["row/*"]', None)):
+        node = await open_node(tmp_path / f"n{len(line)}", MANIFEST.replace(named, line))
+        await node.call("t/a", "fill", 400)
+        if seen is None:
+            with pytest.raises(lithox.LimitExceeded, match="preload") as raised:
+                await node.call("t/a", "loaded")
+            assert raised.value.code == "guest.out_of_state"
+            assert raised.value.fields["allowed"] == 256_000
+        else:
+            assert await node.call("t/a", "loaded") == seen
+        await node.close()
 
 
 @on_loop

@@ -109,6 +109,13 @@ def __lithox_make__():
             if value is None:
                 continue
             old = known.get(key)
+            if key not in known and not me._is_complete and key not in me._put:
+                if ask("get", [key])[0] is not None:
+                    raise Failed(
+                        f"self.state[{represent(key)}] was not loaded, so setting it would "
+                        "overwrite what nobody has looked at: name it under `preload`, or use "
+                        "state_get or state_put"
+                    )
             if old is not None:
                 try:
                     if "j" + dumps(value) == old:
@@ -156,6 +163,7 @@ def __lithox_make__():
 
     def put(me, key, value):
         me.state[key] = value
+        me._put[key] = True
 
     def delete(me, key):
         me.state.pop(key, None)
@@ -243,6 +251,7 @@ def __lithox_make__():
             self.request_id, self.attempt = about["request_id"], about["attempt"]
             self._now, self._is_complete = about["now"], about["complete"]
             self._owed, self._tokens, self._known, self.state = 0, 0, {}, {}
+            self._put = {}
 
         def now(self):
             return self._now
