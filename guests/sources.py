@@ -129,7 +129,7 @@ def _fetch(archive: Archive, progress: Callable[[str], None]) -> Path:
         requirement.write_text(
             f"{archive.project}=={archive.version} --hash=sha256:{archive.sha256}\n"
         )
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command = [sys.executable, "-m", "pip", "download", "--no-deps"]
         command += ["--disable-pip-version-check", "--no-build-isolation", "--require-hashes"]
         command += ["--no-binary", ":all:", "--dest", scratch, "-r", str(requirement)]
         no_build = str(Path(__file__).resolve().parent / "no_build")
@@ -145,9 +145,9 @@ def _fetch(archive: Archive, progress: Callable[[str], None]) -> Path:
             raise BuildError(
                 "pip could not fetch the source distribution of "
                 f"{archive.project} {archive.version}.\n"
-                "Check the network and pip's index settings (`pip config list`), or put the file\n"
-                f"  {file.name}\ninto {file.parent} yourself. pip said:\n"
-                f"{done.stderr[-2000:]}"
+                f"pip said:\n{(done.stdout + done.stderr)[-2000:]}\n"
+                "If it is the network or the index, see `pip config list`; or put the file\n"
+                f"  {file.name} (SHA-256 {archive.sha256})\ninto {file.parent} yourself."
             )
         if sha256_of(found) != archive.sha256:
             raise BuildError(f"{found.name} is not the pinned file; expected {archive.sha256}")

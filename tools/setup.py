@@ -139,7 +139,7 @@ def _install_project() -> None:
 def _build_guest() -> None:
     CACHE.mkdir(exist_ok=True)
     run_step(
-        "building the Lua guest",
+        "building the guests, Lua and JavaScript",
         [str(PYTHON), str(GUEST_SCRIPT)],
         log=LOGS / "guest.log",
         folder=ROOT,

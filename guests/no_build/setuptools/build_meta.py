@@ -6,6 +6,7 @@ are read from the archive's PKG-INFO, which stands in the working directory pip 
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: A
     del config_settings
     lines = Path("PKG-INFO").read_text(encoding="utf-8").splitlines()
     named = dict(line.split(": ", 1) for line in lines if line.startswith(("Name: ", "Version: ")))
-    folder = Path(metadata_directory, f"{named['Name']}-{named['Version']}.dist-info")
+    # A folder's name has no hyphen but the one before the version; older pips insist on it.
+    name = re.sub(r"[-_.]+", "_", named["Name"])
+    folder = Path(metadata_directory, f"{name}-{named['Version']}.dist-info")
     folder.mkdir()
     text = f"Metadata-Version: 2.1\nName: {named['Name']}\nVersion: {named['Version']}\n"
     (folder / "METADATA").write_text(text, encoding="utf-8")
