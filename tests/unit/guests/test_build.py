@@ -109,7 +109,7 @@ def test_foreign_archive_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     def fail(*args: object, **settings: object) -> object:
         class Done:
             returncode = 1
-            stderr = "no network"
+            stdout, stderr = "looking", "no network"
 
         return Done()
 
