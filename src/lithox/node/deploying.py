@@ -39,6 +39,7 @@ from lithox.node.deploy import (
     plan_deploy,
     read_templates,
 )
+from lithox.node.handler_names import check_given
 from lithox.node.module_garbage import ModuleGarbage
 from lithox.node.registry import Registry
 from lithox.node.template_watch import TemplateWatch
@@ -168,6 +169,7 @@ class Deploys:
             source = sources[spec.source, spec.language]
             if source.digest not in names:
                 program = await self._load(engines[spec.language], source)
+                check_given(source, program.handler_names)
                 names[source.digest] = program.handler_names
                 cut = partial(module_cells, source, program.handler_names)
                 cells[source.digest] = await self._workers.run(lambda cut=cut: dict(cut()))
