@@ -9,7 +9,7 @@ already is not looked at: it goes on as it was.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from lithox.errors import BadArguments, CompileFailed
 from lithox.model.ids import check_handler_name
@@ -66,7 +66,7 @@ def _refusal_of(source: Source, name: str) -> CompileFailed:
         such_as = f", such as {check_handler_name(fitting)}"
     except BadArguments:
         such_as = ""
-    fields = {} if line is None else {"line": line}
+    fields: dict[str, Any] = {} if line is None else {"line": line}
     return CompileFailed(
         f"{place}: nobody could call handler {name[:_NAME_SHOWN_MAX]!r}: expected {_EXPECTED}"
         f"{such_as}",
