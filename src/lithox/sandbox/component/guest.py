@@ -201,13 +201,13 @@ class ComponentGuest:
         if not self._burn(cell, price_of(result)):
             return self._end_without_fuel()
         self._outcome = self._encode_outcome(result)
-        run = self._run
-        if run.line and not run.is_loading:
-            self._phase = Phase.LAST_LINE
-            return self._go_out(wasi.print_line(run.line))
         return self._finish()
 
     def _finish(self) -> Step:
+        rest = wasi.take_rest(self._run)
+        if rest is not None:
+            self._phase = Phase.LAST_LINE
+            return self._go_out(rest)
         self._phase = Phase.FINISHED
         return Step(StepKind.FINISHED, self._outcome)
 

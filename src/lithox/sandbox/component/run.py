@@ -47,7 +47,7 @@ class Run:
         handles: handles of ours that it holds.
         pollables: what it waits for, by the number of the handle: the clock's time when it is due.
         open_handle: makes a handle of (number, number of its type); set by the guest.
-        line: bytes printed since the last end of a line.
+        lines: output stream -> bytes printed there since the last end of a line.
     """
 
     __slots__ = (
@@ -55,7 +55,7 @@ class Run:
         "_random",
         "handles",
         "is_loading",
-        "line",
+        "lines",
         "message",
         "open_handle",
         "pollables",
@@ -74,7 +74,7 @@ class Run:
         self.pollables: dict[int, int] = {}
         self.open_handle: Callable[[int, int], int] | None = None
         self._next_rep = 1
-        self.line = b""
+        self.lines: dict[int, bytes] = {}
 
     @property
     def random(self) -> random.Random:

@@ -106,21 +106,30 @@ def _write(run: Run, arguments: list[Any]) -> Any:
     rep, data = _rep(arguments[0], "output-stream"), bytes(arguments[1])
     if len(data) > WRITE_BYTES_MAX:
         raise Ended(CODE_TRAPPED, f"a write of {len(data)} bytes; {WRITE_BYTES_MAX} are allowed")
-    text = run.line + data
+    text = run.lines.pop(rep, b"") + data
     end = text.rfind(b"\n") + 1
     if not end and len(text) > LINE_BYTES_MAX:
         end = len(text)
-    run.line = text[end:]
+    if end < len(text):
+        run.lines[rep] = text[end:]
     if not end or run.is_loading:
         return True, None
-    return print_line(text[:end], is_error=rep == STDERR)
+    return _print(rep, text[:end])
 
 
-def print_line(text: bytes, *, is_error: bool = False) -> Ask:
+def take_rest(run: Run) -> Ask | None:
+    """Returns the system call that logs a line without an end, None when none is left."""
+    for rep in (STDOUT, STDERR):
+        text = run.lines.pop(rep, b"")
+        if text and not run.is_loading:
+            return _print(rep, text)
+    return None
+
+
+def _print(rep: int, text: bytes) -> Ask:
     """Returns the system call that logs what was printed; its reply is a good result."""
-    return make_log(
-        "warning" if is_error else "info", text.rstrip(b"\n").decode("utf-8", "replace"), None
-    )
+    level = "warning" if rep == STDERR else "info"
+    return make_log(level, text.rstrip(b"\n").decode("utf-8", "replace"), None)
 
 
 def _random_bytes(run: Run, arguments: list[Any]) -> bytes:

@@ -15,6 +15,7 @@ from lithox.sandbox.component.values import Resource
 from lithox.sandbox.messages import RunMessage
 
 OUT = Resource(wasi.STDOUT, wasi.RESOURCES["output-stream"])
+ERR = Resource(wasi.STDERR, wasi.RESOURCES["output-stream"])
 SECOND_NS = 1_000_000_000
 
 
@@ -112,7 +113,24 @@ def test_wasi_lines_are_logged() -> None:
     ask = call(run, write, OUT, b" line\ntwo")
     assert isinstance(ask, Ask)
     assert msgspec.msgpack.decode(ask.message) == [0, "log", "info", "one line", None]
-    assert run.line == b"two"
+    assert run.lines == {wasi.STDOUT: b"two"}
+
+
+def test_wasi_streams_have_lines_of_their_own() -> None:
+    """What is written to both streams by turns comes out as two lines, each with its level."""
+    run = make_run()
+    write = "io/streams#[method]output-stream.write"
+    for stream, text in ((OUT, b"all "), (ERR, b"not "), (OUT, b"well"), (ERR, b"well")):
+        assert call(run, write, stream, text) == (True, None)
+    ended = call(run, write, ERR, b"\n")
+    assert msgspec.msgpack.decode(ended.message) == [0, "log", "warning", "not well", None]
+    assert call(run, write, ERR, b"more") == (True, None)
+    rest = [wasi.take_rest(run) for _ in range(3)]
+    assert [ask and msgspec.msgpack.decode(ask.message) for ask in rest] == [
+        [0, "log", "info", "all well", None],
+        [0, "log", "warning", "more", None],
+        None,
+    ]
 
 
 def test_wasi_endless_line_is_bounded() -> None:
@@ -121,7 +139,7 @@ def test_wasi_endless_line_is_bounded() -> None:
     write = "io/streams#[method]output-stream.write"
     asked = [isinstance(call(run, write, OUT, b"x" * 4096), Ask) for _ in range(9)]
     assert asked == [False, False, True] * 3
-    assert len(run.line) <= LINE_BYTES_MAX
+    assert len(run.lines.get(wasi.STDOUT, b"")) <= LINE_BYTES_MAX
 
 
 def test_wasi_large_write_ends_the_guest() -> None:
