@@ -35,6 +35,12 @@ PAGE_KEYS = 128
 PIECE_BYTES = 65_536
 """Bytes of a big value that are read or written at once: the world's bound."""
 _ABSENT = object()
+_NO_HANDLERS = (
+    inspect.iscoroutinefunction,
+    inspect.isasyncgenfunction,
+    inspect.isgeneratorfunction,
+)
+"""Calling one of these runs nothing of it."""
 
 
 class HandlerError(Exception):
@@ -60,9 +66,18 @@ def handler(function, name=None):
     """Makes a function a handler, under its own name or, as `@handler("range")`, another.
 
     Handlers whose names begin with `_` cannot be called.
+
+    Raises:
+        TypeError: it is no plain function; the build of the component ends with that.
     """
     if isinstance(function, str):
         return lambda decorated: handler(decorated, function)
+    if not inspect.isfunction(function) or any(is_kind(function) for is_kind in _NO_HANDLERS):
+        shown = getattr(function, "__name__", repr(function))
+        raise TypeError(
+            f"{shown}: a handler in a component is a plain function, `def {shown}(self, ...)`, "
+            "without `async` or `yield`; the methods of self answer at once and are not awaited"
+        )
     _handlers[name or function.__name__] = function
     return function
 
@@ -166,6 +181,8 @@ class State(MutableMapping):
         self._dirty.add(key)
 
     def __delitem__(self, key):
+        if key not in self:
+            raise KeyError(key)
         self[key] = None
 
     def __contains__(self, key):
