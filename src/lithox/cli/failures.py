@@ -1,4 +1,4 @@
-"""How a failure reads on a terminal: one line, and for a compile error the line of code."""
+"""How a failure reads on a terminal: one line, and below it where in the code it happened."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from lithox.cli.terminal import escape_json, escape_lines
+from lithox.cli.tracebacks import find_place
 from lithox.errors import CompileFailed, LithoxError, StoreInUse
 from lithox.model.bundles import SOURCE_BYTES_MAX
 from lithox.model.quantities import format_duration
@@ -23,9 +24,12 @@ _EXCERPT_CHARACTERS_MAX: Final = 400
 MILLISECOND_NS: Final = 1_000_000
 
 
-def _say(text: str) -> None:
+def _say(text: str, *, is_dim: bool = False) -> None:
     """Prints for people; parts of it may be a guest's words."""
-    print(escape_lines(text), file=sys.stderr)
+    shown = escape_lines(text)
+    if is_dim and is_terminal() and not os.environ.get("NO_COLOR"):
+        shown = f"\x1b[2m{shown}\x1b[22m"
+    print(shown, file=sys.stderr)
 
 
 def show_usage(error: click.ClickException) -> None:
@@ -37,6 +41,9 @@ def show_usage(error: click.ClickException) -> None:
 
 def show_error(error: LithoxError, *, folder: Path | None = None) -> None:
     """Prints an error as one line: message, code and when a retry may help.
+
+    Below it stands what helps to find it: the line of code that does not compile, or where in its
+    source a handler failed.
 
     Args:
         folder: where the deployed files are, so that a compile error can show its line.
@@ -53,6 +60,9 @@ def show_error(error: LithoxError, *, folder: Path | None = None) -> None:
     excerpt = _excerpt(error, folder)
     if excerpt is not None:
         _say(excerpt)
+    place = find_place(error)
+    if place is not None and f"{place}:" not in text:
+        _say(f"  at {place}", is_dim=True)
 
 
 def show_end(code: str, message: str) -> None:
