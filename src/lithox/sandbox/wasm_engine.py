@@ -48,7 +48,13 @@ class WebAssemblyEngine:
         self.language = language
         cache = ModuleCache(cache_dir)
         core = partial(CoreEngine, language=language, cache=cache, mappings=mappings)
-        component = partial(ComponentEngine, language=language, cache=cache, mappings=mappings)
+        component = partial(
+            ComponentEngine,
+            language=language,
+            cache=cache,
+            names=ModuleCache(cache_dir),
+            mappings=mappings,
+        )
         self._by_magic: dict[bytes, Engine] = {
             CORE_MAGIC: LazyEngine(language, core),
             COMPONENT_MAGIC: LazyEngine(language, component),

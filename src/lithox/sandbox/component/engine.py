@@ -1,9 +1,10 @@
 """How does a component become something that runs?
 
-`prepare` makes machine code in a child process, or finds it in the cache, and hands it to wasmtime:
-whatever takes longer than a moment, on any thread. `load` checks that the component fits the world
-and asks it for its handlers under limits; for that it makes an instance, as each run does. Nothing
-of an instance is kept.
+`prepare` makes machine code in a child process, or finds it in the cache, hands it to wasmtime,
+checks that the component fits the world and asks it for its handlers under limits: whatever is slow
+and whatever runs a stranger's code, on any thread, with the lock free meanwhile. What the component
+said is kept beside its machine code. So `load` has nothing to wait for; it does all that itself
+where nobody has prepared. Nothing of an instance is kept.
 
 Invariants: programs are kept by the digest of their source, at most `CODE_BYTES_MAX` bytes of
 machine code, those used longest ago leaving first; a program that somebody still has goes on.
@@ -13,23 +14,28 @@ from __future__ import annotations
 
 import ctypes
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Final, NoReturn
+from time import thread_time_ns
+from typing import Any, Final
 
-import msgspec
-
-from lithox.errors import CompileFailed, InternalError, LimitExceeded, meaning_of
+from lithox.errors import InternalError
 from lithox.model.limits import Limits
-from lithox.sandbox import messages
 from lithox.sandbox.cache import ModuleCache
 from lithox.sandbox.capi import Library, open_library
-from lithox.sandbox.component.configuration import CONFIGURATION, MEMORIES_MAX
-from lithox.sandbox.component.guest import ComponentGuest
+from lithox.sandbox.component.asking import (
+    Said,
+    ThreadClock,
+    ask_names,
+    check_said,
+    find_said,
+    keep_said,
+)
+from lithox.sandbox.component.configuration import CONFIGURATION
 from lithox.sandbox.component.linking import Wall
 from lithox.sandbox.component.parts import measure_memory
 from lithox.sandbox.component.program import Code, ComponentProgram
-from lithox.sandbox.contract import Source, Step, StepKind
+from lithox.sandbox.contract import Source
 from lithox.sandbox.core.compiling import Compilation, CompileBounds
 from lithox.sandbox.mappings import MappingBudget
 
@@ -37,17 +43,23 @@ CODE_BYTES_MAX: Final = 512 << 20
 """Machine code kept: CPython's is 42 MB, a small component's 60 kB."""
 PREPARED_MAX: Final = 4
 """Components that are prepared and not loaded yet."""
-HANDLER_NAME_CHARACTERS_MAX: Final = 128
-LOAD_QUANTUM_FUEL: Final = 10_000_000
 BOUNDS: Final = CompileBounds(cpu_s=240, wall_s=900)
 """CPython takes 31 s of processor time, all threads together."""
-LOAD_MEMORY_BYTES_MIN: Final = 64 << 20
-"""Memory for asking a component for its handlers, whatever a load of text may have: CPython alone
-begins with 20 MB. Its runs have what their limits say."""
-_TOO_MANY_MEMORIES: Final = "memory count too high"
-"""Words of an error by which wasmtime refuses a second, third or fourth memory."""
-_REFUSED: Final = "request.not_available"
-_decode_text: Final = msgspec.msgpack.Decoder(str).decode
+SETUP_LIMITS: Final = Limits(fuel=50_000_000, memory_bytes=16 << 20, calls=1000)
+"""What a component may use while it is prepared: as much as a deploy gives. `load` looks again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """A component that is ready to be loaded.
+
+    Attributes:
+        program: it, its handlers known.
+        said: what that took.
+    """
+
+    program: ComponentProgram
+    said: Said
 
 
 class ComponentEngine:
@@ -60,10 +72,12 @@ class ComponentEngine:
     __slots__ = (
         "_budget",
         "_cache",
+        "_clock",
         "_compilation",
         "_engine",
         "_library",
         "_lock",
+        "_names",
         "_prepared",
         "_programs",
         "_programs_bytes",
@@ -72,14 +86,23 @@ class ComponentEngine:
     )
 
     def __init__(
-        self, *, language: str, cache: ModuleCache, mappings: MappingBudget | None = None
+        self,
+        *,
+        language: str,
+        cache: ModuleCache,
+        names: ModuleCache | None = None,
+        mappings: MappingBudget | None = None,
+        clock: ThreadClock = thread_time_ns,
     ) -> None:
         """Makes wasmtime's engine; nothing is compiled.
 
         Args:
             language: its name in templates, `wasm`.
             cache: where machine code is kept.
+            names: where handlers' names are kept, so that they do not count in `cache`; it may be
+                the same directory. None: they are asked for once in each process.
             mappings: the process's account of mappings, shared by its engines; None makes one.
+            clock: processor time of the thread that asks, in nanoseconds.
 
         Raises:
             ConfigError: the wrong wasmtime.
@@ -89,12 +112,14 @@ class ComponentEngine:
         self._engine = _make_engine(self._library)
         self._wall = Wall(self._library, self._engine)
         self._cache = cache
+        self._names = names
+        self._clock = clock
         self._compilation = Compilation(
             kind="component", configuration=CONFIGURATION, bounds=BOUNDS
         )
         self._budget = mappings or MappingBudget()
         self._lock = Lock()
-        self._prepared: OrderedDict[str, Code] = OrderedDict()
+        self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
         self._programs: OrderedDict[str, ComponentProgram] = OrderedDict()
         self._programs_bytes = 0
 
@@ -106,10 +131,11 @@ class ComponentEngine:
         return program
 
     def prepare(self, source: Source) -> None:
-        """Compiles a component, or takes it from the cache, and keeps it for the next `load`.
+        """Makes a component ready, its handlers known, and keeps it for the next `load`.
 
         Raises:
-            CompileFailed: with fields file, expected.
+            CompileFailed: as `load`; with fields file, expected.
+            LimitExceeded: as `load`.
             Overloaded, NotAvailable: as `sandbox.core.compiling`.
 
         Blocks: for seconds (CPython: half a minute); 0.2 s with a cache entry of that size.
@@ -117,14 +143,37 @@ class ComponentEngine:
         with self._lock:
             if source.digest in self._prepared:
                 return
-        code = self._make_code(source)
+        prepared = self._make(source, SETUP_LIMITS)
         with self._lock:
-            if source.digest in self._prepared:
-                self._delete(code)
-                return
-            self._prepared[source.digest] = code
+            self._prepared[source.digest] = prepared
             while len(self._prepared) > PREPARED_MAX:
-                self._delete(self._prepared.popitem(last=False)[1])
+                self._prepared.popitem(last=False)
+
+    def _make(self, source: Source, limits: Limits) -> _Prepared:
+        code = self._make_code(source)
+        try:
+            world = self._wall.link(code.component, file=source.name)
+        except BaseException:
+            self._delete(code)
+            raise
+        program = ComponentProgram(self._wall, self._budget, code, world, digest=source.digest)
+        said = self._find_said(program, source, limits)
+        program.memories = said.memories
+        program.handler_names = tuple(
+            sorted({name for name in said.names if not name.startswith("_")})
+        )
+        return _Prepared(program=program, said=said)
+
+    def _find_said(self, program: ComponentProgram, source: Source, limits: Limits) -> Said:
+        """Returns what the component says of itself; it runs only if nobody has kept that."""
+        names = self._names
+        key = "" if names is None else self._compilation.key_of(source.text)
+        said = None if names is None else find_said(names, key)
+        if said is None:
+            said = ask_names(program, source, limits, clock=self._clock)
+            if names is not None:
+                keep_said(names, key, said)
+        return said
 
     def _make_code(self, source: Source) -> Code:
         file = source.name
@@ -151,28 +200,22 @@ class ComponentEngine:
 
         Raises:
             CompileFailed: it is no component, does not fit the world, or traps while it is asked.
-            LimitExceeded: that used up its fuel or memory.
+            LimitExceeded: that used up its fuel, memory, calls or processor time.
             Overloaded: there is no room for another guest.
 
-        Blocks: while it is asked for its handlers, at most the fuel of `limits`; without a
-            `prepare` before, as that.
+        Blocks: for less than a millisecond after `prepare`, and nothing of the component runs;
+            without one, as that.
         """
         found = self.find(source.digest)
         if found is not None:
             return found
         with self._lock:
-            code = self._prepared.pop(source.digest, None)
-        if code is None:
-            code = self._make_code(source)
-        try:
-            world = self._wall.link(code.component, file=source.name)
-        except BaseException:
-            self._delete(code)
-            raise
-        program = ComponentProgram(self._wall, self._budget, code, world, digest=source.digest)
-        program.handler_names = _ask_names(program, source, limits)
-        self._keep(program)
-        return program
+            prepared = self._prepared.pop(source.digest, None)
+        if prepared is None:
+            prepared = self._make(source, limits)
+        check_said(prepared.said, source, limits)
+        self._keep(prepared.program)
+        return prepared.program
 
     def _keep(self, program: ComponentProgram) -> None:
         self._programs[program.digest] = program
@@ -202,8 +245,6 @@ class ComponentEngine:
         self._programs.clear()
         self._programs_bytes = 0
         with self._lock:
-            for code in self._prepared.values():
-                self._delete(code)
             self._prepared.clear()
         if self._engine:
             self._library.by_name["wasm_engine_delete"](self._engine)
@@ -219,61 +260,3 @@ def _make_engine(library: Library) -> int:
     if not engine:
         raise InternalError("wasmtime refused the engine configuration")
     return engine
-
-
-def _ask_names(program: ComponentProgram, source: Source, limits: Limits) -> tuple[str, ...]:
-    """Returns the names a component gives; finds out how many memories it has on the way."""
-    memory_bytes = max(LOAD_MEMORY_BYTES_MIN, limits.memory_bytes or 0)
-    limits = replace(limits, memory_bytes=memory_bytes)
-    while True:
-        guest = program.open_guest(None, limits)
-        try:
-            step = _run_load(guest)
-        finally:
-            guest.close()
-        if step.kind is StepKind.FINISHED:
-            break
-        if _TOO_MANY_MEMORIES in step.detail and program.memories < MEMORIES_MAX:
-            program.memories += 1
-        else:
-            _raise_ended(step, guest, source, limits)
-    names = messages.decode_outcome(step.data)
-    found = msgspec.msgpack.decode(names.body, type=list[str])
-    for name in found:
-        if not 1 <= len(name) <= HANDLER_NAME_CHARACTERS_MAX:
-            raise CompileFailed(
-                f"{source.name} gives a handler with a name of {len(name)} letters; "
-                f"1-{HANDLER_NAME_CHARACTERS_MAX} are allowed",
-                file=source.name,
-            )
-    return tuple(sorted({name for name in found if not name.startswith("_")}))
-
-
-def _run_load(guest: ComponentGuest) -> Step:
-    """Steps a load to its end; whatever it asks of the node is refused."""
-    while True:
-        step = guest.step(LOAD_QUANTUM_FUEL, frees_lock=False)
-        if step.kind is StepKind.ASKED:
-            status = meaning_of(_REFUSED).guest_status
-            guest.answer(messages.encode_refusal(status, _REFUSED, "not while it is loaded", {}))
-        elif step.kind is not StepKind.YIELDED:
-            return step
-
-
-def _raise_ended(step: Step, guest: ComponentGuest, source: Source, limits: Limits) -> NoReturn:
-    """Raises what ended a load."""
-    limit = step.code.removeprefix("guest.out_of_")
-    if limit != step.code:
-        allowed = {"fuel": limits.fuel, "memory": limits.memory_bytes, "calls": limits.calls}
-        raise LimitExceeded(
-            f"{source.name}: {step.detail} while it was asked for its handlers",
-            limit=limit,
-            used=guest.fuel_used if limit == "fuel" else guest.memory_bytes,
-            allowed=allowed.get(limit),
-            file=source.name,
-        )
-    raise CompileFailed(
-        f"{source.name} was stopped while it was asked for its handlers: {step.detail}",
-        file=source.name,
-        expected="exports that run without a trap, without the state and other entities",
-    )
