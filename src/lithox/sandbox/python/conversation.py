@@ -7,6 +7,7 @@ carry one text and nothing else. Pure but for that memory, which is bounded.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final, cast
 
 import msgspec
@@ -32,7 +33,13 @@ from lithox.sandbox.python.wire import encode_feed
 
 ERRORS_MAX: Final = 64
 """Errors of one run whose code is remembered, the newest ones."""
+ERRORS_BYTES_MAX: Final = 256 << 10
+"""What they take in memory together."""
+ERROR_DATA_BYTES_MAX: Final = 128 << 10
+"""Size of the data of one; larger data of a refusal is not remembered."""
+CODE_CHARACTERS_MAX: Final = 64
 MESSAGE_CHARACTERS_MAX: Final = 8192
+"""Of the text of an error; by as much of a longer one it is known."""
 NODE_CALLS: Final = frozenset(
     (
         messages.CALL_GET,
@@ -52,6 +59,8 @@ NODE_CALLS: Final = frozenset(
         messages.CALL_BLOB_CLOSE,
     )
 )
+KNOWN_CALLS: Final = NODE_CALLS | {LOCAL_ERROR, LOCAL_ERROR_OF}
+"""All that the prelude asks."""
 _WITH_WRITES: Final = frozenset(
     (messages.CALL_SCAN, messages.CALL_RANGE, messages.CALL_CALL, messages.CALL_BLOB_OPEN)
 )
@@ -76,12 +85,13 @@ _decode: Final = msgspec.msgpack.Decoder(ext_hook=_show_extension).decode
 class Conversation:
     """What one run has been told, and what it says."""
 
-    __slots__ = ("_errors", "_reads", "_run", "_scans")
+    __slots__ = ("_errors", "_errors_bytes", "_reads", "_run", "_scans")
 
     def __init__(self, message: bytes) -> None:
         """Reads the `RunMessage` in `message`."""
         self._run: RunMessage = _decode_run(message)
-        self._errors: dict[str, tuple[str, Any]] = {}
+        self._errors: dict[str, tuple[str, bytes]] = {}
+        self._errors_bytes = 0
         self._reads = [] if self._run.complete else list(self._run.state)
         self._scans: list[messages.Used] = [""] if self._run.complete else []
 
@@ -132,6 +142,10 @@ class Conversation:
     def call(self, name: str, text: str | None) -> bytes | str:
         """Returns the message of a call for the node, or the text that answers it here.
 
+        Args:
+            name: one of `KNOWN_CALLS`.
+            text: of the list of arguments.
+
         Raises:
             BadArguments: the worker's Python asked for what there is not, or with no value.
         """
@@ -143,8 +157,6 @@ class Conversation:
             return self._keep_error(args)
         if name == LOCAL_ERROR_OF:
             return self._tell_error(args)
-        if name not in NODE_CALLS:
-            raise BadArguments(f"the node has no call {name!r:.60}")
         raws: list[Any] = list(args)
         if name in _WITH_WRITES and raws:
             raws[-1] = _read_writes(raws[-1])
@@ -160,19 +172,41 @@ class Conversation:
         code, message, data = ([*args, None, None, None])[:3]
         if not (isinstance(code, str) and isinstance(message, str)):
             raise BadArguments("self.error takes a code and a message, both text")
-        self._remember(message, code, data)
+        if len(code) > CODE_CHARACTERS_MAX:
+            raise BadArguments(f"the code of an error has at most {CODE_CHARACTERS_MAX} letters")
+        raw = raw_of_value(data)
+        if len(raw) > ERROR_DATA_BYTES_MAX:
+            raise BadArguments(
+                f"the data of an error takes at most {ERROR_DATA_BYTES_MAX} bytes; found {len(raw)}"
+            )
+        self._remember(message, code, raw)
         return "jnull"
 
     def _tell_error(self, args: list[Any]) -> str:
         message = args[0] if args and isinstance(args[0], str) else ""
-        code, data = self._errors.get(message, ("", None))
-        told = {"code": code, "message": message, "data": data}
+        code, raw = self._recall(message)
+        told = {"code": code, "message": message, "data": _decode(raw)}
         return text_of(told, is_tagged=True)
 
-    def _remember(self, message: str, code: str, data: Any) -> None:
-        while len(self._errors) >= ERRORS_MAX:
-            del self._errors[next(iter(self._errors))]
-        self._errors[message] = (code, data)
+    def _remember(self, message: str, code: str, raw: bytes) -> None:
+        """Keeps what an exception of text `message` stands for, instead of the oldest ones."""
+        known_by = message[:MESSAGE_CHARACTERS_MAX]
+        size = _size_of(known_by, raw)
+        self._forget(known_by)
+        while self._errors and (
+            len(self._errors) >= ERRORS_MAX or self._errors_bytes + size > ERRORS_BYTES_MAX
+        ):
+            self._forget(next(iter(self._errors)))
+        self._errors[known_by] = (code[:CODE_CHARACTERS_MAX], raw)
+        self._errors_bytes += size
+
+    def _forget(self, known_by: str) -> None:
+        if known_by in self._errors:
+            self._errors_bytes -= _size_of(known_by, self._errors.pop(known_by)[1])
+
+    def _recall(self, message: str) -> tuple[str, bytes]:
+        """Returns (code, encoded data) of an exception; ("", nil) of one without."""
+        return self._errors.get(message[:MESSAGE_CHARACTERS_MAX], ("", messages.NIL))
 
     def read_answer(self, message: bytes) -> tuple[str, bool]:
         """Returns (text, whether it is a refusal) of the node's answer to a call."""
@@ -183,7 +217,8 @@ class Conversation:
         code, text = str(_decode(raws[1])), str(_decode(raws[2]))
         fields = cast("dict[str, Any]", _decode(raws[3]) if len(raws) > 3 else {})
         data = {key: one for key, one in fields.items() if key not in _TOLD_FIELDS}
-        self._remember(text, code, data or None)
+        raw = _encode(data or None)
+        self._remember(text, code, raw if len(raw) <= ERROR_DATA_BYTES_MAX else messages.NIL)
         return text, True
 
     def outcome(self, text: str | None) -> bytes:
@@ -210,13 +245,13 @@ class Conversation:
 
     def failure(self, kind: str, text: str, traceback: list[str]) -> bytes:
         """Returns the outcome message of a handler that raised an exception of type `kind`."""
-        code, data = self._errors.get(text, ("", None)) if kind == "RuntimeError" else ("", None)
+        code, raw = self._recall(text) if kind == "RuntimeError" else ("", messages.NIL)
         message = text if code else f"{kind}: {text}" if text else kind
         error = ErrorMessage(
             code,
             message[:MESSAGE_CHARACTERS_MAX],
             "\n".join(traceback),
-            msgspec.Raw(raw_of_value(data)),
+            msgspec.Raw(raw),
         )
         return self._encode_outcome(messages.OUTCOME_RAISED, _encode(error), {})
 
@@ -228,6 +263,10 @@ class Conversation:
 _decode_run = msgspec.msgpack.Decoder(RunMessage).decode
 _decode_outcome = msgspec.json.Decoder(tuple[str, Any, list[list[Any]]]).decode
 """[tag, value, [[key] of what is deleted, [key, tag, value] ...]]."""
+
+
+def _size_of(known_by: str, raw: bytes) -> int:
+    return sys.getsizeof(known_by) + sys.getsizeof(raw)
 
 
 def _read_writes(rows: Any) -> dict[str, msgspec.Raw]:

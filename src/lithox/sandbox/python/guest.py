@@ -44,16 +44,19 @@ from lithox.sandbox.meters import (
     fuel_of,
     memory_bytes_of,
 )
-from lithox.sandbox.python.conversation import Conversation
+from lithox.sandbox.python.conversation import KNOWN_CALLS, Conversation
 from lithox.sandbox.python.loading import answer_system, format_frames
 from lithox.sandbox.python.meters import (
+    BYTE_FUEL,
     FUEL_PER_NS,
+    ITEM_FUEL,
     TURN_FUEL,
     is_out_of_memory,
     step_of_death,
 )
 from lithox.sandbox.python.pool import Held, Image, WorkerPool
 from lithox.sandbox.python.prelude import HOST_NAME
+from lithox.sandbox.python.values import items_of
 from lithox.sandbox.python.wire import (
     DUMP,
     UNDEFINED,
@@ -72,7 +75,7 @@ if TYPE_CHECKING:
 MEMORY_SLACK_BYTES: Final = 32 << 20
 """What a worker may hold beside its run's memory: buffers, and what its allocator keeps."""
 LARGE_BYTES: Final = 64 << 10
-"""State of which the translation takes milliseconds: it is done by the thread for long runs."""
+"""State or an event that takes milliseconds to translate: the thread for long runs does it."""
 LONG_FUEL: Final = 10_000_000
 """A run that burned that much (2.5 ms) has outlived its first slice."""
 LINES_MAX: Final = 1000
@@ -120,6 +123,7 @@ class PythonGuest(CooperativeGuest):
     __slots__ = (
         "_account",
         "_asked",
+        "_bytes_start",
         "_calls_max",
         "_charged",
         "_conversation",
@@ -133,7 +137,7 @@ class PythonGuest(CooperativeGuest):
         "_is_reserved",
         "_is_second",
         "_is_stepping",
-        "_kept",
+        "_items",
         "_lines",
         "_memory_bytes_max",
         "_message",
@@ -174,7 +178,6 @@ class PythonGuest(CooperativeGuest):
         self._memory_bytes_max = memory_bytes_of(limits)
         # Reading it takes time in proportion, so what the dispatcher would refuse is not read.
         self._output_bytes_max = min(OUTCOME_BYTES_MAX, limits.output_bytes or OUTCOME_BYTES_MAX)
-        self._kept: Event | None = None
         self._held: Held | None = None
         self._due: deque[str] = deque()
         self._lines: deque[str] = deque()
@@ -183,6 +186,8 @@ class PythonGuest(CooperativeGuest):
         self._state = State.QUEUED
         self._charged: int = 0
         self._turns = 0
+        self._items = 0
+        self._bytes_start = 0
         self._randoms = 0
         self._cpu_start_ns = 0
         self._has_yielded = False
@@ -209,8 +214,6 @@ class PythonGuest(CooperativeGuest):
                 return self._ended or _YIELDED
             if self._lines:
                 return self._ask_line()
-            if self._kept is not None:
-                return self._finish(self._kept)
             return self._run(quantum_fuel, frees_lock=frees_lock)
         except WorkerGone as gone:
             if self._may_begin_again():
@@ -238,7 +241,7 @@ class PythonGuest(CooperativeGuest):
         self._drop()
         self._due.clear()
         self._charged = self.fuel_used
-        self._turns = 0
+        self._turns = self._items = 0
         self._state = State.QUEUED
         return True
 
@@ -264,6 +267,7 @@ class PythonGuest(CooperativeGuest):
         self._state = State.READY
         worker = held.worker
         self._cpu_start_ns = worker.cpu_ns()
+        self._bytes_start = worker.taken_bytes
         conversation = self._conversation
         if conversation is None:
             conversation = self._conversation = Conversation(self._message)
@@ -290,20 +294,18 @@ class PythonGuest(CooperativeGuest):
         until_ns = time.monotonic_ns() + (2 * quantum_ns if frees_lock else quantum_ns)
         until_fuel = self.fuel_used + quantum_fuel
         while True:
+            if not frees_lock and (worker.waiting_bytes() or 0) > LARGE_BYTES:
+                # Reading it takes milliseconds: the thread for long runs does that.
+                return self._yield(worker, is_long=False)
             event = worker.take_event()
             if event is not None:
                 self._turns += 1
                 self._read_meters(worker)
-                if event.kind is EventKind.COMPLETE and self._due and self._due[0] == "run":
-                    self._due.clear()
-                    if frees_lock or len(event.text or "") <= LARGE_BYTES:
-                        return self._finish(event)
-                    self._kept = event
-                    return _YIELDED
                 step = self._on_event(event, worker)
                 if step is not None:
                     return step
-                if self.fuel_used < min(until_fuel, self._fuel_max):
+                is_in_time = time.monotonic_ns() < until_ns
+                if is_in_time and self.fuel_used < min(until_fuel, self._fuel_max):
                     continue
             else:
                 left_ms = min(quantum_ns, until_ns - time.monotonic_ns()) / 1e6
@@ -327,9 +329,27 @@ class PythonGuest(CooperativeGuest):
 
     def _read_meters(self, worker: Worker) -> None:
         burned = (worker.cpu_ns() - self._cpu_start_ns) * FUEL_PER_NS
+        read_bytes = worker.taken_bytes - self._bytes_start
         self.fuel_used = min(
-            self._fuel_max, max(0, burned) + self._turns * TURN_FUEL + self._charged
+            self._fuel_max,
+            max(0, burned)
+            + self._turns * TURN_FUEL
+            + read_bytes * BYTE_FUEL
+            + self._items * ITEM_FUEL
+            + self._charged,
         )
+
+    def _pay_items(self, text: str) -> Step | None:
+        """Burns the fuel of decoding `text` before it is done; the end when there is none left.
+
+        Raises:
+            BadArguments: it is more than is decoded.
+        """
+        held = self._held
+        assert held is not None
+        self._items += items_of(text)
+        self._read_meters(held.worker)
+        return self._over_a_limit() if self.fuel_used >= self._fuel_max else None
 
     def _over_a_limit(self) -> Step | None:
         if self.fuel_used >= self._fuel_max:
@@ -404,6 +424,12 @@ class PythonGuest(CooperativeGuest):
                     f"an outcome of {size} letters; at most {self._output_bytes_max} are carried",
                 )
             try:
+                ended = self._pay_items(event.text or "")
+            except BadArguments as error:
+                return self._end_by(CODE_OUT_OF_OUTPUT, f"an outcome of {error.message}")
+            if ended is not None:
+                return ended
+            try:
                 data = conversation.outcome(event.text)
             except BadArguments as error:
                 data = conversation.failure("ValueError", error.message, [])
@@ -422,12 +448,21 @@ class PythonGuest(CooperativeGuest):
             text = "the node is not available while a module loads"
             worker.send(encode_raise(event.call_id, "RuntimeError", text))
             return None
+        name, text = args[0], args[1] or ""
+        if name not in KNOWN_CALLS:
+            return self._end_by(CODE_PROTOCOL, f"the node has no call {name[:40]!r}")
+        ended = self._pay_items(text)
+        if ended is not None:
+            return ended
         try:
-            message = conversation.call(args[0], args[1])
+            message = conversation.call(name, text)
         except BadArguments as error:
             worker.send(encode_raise(event.call_id, "ValueError", error.message))
             return None
         if isinstance(message, str):
+            self.calls += 1
+            if self.calls > self._calls_max:
+                return self._end_by(CODE_OUT_OF_CALLS, f"more than {self._calls_max} system calls")
             worker.send(encode_text_answer(event.call_id, message))
             return None
         self._asked = event.call_id

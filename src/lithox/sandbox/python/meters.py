@@ -17,6 +17,10 @@ FUEL_PER_NS: Final = 4
 """The rate at which a WebAssembly guest burns fuel; see `model.limits`."""
 TURN_FUEL: Final = 80_000
 """What one turn of the pipe costs the node (20 us): a run that only asks is ended by its fuel."""
+BYTE_FUEL: Final = 8
+"""What reading a byte of what a worker says costs the node (2 ns)."""
+ITEM_FUEL: Final = 200
+"""What decoding one of `values.items_of` costs it (50 ns)."""
 OOM_STATUS: Final = 65
 """Status of a worker whose allocator was refused. Source: OOM_EXIT_CODE of `monty-alloc`."""
 _HINTS: Final[dict[int, str]] = {

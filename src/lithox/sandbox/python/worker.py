@@ -24,16 +24,20 @@ from pathlib import Path
 from typing import Final
 
 from lithox.errors import ConfigError
+from lithox.sandbox.meters import REQUEST_BYTES_MAX
 from lithox.sandbox.python.wire import (
     LENGTH_BYTES,
     RUNTIME_VERSION,
     Event,
+    EventKind,
     WireError,
     decode_event,
 )
 
 FRAME_BYTES_MAX: Final = 64 << 20
 """An outcome of `OUTCOME_BYTES_MAX`, with what its text form adds."""
+CALL_BYTES_MAX: Final = 2 * REQUEST_BYTES_MAX
+"""A call of `REQUEST_BYTES_MAX`, with what its text form adds; it is ended before more is kept."""
 READ_BYTES: Final = 1 << 18
 PIPE_BYTES: Final = 512 << 10
 """Room for an image that is sent ahead, so that nobody has to wait for the worker to read it."""
@@ -94,6 +98,8 @@ class Worker:
         pid: its number.
         runs: sessions it has served.
         is_stopped: it is held by SIGSTOP.
+        has_spoken: it has said something, so it has bound its life to the node's before.
+        taken_bytes: size of all events taken from it.
     """
 
     __slots__ = (
@@ -105,9 +111,11 @@ class Worker:
         "_statm",
         "_stdin",
         "_stdout",
+        "has_spoken",
         "is_stopped",
         "pid",
         "runs",
+        "taken_bytes",
     )
 
     def __init__(self, binary: Path) -> None:
@@ -144,6 +152,8 @@ class Worker:
         self._outbox = bytearray()
         self.runs = 0
         self.is_stopped = False
+        self.has_spoken = False
+        self.taken_bytes = 0
 
     def cpu_ns(self) -> int:
         """Returns processor time of all its threads; raises WorkerGone when it is no more."""
@@ -191,18 +201,31 @@ class Worker:
         Raises:
             WireError: no healthy worker sends that.
         """
+        length = self.waiting_bytes()
+        if length is None:
+            return None
+        end = LENGTH_BYTES + length
+        frame = bytes(memoryview(self._inbox)[LENGTH_BYTES:end])
+        del self._inbox[:end]
+        self.taken_bytes += length
+        return decode_event(frame)
+
+    def waiting_bytes(self) -> int | None:
+        """Returns the size of the next event that has arrived whole, or None. Never blocks.
+
+        Raises:
+            WireError: what has begun to arrive is larger than what is read.
+        """
         inbox = self._inbox
         if len(inbox) < LENGTH_BYTES:
             return None
         length = int.from_bytes(inbox[:LENGTH_BYTES], "little")
         if length > FRAME_BYTES_MAX:
             raise WireError(f"a frame of {length} bytes")
-        end = LENGTH_BYTES + length
-        if len(inbox) < end:
-            return None
-        frame = bytes(inbox[LENGTH_BYTES:end])
-        del inbox[:end]
-        return decode_event(frame)
+        kind = inbox[LENGTH_BYTES] >> 3 if len(inbox) > LENGTH_BYTES else 0
+        if length > CALL_BYTES_MAX and kind == EventKind.FUNCTION_CALL:
+            raise WireError(f"a call of {length} bytes; at most {CALL_BYTES_MAX} are read")
+        return length if len(inbox) >= LENGTH_BYTES + length else None
 
     def exchange(self, timeout_ms: float) -> bool:
         """Reads and writes what can be; returns False when nothing could within the time.
@@ -228,11 +251,16 @@ class Worker:
             if not data:
                 raise WorkerGone(self._reap())
             self._inbox += data
+            self.has_spoken = True
         return True
 
     def stop(self) -> None:
-        """Holds it where it is. Idempotent."""
-        if not self.is_stopped:
+        """Holds it where it is, if it has spoken. Idempotent.
+
+        Held before, it might outlive the node: it has not bound its life to the node's yet. What
+        it runs until its next slice counts all the same.
+        """
+        if not self.is_stopped and self.has_spoken:
             self.is_stopped = True
             self._signal(signal.SIGSTOP)
 
