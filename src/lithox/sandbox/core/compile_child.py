@@ -5,10 +5,12 @@ each module, with `python -I -S`. It imports the standard library alone, so it s
 bounds itself first, then reads the module from its standard input, compiles it and writes what
 wasmtime serializes to its standard output. Both are plain files, so nobody waits for a pipe.
 
-    compile_child.py LIBRARY KIND CONFIGURATION CPU_S ADDRESS_SPACE_BYTES OUTPUT_BYTES SCAN
+    compile_child.py LIBRARY KIND CONFIGURATION CPU_S ADDRESS_SPACE_BYTES OUTPUT_BYTES SCAN \
+        NODE_PID
 
 LIBRARY is wasmtime's shared library, KIND `module` or `component`, CONFIGURATION `key=value;...`
-as `wasmtime_config_<key>_set` takes them, SCAN 1 to write one more byte at the end (see `scan`).
+as `wasmtime_config_<key>_set` takes them, SCAN 1 to write one more byte at the end (see `scan`),
+NODE_PID the process whose end is this one's: were it gone already, nobody would ever say so.
 Exit status: 0 done; 3 the module is refused, the reason stands on the standard error; all else is
 a death, by a bound or a bug of the compiler.
 
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 EXIT_REFUSED = 3
+EXIT_ORPHANED = 70
 ERROR_BYTES_MAX = 4000
 NICENESS = 10
 """A compilation has time; runs have not."""
@@ -38,6 +41,14 @@ _P = ctypes.c_void_p
 _SIZE = ctypes.c_size_t
 _CONSTRUCTORS = {"module": "wasmtime_module_new", "component": "wasmtime_component_new"}
 _SERIALIZERS = {"module": "wasmtime_module_serialize", "component": "wasmtime_component_serialize"}
+
+
+def bind_life(node_pid: int) -> None:
+    """Makes the node's end the end of what is compiled for it; ends now if the node has ended."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != node_pid:
+        os._exit(EXIT_ORPHANED)
 
 
 def bound_self(cpu_s: int, address_space_bytes: int, output_bytes: int) -> None:
@@ -54,8 +65,6 @@ def bound_self(cpu_s: int, address_space_bytes: int, output_bytes: int) -> None:
             resource.setrlimit(kind, (bound, bound))
     os.nice(NICENESS)
     if sys.platform == "linux":
-        # The node's end is the end of what is compiled for it.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         # Where memory runs out, this process goes first.
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")
@@ -126,7 +135,8 @@ def _write(data: memoryview | bytes) -> None:
 
 def main(arguments: list[str]) -> None:
     """Compiles the standard input; see the module's header."""
-    path, kind, configuration, cpu_s, address_space_bytes, output_bytes, scan = arguments
+    path, kind, configuration, cpu_s, address_space_bytes, output_bytes, scan, node_pid = arguments
+    bind_life(int(node_pid))
     bound_self(int(cpu_s), int(address_space_bytes), int(output_bytes))
     library = ctypes.CDLL(path)
     wasm = sys.stdin.buffer.read()

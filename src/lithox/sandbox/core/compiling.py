@@ -11,6 +11,7 @@ a module that somebody else has compiled meanwhile is taken from the cache. Any 
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -163,7 +164,7 @@ class Compilation:
         command = [
             *(sys.executable, "-I", "-S", str(_CHILD), str(find_library_path())),
             *(self.kind, self._settings(), str(bounds.cpu_s), str(bounds.address_space_bytes)),
-            *(str(bounds.output_bytes), str(int(self.is_scanned))),
+            *(str(bounds.output_bytes), str(int(self.is_scanned)), str(os.getpid())),
         ]
         try:
             with (

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 import wasmtime
 
-from lithox.errors import CompileFailed, NotAvailable, Overloaded
+from lithox.errors import CompileFailed, LithoxError, NotAvailable, Overloaded
 from lithox.sandbox.cache import ModuleCache
 from lithox.sandbox.core import compiling
 from lithox.sandbox.core.compiling import Compilation, CompileBounds, compile_wasm
@@ -175,3 +177,24 @@ def test_callers_of_one_module_share_one_child(
     for thread in threads:
         thread.join()
     assert (len(found), len(set(found)), started) == (4, 1, 1)
+
+
+def test_child_whose_node_is_gone_compiles_nothing(tmp_path: Path) -> None:
+    """It ends before it reads the module: a parent that is another says that the node has ended."""
+    started: list[list[str]] = []
+
+    def refuse(command: list[str], *rest: object) -> int:
+        started.append(command)
+        return 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiling, "_wait", refuse)
+        with pytest.raises(LithoxError):
+            compile_small(tmp_path)
+    command = started[0]
+    assert command[-1] == str(os.getpid())
+    for node_pid, status, has_code in ((command[-1], 0, True), ("-1", 70, False)):
+        ended = subprocess.run(
+            [*command[:-1], node_pid], input=SMALL, capture_output=True, check=False
+        )
+        assert (ended.returncode, bool(ended.stdout)) == (status, has_code)
