@@ -60,6 +60,7 @@ CLAIMS: dict[str, Claim] = {
     "share_then_edit": Claim(
         says="one value put under two keys: an edit in a later run changes one of them"
     ),
+    "timers_at_once": Claim(says="`timers` gives all of an entity's timers in one list"),
     "big_values": Claim(says="big values are read and written in pieces"),
     "log_print": Claim(says="the language's own `print` is a log line", expects="info"),
     "error_line": Claim(says="the traceback names file and line of an error"),
@@ -100,6 +101,9 @@ CLAIMS: dict[str, Claim] = {
 
 DEVIATIONS: dict[str, dict[str, Deviation]] = {
     "lua": {
+        "timers_at_once": Deviation(
+            does=False, says="256 at a time, and as a second result whether there are more"
+        ),
         "kind_of_bytes_that_are_text": Deviation(
             does="text", says="Lua has one kind of string; what is valid UTF-8 is text"
         ),
@@ -114,6 +118,12 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
         ),
     },
     "python": {
+        "argument_missing": Deviation(
+            does="guest.raised", says="a TypeError, as of any function; give it a default"
+        ),
+        "argument_surplus": Deviation(
+            does="guest.raised", says="a TypeError, as above; `*_` takes what is left over"
+        ),
         "same_fuel": Deviation(
             does=False, says="fuel is the worker's processor time, which differs from run to run"
         ),
@@ -148,6 +158,9 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
         ),
     },
     "component": {
+        "timers_at_once": Deviation(
+            does=False, says="the SDK gives 256 at a time, and whether there are more"
+        ),
         "top_level_code": Deviation(
             does=False, says="run when it is built; tried in tests/conformance/component"
         ),

@@ -28,6 +28,16 @@ def test_big_value_is_written_and_read(world: World) -> None:
     assert (info.size, info.digest) == (PIECES * SIZE, DIGEST)
 
 
+def test_one_read_gives_as_much_as_was_asked_for(world: World) -> None:
+    """A piece is short at the end only, also where the node gives less for one of its calls."""
+    entity = world.fresh()
+    world.call(entity, "write_big", "file", 5, SIZE)
+    told = world.call(entity, "read_big", "file", 3 * SIZE)
+    assert (told["pieces"], told["bytes"]) == (2, 5 * SIZE)
+    for asked, given in ((0, 0), (4 * SIZE, 4 * SIZE), (9 * SIZE, 5 * SIZE)):
+        assert world.call(entity, "big_at", "file", 0, asked) == b"x" * given
+
+
 def test_reader_seeks(world: World) -> None:
     """A reader begins where it is told, and gives nothing behind the end."""
     entity = world.fresh()

@@ -9,6 +9,8 @@ import pytest
 from tests.conformance.languages.world import World, is_refusal
 
 FAR_MS = 3_600_000
+TIMERS_PAGE = 256
+"""Timers that the node gives for one call."""
 
 
 def wait_for_count(world: World, entity: str, count: int) -> None:
@@ -65,6 +67,20 @@ def test_timers_are_listed_and_cancelled(world: World) -> None:
     assert world.call(entity, "cancel", timer) is True
     assert world.call(entity, "cancel", timer) is False
     assert world.call(entity, "timers") == []
+
+
+def test_more_timers_than_a_page_are_all_found(world: World) -> None:
+    """No timer is left out without a word, however many there are; those behind an id too."""
+    entity, count = world.fresh(), TIMERS_PAGE + 5
+    names = [f"n{number:03}" for number in range(count)]
+    for name in names:
+        world.call(entity, "schedule", {"handler": "increment", "every": FAR_MS, "name": name})
+    rows = world.call(entity, "timers")
+    if not world.language.expected("timers_at_once"):
+        assert len(rows) == TIMERS_PAGE
+        rows += world.call(entity, "timers", rows[-1]["id"])
+        assert world.call(entity, "timers", rows[-1]["id"]) == []
+    assert [row["id"] for row in rows] == names
 
 
 def test_timer_with_everything_said(world: World) -> None:

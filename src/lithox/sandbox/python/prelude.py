@@ -146,6 +146,27 @@ def __lithox_make__():
                 after = page[-1][0]
         return rows
 
+    def timers_behind(after):
+        found, more = [], True
+        while more:
+            page, more = ask("timers", [after])
+            found += page
+            more = more and size(page) > 0
+            if more:
+                after = page[-1]["id"]
+        return found
+
+    def read_whole(reader, wanted):
+        pieces = []
+        while True:
+            where = [reader._key, reader.digest, reader._at, wanted]
+            piece = ask("blob_read", where)[0]
+            pieces.append(piece)
+            reader._at += size(piece)
+            wanted -= size(piece)
+            if wanted <= 0 or not piece or reader._at >= reader.size:
+                return piece if size(pieces) == 1 else b"".join(pieces)
+
     def local(me, after, limit, fits):
         found = [k for k, v in me.state.items() if v is not None and fits(k)]
         found = order(found, key=lambda k: k.encode())
@@ -211,12 +232,7 @@ def __lithox_make__():
             self.size, self.digest = big["size"], big["digest"]
 
         def read(self, size=65536):
-            return settle_first(self._me, lambda: self._read(size))
-
-        def _read(self, size):
-            data = ask("blob_read", [self._key, self.digest, self._at, size])[0]
-            self._at += len(data)
-            return data
+            return settle_first(self._me, lambda: read_whole(self, size))
 
         def seek(self, offset):
             self._at = offset
@@ -326,7 +342,7 @@ def __lithox_make__():
             return settle_first(self, lambda: ask("cancel", [id])[0])
 
         def timers(self, after=None):
-            return settle_first(self, lambda: ask("timers", [after])[0])
+            return settle_first(self, lambda: timers_behind(after))
 
         def reader(self, key):
             return settle_first(self, lambda: open_reader(self, key))

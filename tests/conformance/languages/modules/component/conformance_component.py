@@ -329,8 +329,8 @@ def cancel(self, id):
 
 
 @handler
-def timers(self):
-    return self.timers()[0]
+def timers(self, after=None):
+    return self.timers(after)[0]
 
 
 # Big values --------------------------------------------------------------------------------

@@ -259,8 +259,8 @@ export function cancel(self, id) {
   return self.cancel(id);
 }
 
-export function timers(self) {
-  return self.timers();
+export function timers(self, after) {
+  return self.timers(after);
 }
 
 // Big values ----------------------------------------------------------------------------------

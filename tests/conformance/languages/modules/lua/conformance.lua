@@ -244,7 +244,7 @@ function M.schedule(self, options) return self:schedule(options) end
 
 function M.cancel(self, id) return self:cancel(id) end
 
-function M.timers(self) return (self:timers()) end
+function M.timers(self, after) return (self:timers(after)) end
 
 -- Big values ---------------------------------------------------------------------------------
 

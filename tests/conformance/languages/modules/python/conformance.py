@@ -49,7 +49,7 @@ def echo(self, value=None):
     return value
 
 
-def pair(self, a=None, b=None, *_):
+def pair(self, a, b):
     return [a, b]
 
 
@@ -290,8 +290,8 @@ async def cancel(self, id):
     return await self.cancel(id)
 
 
-async def timers(self):
-    return await self.timers()
+async def timers(self, after=None):
+    return await self.timers(after)
 
 
 # Big values -------------------------------------------------------------------------------------
