@@ -11,8 +11,11 @@ from wasmtime import wat2wasm
 from lithox.errors import CompileFailed, LimitExceeded
 from lithox.model.limits import Limits
 from lithox.sandbox import messages
+from lithox.sandbox.component import shapes
 from lithox.sandbox.component.engine import ComponentEngine
+from lithox.sandbox.component.linking import EXPORTS
 from lithox.sandbox.component.program import ComponentProgram
+from lithox.sandbox.component.shapes import TYPES_MAX, TypeReader
 from lithox.sandbox.contract import StepKind
 from tests.conformance.component.conftest import LIMITS, drive, make_run, make_source
 from tests.wat_components import MEMORY, NAMES, RUN, Plan, make_component, write_component
@@ -358,3 +361,60 @@ def test_json_bomb_is_paid_before_it_is_read(load: Load) -> None:
     )
     assert ran.step.code == "guest.out_of_fuel"
     assert ran.fuel == 500_000_000
+
+
+def _nest_tuples(depth: int, *, width: int = 30) -> str:
+    """Returns types `$t0` to `$t<depth>`; the last stands for `width ** (depth + 1)` numbers."""
+    lines = [f"(type $t0 (tuple {'u8 ' * width}))"]
+    lines += [f"(type $t{at + 1} (tuple {f'$t{at} ' * width}))" for at in range(depth)]
+    return "\n".join(lines)
+
+
+def test_type_bomb_in_a_known_function_is_refused(engine: ComponentEngine) -> None:
+    """Types that stand for a million others are refused for their number, and not written out."""
+    bomb = f"""{_nest_tuples(3)} (import "wasi:random/random@0.2.0" (instance
+      (alias outer 1 $t3 (type $b))
+      (export "get-random-u64" (func (param "p" $b) (result u64)))))"""
+    error = refuse(engine, make_component(PLAIN, before=bomb))
+    assert f"more than {TYPES_MAX} types" in error.message
+
+
+def test_types_of_all_functions_count_together(
+    engine: ComponentEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound is of the whole component, not of each function: the exports have 11 types."""
+    monkeypatch.setattr(shapes, "TYPES_MAX", 11)
+    assert engine.load(make_source(make_component(f"{PLAIN} (global i32 (i32.const 77))")), LIMITS)
+    more = make_component(
+        PLAIN,
+        before='(import "wasi:cli/stdin@0.2.0" (instance '
+        '(export "input-stream" (type $s (sub resource))) '
+        '(export "get-stdin" (func (result (own $s))))))',
+    )
+    assert "types in all" in refuse(engine, more).message
+
+
+def test_type_bomb_in_an_unknown_function_is_not_read(
+    engine: ComponentEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function nothing answers to may have any types: nobody looks at them."""
+    described: list[int] = []
+    describe = TypeReader.describe_function
+
+    def note(reader: TypeReader, function: int) -> Any:
+        described.append(function)
+        return describe(reader, function)
+
+    monkeypatch.setattr(TypeReader, "describe_function", note)
+    bomb = f"""{_nest_tuples(3)} (import "wasi:cli/bomb@0.2.0" (instance
+      (alias outer 1 $t3 (type $b)) (export "f" (func (param "p" $b)))))"""
+    program = engine.load(make_source(make_component(PLAIN, before=bomb)), LIMITS)
+    assert program.handler_names == ("run",)
+    assert len(described) == len(EXPORTS)
+
+
+def test_parts_of_one_interface_are_bounded(engine: ComponentEngine) -> None:
+    """Thousands of types in one interface are refused before they are looked at."""
+    parts = " ".join(f'(export "r{number}" (type (sub resource)))' for number in range(1025))
+    wasm = make_component(PLAIN, before=f'(import "wasi:cli/bomb@0.2.0" (instance {parts}))')
+    assert "imports 1025 parts of wasi:cli/bomb@0.2.0" in refuse(engine, wasm).message

@@ -39,3 +39,5 @@ IMPORTS_MAX: Final = 64
 """Interfaces a component may import; all of WASI 0.2 are 30."""
 FUNCTIONS_MAX: Final = 512
 """Functions it may import, all interfaces together; WASI's 30 interfaces have 220."""
+PARTS_MAX: Final = 1024
+"""Functions, types and resources of one interface it may import; WASI's largest has 50."""

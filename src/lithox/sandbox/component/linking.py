@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from lithox.errors import CompileFailed, InternalError
 from lithox.sandbox.capi import ComponentCallback, Library, ResourceDestructor
 from lithox.sandbox.component import host, wasi
-from lithox.sandbox.component.configuration import FUNCTIONS_MAX, IMPORTS_MAX
+from lithox.sandbox.component.configuration import FUNCTIONS_MAX, IMPORTS_MAX, PARTS_MAX
 from lithox.sandbox.component.run import Run
-from lithox.sandbox.component.shapes import TypeReader, parse_shape
+from lithox.sandbox.component.shapes import TYPES_MAX, TooManyTypes, TypeReader, parse_shape
 from lithox.sandbox.component.values import Values, Writer
 
 if TYPE_CHECKING:
@@ -69,13 +69,12 @@ class Wall:
         values: reads and writes values.
     """
 
-    __slots__ = ("_on_call", "_on_drop", "_reader", "engine", "library", "values")
+    __slots__ = ("_on_call", "_on_drop", "engine", "library", "values")
 
     def __init__(self, library: Library, engine: int) -> None:
         self.library = library
         self.engine = engine
         self.values = Values(library)
-        self._reader = TypeReader(library)
         self._on_call = ComponentCallback(self._make_call())
         self._on_drop = ResourceDestructor(_drop_handle)
 
@@ -108,13 +107,14 @@ class Wall:
         """Returns the world of a component.
 
         Raises:
-            CompileFailed: it imports, or lacks, what the world says otherwise.
+            CompileFailed: it imports, or lacks, what the world says otherwise, or has types
+                without end.
         """
         world = World(self.library, self.engine)
         try:
             kind = self._by_name("type")(component)
             try:
-                self._check_exports(kind, file)
+                self._check_exports(world.reader, kind, file)
                 self._link_imports(world, kind, file)
             finally:
                 self._by_name("type_delete")(kind)
@@ -122,6 +122,13 @@ class Wall:
                 index = self._by_name("get_export_index")(component, None, name, len(name))
                 assert index, name
                 world.exports[name] = index
+        except TooManyTypes:
+            world.close()
+            raise CompileFailed(
+                f"{file} has functions with more than {TYPES_MAX} types in all",
+                file=file,
+                expected=f"at most {TYPES_MAX} types, counted wherever they stand",
+            ) from None
         except BaseException:
             world.close()
             raise
@@ -141,7 +148,7 @@ class Wall:
             self._by_name("item_delete")(ctypes.addressof(item))
             self._by_name("extern_delete")(extern)
 
-    def _check_exports(self, kind: int, file: str) -> None:
+    def _check_exports(self, reader: TypeReader, kind: int, file: str) -> None:
         for name, expected in EXPORTS.items():
             out = ctypes.c_uint64(0)
             there = self._by_name("type_export_get")(
@@ -151,7 +158,7 @@ class Wall:
             if there:
                 with self._item_of(out.value) as (item, pointer):
                     if item == _ITEM_FUNCTION and not self._by_name("func_type_async")(pointer):
-                        found = self._reader.describe_function(pointer)
+                        found = reader.describe_function(pointer)
             if found != expected:
                 text = name.decode()
                 what = "has no such function" if found is None else f"has {_spell(text, found)}"
@@ -206,6 +213,11 @@ class Wall:
         short = "" if wasi_name is None else wasi_name[1]
         try:
             count = self._by_name("instance_type_export_count")(pointer, self.engine)
+            if count > PARTS_MAX:
+                raise CompileFailed(
+                    f"{file} imports {count} parts of {name[:120]}; at most {PARTS_MAX} are linked",
+                    file=file,
+                )
             for index in range(count):
                 export, extern = self._nth("instance_type_export_nth", pointer, index)
                 with self._item_of(extern) as (part, part_pointer):
@@ -223,13 +235,14 @@ class Wall:
     ) -> None:
         interface, short, name, pointer = where
         full = f"{interface}#{name}"
-        found = self._reader.describe_function(pointer)
         row = wasi.FUNCTIONS.get(f"{short}#{name}") if short else host.FUNCTIONS.get(name)
         if row is None and not short:
             raise CompileFailed(
                 f"{file} imports {full[:160]}, which {WORLD} does not have", file=file
             )
-        if row is not None and (row[0], row[1]) != found:
+        # What is never answered needs no look at its types.
+        found = None if row is None else world.reader.describe_function(pointer)
+        if row is not None and found is not None and (row[0], row[1]) != found:
             raise CompileFailed(
                 f"{file} imports {full} as {_spell(name, found)}; it is "
                 f"{_spell(name, (row[0], row[1]))}",
@@ -298,16 +311,18 @@ class World:
     Attributes:
         linker: `wasmtime_component_linker_t*`.
         imports: by the number the callback is given.
+        reader: reads the component's types while it is linked.
         exports: name -> `wasmtime_component_export_index_t*`.
         resource_types: `wasmtime_component_resource_type_t*` of what it imports.
     """
 
-    __slots__ = ("_library", "exports", "imports", "linker", "resource_types")
+    __slots__ = ("_library", "exports", "imports", "linker", "reader", "resource_types")
 
     def __init__(self, library: Library, engine: int) -> None:
         self._library = library
         self.linker: int = library.by_name["wasmtime_component_linker_new"](engine)
         self.imports: list[Import] = []
+        self.reader = TypeReader(library)
         self.exports: dict[bytes, int] = {}
         self.resource_types: list[int] = []
 

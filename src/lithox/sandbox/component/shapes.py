@@ -19,6 +19,11 @@ DEPTH_MAX: Final = 12
 """Types inside types that are written out; ours and WASI's have 5."""
 WIDTH_MAX: Final = 64
 """Fields of one record that are written out."""
+TYPES_MAX: Final = 8192
+"""Types that are written out for one component, each as often as it stands somewhere: small ones
+can stand for 64 ** 12. The whole of WASI has 3,000."""
+NAME_BYTES_MAX: Final = 64
+"""Of the name of a field; a longer one is cut, and ours are shorter."""
 TOO_DEEP: Final = "..."
 
 _SIMPLE: Final = (
@@ -83,13 +88,22 @@ def _parse(text: str) -> tuple[Shape | None, str]:
     return Shape(kind, tuple(names), tuple(items)), rest
 
 
-class TypeReader:
-    """Reads function types of a component out of wasmtime."""
+class TooManyTypes(Exception):
+    """A component's functions have more types than are written out."""
 
-    __slots__ = ("_library",)
+
+class TypeReader:
+    """Reads the function types of one component out of wasmtime.
+
+    Attributes:
+        left: how many types it will still write out.
+    """
+
+    __slots__ = ("_library", "left")
 
     def __init__(self, library: Library) -> None:
         self._library = library
+        self.left = TYPES_MAX
 
     def _call(self, name: str) -> CFunction:
         return self._library.by_name[f"wasmtime_component_{name}"]
@@ -99,6 +113,9 @@ class TypeReader:
 
         Args:
             function: `wasmtime_component_func_type_t*`.
+
+        Raises:
+            TooManyTypes: with all that was read before, there are more than `TYPES_MAX`.
         """
         count = self._call("func_type_param_count")(function)
         parameters: list[str] = []
@@ -127,6 +144,9 @@ class TypeReader:
             self._call("valtype_delete")(ctypes.addressof(cell))
 
     def _describe(self, kind: int, pointer: int, depth: int) -> str:
+        self.left -= 1
+        if self.left < 0:
+            raise TooManyTypes
         if kind < len(_SIMPLE):
             return _SIMPLE[kind]
         if kind in _OTHER:
@@ -176,6 +196,7 @@ class TypeReader:
                 ctypes.addressof(size),
                 ctypes.addressof(cell),
             )
-            label = ctypes.string_at(name.value, size.value).decode("utf-8", "replace")
+            length = min(size.value, NAME_BYTES_MAX)
+            label = ctypes.string_at(name.value, length).decode("utf-8", "replace")
             found.append(f"{label}:{self._take(cell, depth + 1)}")
         return found if count <= WIDTH_MAX else [*found, TOO_DEEP]
