@@ -13,6 +13,7 @@ from lithox.cli.options import Target
 from lithox.cli.request_backend import EmbeddedRequests, RequestBackend
 from lithox.cli.service_backend import EmbeddedServices, ServiceBackend
 from lithox.cli.store_backend import EmbeddedStores, StoreBackend
+from lithox.cli.waiting_node import wait_until_listening
 from lithox.errors import NotFound
 from lithox.model.big_values import BigValue
 from lithox.model.limits import Limits
@@ -212,6 +213,8 @@ class EmbeddedBackend(
 async def open_backend(target: Target, *, may_create: bool = False) -> AsyncGenerator[Backend]:
     """Opens the node `target` names; a data directory is made only by a command that fills it.
 
+    A node on this machine that is just starting is waited for (`waiting_node`).
+
     Raises:
         NotFound: no node was named and there is no data directory.
         StoreInUse: a running node holds the data directory.
@@ -220,6 +223,7 @@ async def open_backend(target: Target, *, may_create: bool = False) -> AsyncGene
     if target.url is not None:
         from lithox.client import Client
 
+        await wait_until_listening(target.url)
         async with Client(target.url, target.token) as client:
             yield client
         return

@@ -47,8 +47,10 @@ def backup(*, file: str, store_url: str | None, force: bool, target: Target, as_
 
 
 async def _copy_from_node(url: str, token: str | None, out: Any, passing: Any) -> None:
+    from lithox.cli.waiting_node import wait_until_listening
     from lithox.client import Client
 
+    await wait_until_listening(url)
     async with Client(url, token) as node:
         async for chunk in node.backup():
             out.write(passing.note(chunk))

@@ -143,11 +143,13 @@ def test_a_second_node_on_the_directory_refuses(server, tmp_path):
 
 
 def test_nobody_at_the_address_is_exit_4(server):
-    """Unavailable, with the address that was tried."""
+    """Unavailable, with the address that was tried; it says that it waits before."""
     server.stop()
     ended = lithox("ps", "--node", server.url)
     assert ended.returncode == 4
-    assert ended.stderr.startswith(f"lithox: no answer from the node at {server.url}: ")
+    waiting, told = ended.stderr.splitlines()
+    assert waiting == f"no node at {server.url} yet; waiting for it, at most 3s"
+    assert told.startswith(f"lithox: no answer from the node at {server.url}: ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -41,6 +41,8 @@ def node(monkeypatch) -> FakeNode:
     fake = FakeNode()
     FakeClient.node, FakeClient.opened = fake, []
     monkeypatch.setattr("lithox.client.Client", FakeClient)
+    # Nothing listens where the fake one is said to be.
+    monkeypatch.setattr("lithox.cli.waiting_node.ATTEMPTS_MAX", 0)
     monkeypatch.setenv("LITHOX_NODE", "http://127.0.0.1:1")
     for name in ("LITHOX_TOKEN", "LITHOX_DATA", "LITHOX_TRACE"):
         monkeypatch.delenv(name, raising=False)
