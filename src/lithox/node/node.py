@@ -57,7 +57,7 @@ from lithox.node.template_watch import CHECK_INTERVAL_S, TemplateWatch
 from lithox.node.timers import DeadlineTimer, every, run_guarded
 from lithox.node.value_methods import ValueMethods
 from lithox.node.views import collect_statistics, list_processes
-from lithox.sandbox.cache import set_bounds
+from lithox.sandbox.cache import forget_bounds, set_bounds
 from lithox.sandbox.contract import Engine
 from lithox.sandbox.engines import open_engines
 from lithox.security.identities import LOCAL_OPERATOR, Identities
@@ -157,6 +157,7 @@ class Node(
                 self.data, self.config, post=loop.call_soon_threadsafe, reach=_crash_point()
             )
             opened.callback(self._store.close)
+            opened.callback(forget_bounds, self.data / CACHE_NAME)
             set_bounds(self.data / CACHE_NAME, self.config.code_cache)
             self._engines = self._given_engines or open_engines(self.data / CACHE_NAME)
             if self._given_engines is None:

@@ -11,6 +11,9 @@ nobody but us may read. So an entry that is torn, changed, given another's name,
 node or written by somebody else is removed and made again. Besides, the directory must be ours and
 nobody else may write to it; in any other the cache is simply off.
 
+An engine may keep its entries in a part of the cache, a folder in the directory. The key and the
+bounds are those of the whole; who writes in one part removes what is beyond them in any.
+
 Trusted: who can read the key file is the node itself, or the administrator of its machine.
 
 File: 8 bytes magic, 32 bytes HMAC-SHA-256 of (name, payload), payload.
@@ -66,7 +69,7 @@ class CacheBounds:
 
 DEFAULT_BOUNDS: Final = CacheBounds()
 _bounds: Final[dict[Path, CacheBounds]] = {}
-"""Directory -> its bounds, where somebody has set them. One entry a node of this process."""
+"""Directory -> its bounds, from `set_bounds` to `forget_bounds`: one entry a node that is open."""
 _key_lock: Final = threading.Lock()
 
 
@@ -77,6 +80,11 @@ def set_bounds(directory: Path, bounds: CacheBounds) -> None:
     """
     _bounds[directory] = bounds
     ModuleCache(directory).trim()
+
+
+def forget_bounds(directory: Path) -> None:
+    """Ends what `set_bounds` began; the default holds again. Harmless where nothing was set."""
+    _bounds.pop(directory, None)
 
 
 def make_key(wasm: bytes, *, version: str, configuration: str) -> str:
@@ -95,11 +103,17 @@ class ModuleCache:
         compiled: payloads given to be kept, so how often something was compiled.
     """
 
-    __slots__ = ("_directory", "_lock", "compiled", "hits", "misses", "refused")
+    __slots__ = ("_directory", "_lock", "_root", "compiled", "hits", "misses", "refused")
 
-    def __init__(self, directory: Path) -> None:
-        """Keeps entries in `directory`, which is made when the first one is written."""
-        self._directory = directory
+    def __init__(self, directory: Path, *, part: str = "") -> None:
+        """Keeps entries in `directory`, which is made when the first one is written.
+
+        Args:
+            directory: the whole cache.
+            part: name of the folder in it for these entries; "" for the directory itself.
+        """
+        self._root = directory
+        self._directory = directory / part
         self._lock = threading.Lock()
         self.hits = 0
         self.misses = 0
@@ -108,14 +122,8 @@ class ModuleCache:
 
     @property
     def bounds(self) -> CacheBounds:
-        """What the directory may hold."""
+        """What the directory may hold, all parts together."""
         return _bounds.get(self._root, DEFAULT_BOUNDS)
-
-    @property
-    def _root(self) -> Path:
-        """The directory, or the one above it that has bounds: an engine may have a part of that."""
-        parent = self._directory.parent
-        return parent if parent in _bounds else self._directory
 
     def find(self, key: str) -> bytes | None:
         """Returns the payload kept under `key`, or None.
@@ -162,8 +170,7 @@ class ModuleCache:
         if len(payload) > self.bounds.entry_bytes_max:
             return
         with contextlib.suppress(OSError):
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self._is_safe():
+            if not self._make_directory():
                 return
             header = MAGIC + _digest(self._make_secret(), key, payload)
             descriptor, temporary = tempfile.mkstemp(dir=self._directory, suffix=_PART_SUFFIX)
@@ -177,24 +184,29 @@ class ModuleCache:
                 raise
         self.trim()
 
+    def find_scratch(self) -> Path | None:
+        """Returns the directory for large files without a name; None where the cache is off.
+
+        It is on the disk, where a system's directory for temporary files may be memory.
+        """
+        with contextlib.suppress(OSError):
+            if self._make_directory():
+                return self._root
+        return None
+
     def trim(self) -> None:
         """Removes what is beyond the bounds, longest unused first, and what was left half written.
 
-        Blocks: for a look at each file.
+        Of all parts together. Blocks: for a look at each file.
         """
         with contextlib.suppress(OSError):
-            if not self._is_safe():
+            if not _is_ours_alone(self._root):
                 return
             entries: list[tuple[float, int, Path]] = []
-            for path in self._directory.iterdir():
+            folders = [path for path in self._root.iterdir() if _is_ours_alone(path)]
+            for folder in (self._root, *folders):
                 with contextlib.suppress(OSError):
-                    status = path.lstat()
-                    if path.suffix == _SUFFIX:
-                        entries.append((status.st_mtime, status.st_size, path))
-                    elif path.suffix == _PART_SUFFIX and (
-                        status.st_mtime < time.time() - PART_AGE_S_MAX
-                    ):
-                        path.unlink()
+                    entries += _list_entries(folder)
             entries.sort(reverse=True)
             total_bytes = 0
             for count, (_, size, path) in enumerate(entries, 1):
@@ -209,14 +221,15 @@ class ModuleCache:
     def _path(self, key: str) -> Path:
         return self._directory / f"{key}{_SUFFIX}"
 
+    def _make_directory(self) -> bool:
+        """Makes the directory where there is none; says whether it is safe. Raises OSError."""
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        return self._is_safe()
+
     def _is_safe(self) -> bool:
         """Says whether the directory is there and nobody but us may write to it."""
-        try:
-            status = self._directory.lstat()
-        except OSError:
-            return False
-        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-        return is_ours and not status.st_mode & _WRITE_BY_OTHERS
+        return _is_ours_alone(self._root) and _is_ours_alone(self._directory)
 
     # -- the key ------------------------------------------------------------------------------
 
@@ -256,6 +269,29 @@ class ModuleCache:
             if made is None:
                 raise OSError(f"no key can be kept in {path.name}")
             return made
+
+
+def _is_ours_alone(directory: Path) -> bool:
+    """Says whether it is a directory, no link to one, that nobody but us may write to."""
+    try:
+        status = directory.lstat()
+    except OSError:
+        return False
+    is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    return is_ours and not status.st_mode & _WRITE_BY_OTHERS
+
+
+def _list_entries(folder: Path) -> list[tuple[float, int, Path]]:
+    """Returns (time of last use, bytes, path) of each entry; removes old half-written files."""
+    entries: list[tuple[float, int, Path]] = []
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            if path.suffix == _SUFFIX:
+                entries.append((status.st_mtime, status.st_size, path))
+            elif path.suffix == _PART_SUFFIX and status.st_mtime < time.time() - PART_AGE_S_MAX:
+                path.unlink()
+    return entries
 
 
 def _open_own(path: Path) -> BinaryIO:

@@ -122,7 +122,7 @@ class PythonEngine:
         """
         self.language = PYTHON
         self._pool = pool or WorkerPool(partial(Worker, find_binary()))
-        self._cache = ModuleCache(cache_dir / CACHE_FOLDER)
+        self._cache = ModuleCache(cache_dir, part=CACHE_FOLDER)
         self._programs: OrderedDict[str, PythonProgram] = OrderedDict()
         self._prepared: OrderedDict[str, PythonProgram] = OrderedDict()
         self._lock = threading.Lock()
