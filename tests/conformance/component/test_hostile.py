@@ -11,12 +11,15 @@ from wasmtime import wat2wasm
 from lithox.errors import CompileFailed, LimitExceeded
 from lithox.model.limits import Limits
 from lithox.sandbox import messages
+from lithox.sandbox.component import guest as component_guest
 from lithox.sandbox.component import shapes
 from lithox.sandbox.component.engine import ComponentEngine
+from lithox.sandbox.component.guest import NAMES_BYTES_MAX
 from lithox.sandbox.component.linking import EXPORTS
 from lithox.sandbox.component.program import ComponentProgram
 from lithox.sandbox.component.shapes import TYPES_MAX, TypeReader
 from lithox.sandbox.contract import StepKind
+from lithox.sandbox.core.guest import LONG_STEP_NS_MAX, PART_FUEL, STEP_NS_MAX
 from tests.conformance.component.conftest import LIMITS, drive, make_run, make_source
 from tests.wat_components import MEMORY, NAMES, RUN, Plan, make_component, write_component
 
@@ -418,3 +421,41 @@ def test_parts_of_one_interface_are_bounded(engine: ComponentEngine) -> None:
     parts = " ".join(f'(export "r{number}" (type (sub resource)))' for number in range(1025))
     wasm = make_component(PLAIN, before=f'(import "wasi:cli/bomb@0.2.0" (instance {parts}))')
     assert "imports 1025 parts of wasi:cli/bomb@0.2.0" in refuse(engine, wasm).message
+
+
+def test_names_of_handlers_are_bounded_in_bytes(engine: ComponentEngine) -> None:
+    """A thousand names of a hundred kilobytes are refused by their bytes, and not copied."""
+    long = f"{MEMORY} {NAMES} {RUN} (call $null))".replace(
+        "(i32.store (i32.const 20) (i32.const 1))",
+        """(drop (memory.grow (i32.const 4)))
+        (memory.fill (i32.const 65536) (i32.const 97) (i32.const 100000))
+        (loop $l
+          (i32.store (i32.add (i32.const 4096) (i32.shl (local.get $i) (i32.const 3)))
+            (i32.const 65536))
+          (i32.store (i32.add (i32.const 4100) (i32.shl (local.get $i) (i32.const 3)))
+            (i32.const 100000))
+          (br_if $l (i32.lt_u
+            (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000))))
+        (i32.store (i32.const 16) (i32.const 4096)) (i32.store (i32.const 20) (i32.const 1000))""",
+    ).replace('(export "handlers") (result i32)', '(export "handlers") (result i32) (local $i i32)')
+    error = refuse(engine, make_component(long))
+    assert f"names of more than {NAMES_BYTES_MAX} bytes together" in error.message
+
+
+@pytest.mark.parametrize("frees_lock", [False, True])
+def test_quantum_of_a_component_that_lasts_too_long_ends_early(
+    load: Load, monkeypatch: pytest.MonkeyPatch, *, frees_lock: bool
+) -> None:
+    """Fuel is not time: a quantum is burned in parts, and the clock is looked at between them."""
+    program = load(f"{MEMORY} {NAMES} {RUN} (loop $l (br $l)) (call $null))")
+    bound = LONG_STEP_NS_MAX if frees_lock else STEP_NS_MAX
+    guest = program.start(make_run(), LIMITS)
+    monkeypatch.setattr(component_guest, "monotonic_ns", lambda: 0)
+    assert guest.step(1_000_000, frees_lock=frees_lock).kind is StepKind.YIELDED
+    before = guest.fuel_used
+    assert 1_000_000 <= before < 1_000_000 + PART_FUEL
+    times = iter(range(0, 100 * bound, bound // 2))
+    monkeypatch.setattr(component_guest, "monotonic_ns", lambda: next(times))
+    assert guest.step(2_000_000, frees_lock=frees_lock).kind is StepKind.YIELDED
+    assert 2 * PART_FUEL <= guest.fuel_used - before < 3 * PART_FUEL
+    guest.close()

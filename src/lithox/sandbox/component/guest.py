@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 from functools import partial
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -31,6 +32,7 @@ from lithox.sandbox.component.ended import Ended
 from lithox.sandbox.component.run import Run
 from lithox.sandbox.component.values import LIST_ITEMS_MAX, TooLarge
 from lithox.sandbox.contract import Step, StepKind
+from lithox.sandbox.core.guest import LONG_STEP_NS_MAX, PART_FUEL, STEP_NS_MAX
 from lithox.sandbox.meters import (
     CODE_OUT_OF_CALLS,
     CODE_OUT_OF_FUEL,
@@ -57,6 +59,8 @@ HOST_ITEM_FUEL: Final = 1_000
 """Price of an item of JSON that is read or written here: each is looked at, a quarter of a
 microsecond. Eight million of them in one text would keep the node's thread for seconds, so they are
 paid before they are looked at."""
+NAMES_BYTES_MAX: Final = 128 << 10
+"""Names of all handlers together that are copied and read."""
 MESSAGE_CHARACTERS_MAX: Final = 16_384
 TRACEBACK_CHARACTERS_MAX: Final = 65_536
 _TRAP: Final = re.compile(r"wasm trap: ([^\n]{1,200})")
@@ -149,7 +153,13 @@ class ComponentGuest:
             raise
 
     def step(self, quantum_fuel: int, *, frees_lock: bool) -> Step:
-        """Runs until the guest yields, asks, finishes or ends; see `contract.Guest`."""
+        """Runs until the guest yields, asks, finishes or ends; see `contract.Guest`.
+
+        Fuel is not time (see `sandbox.core.guest`): a quantum is burned in parts, with a look at
+        the clock between them.
+
+        Blocks: for at most the quantum, and about `STEP_NS_MAX`.
+        """
         if self._ended is not None:
             return self._ended
         cell = self._cell
@@ -158,9 +168,11 @@ class ComponentGuest:
         assert not self._is_stepping, "two threads step one guest"
         if self._phase is Phase.LAST_LINE:
             return self._finish()
-        if quantum_fuel != cell.interval_fuel:
-            cell.set_interval(quantum_fuel)
-        until_fuel = self.fuel_used + cell.interval_fuel
+        part_fuel = max(1, min(quantum_fuel, PART_FUEL))
+        if part_fuel != cell.interval_fuel:
+            cell.set_interval(part_fuel)
+        until_fuel = self.fuel_used + quantum_fuel
+        end_ns = monotonic_ns() + (LONG_STEP_NS_MAX if frees_lock else STEP_NS_MAX)
         library = self._program.wall.library
         poll = library.poll_long if frees_lock else library.poll_short
         self._is_stepping = True
@@ -177,7 +189,7 @@ class ComponentGuest:
                     step = None
                 if step is not None:
                     return step
-                if self.fuel_used >= until_fuel:
+                if self.fuel_used >= until_fuel or monotonic_ns() >= end_ns:
                     return _YIELDED
         finally:
             self._is_stepping = False
@@ -192,11 +204,16 @@ class ComponentGuest:
             self._phase = Phase.CALL
             cell.begin_call(self._program.world, self._export, self._arguments)
             return None
+        is_loading = self._run.is_loading
         try:
-            result = cell.take_result(OUTCOME_BYTES_MAX)
+            result = cell.take_result(NAMES_BYTES_MAX if is_loading else OUTCOME_BYTES_MAX)
         except TooLarge:
-            if self._run.is_loading:
-                return self._end(CODE_PROTOCOL, f"it gives more than {LIST_ITEMS_MAX} handlers")
+            if is_loading:
+                return self._end(
+                    CODE_PROTOCOL,
+                    f"it gives more than {LIST_ITEMS_MAX} handlers, or names of more than "
+                    f"{NAMES_BYTES_MAX} bytes together",
+                )
             return self._end(CODE_OUT_OF_OUTPUT, f"a result of more than {OUTCOME_BYTES_MAX} bytes")
         if not self._burn(cell, price_of(result)):
             return self._end_without_fuel()
@@ -292,8 +309,6 @@ class ComponentGuest:
         assert ask is not None
         self._is_out = False
         self._ask = None
-        # The time in the system call counts for nobody: the next step has a whole quantum.
-        cell.interval_fuel = 0
         if cell.asked is None:
             return
         if not self._burn(cell, HOST_BYTE_FUEL * len(message)):
