@@ -13,6 +13,7 @@ _NEGATIVE: Final = re.compile(r"-(?:[0-9]|\.[0-9])")
 _SHIELD: Final = "\0"
 """Stands before a negative number while click reads the line; no shell can pass a NUL."""
 _JSON_STARTS: Final = ("{", "[", '"')
+_QUOTING: Final = """a list, a map or a text in quotes is JSON, quoted for the shell: '["a", 1]'"""
 
 
 def read_argument(text: str) -> Any:
@@ -27,7 +28,7 @@ def read_argument(text: str) -> Any:
         parse_json(text)
     except BadArguments as error:
         if text.startswith(_JSON_STARTS):
-            raise BadArguments(f"argument {text[:80]!r}: {error.message}") from None
+            raise BadArguments(f"argument {text[:80]!r}: {error.message}; {_QUOTING}") from None
         return text
     return decode_json(text)
 

@@ -44,7 +44,10 @@ if TYPE_CHECKING:
 )
 @target_options
 def deploy(*, path: Path, check: bool, target: Target, as_json: bool) -> int:
-    """Publish what PATH/lithox.toml names, templates, code and services, all or nothing."""
+    """Publish what PATH/lithox.toml names, templates, code and services, all or nothing.
+
+    PATH is a folder with a lithox.toml.
+    """
     from lithox.cli.console import print_json, run_async, with_progress
     from lithox.cli.failures import show_error, show_json_error, show_notice
 

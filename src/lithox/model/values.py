@@ -235,4 +235,5 @@ def parse_json(text: bytes | str) -> Any:
     except RecursionError:
         raise BadArguments(f"values nest at most {VALUE_DEPTH_MAX} levels deep") from None
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise BadArguments(f"malformed JSON: {error}") from None
+        said = str(error).removeprefix("JSON is malformed: ")
+        raise BadArguments(f"malformed JSON: {said}") from None

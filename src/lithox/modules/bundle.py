@@ -11,6 +11,7 @@ from lithox.model.bundles import BUNDLE_BYTES_MAX, SOURCE_BYTES_MAX, WASM_BYTES_
 from lithox.modules.manifest import MANIFEST_NAME, Manifest, parse_manifest
 
 WASM: Final = "wasm"
+_MANIFEST_SUFFIX: Final = ".toml"
 
 
 def bytes_max_of(language: str | None) -> int:
@@ -67,8 +68,13 @@ def read_bundle(path: Path) -> Bundle:
 
     Raises:
         NotFound: no `lithox.toml` there.
-        ConfigError: the manifest is not text, malformed, or names a file that cannot be read.
+        ConfigError: `path` is a file of another kind; the manifest is not text, malformed, or names
+            a file that cannot be read.
     """
+    if path.is_file() and path.suffix != _MANIFEST_SUFFIX:
+        raise ConfigError(
+            f"{path}: what is deployed is a folder with a {MANIFEST_NAME}, which names the sources"
+        )
     manifest_path = path / MANIFEST_NAME if path.is_dir() else path
     folder = manifest_path.parent
     try:

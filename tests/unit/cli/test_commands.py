@@ -124,6 +124,12 @@ def test_the_trace_of_a_bug_is_there_when_asked_for(run, node, monkeypatch):
         (("call", "a", "echo", "--memory", "0MiB"), "is more than 0; found '0MiB'"),
         (("call", "a", "echo", "--fuel", "many"), "is a whole number"),
         (("call", "a", "echo", '{"x"'), "malformed JSON"),
+        (
+            ("call", "a", "echo", "[a,b]"),
+            "'[a,b]': malformed JSON: invalid character (byte 1); a list",
+        ),
+        (("call", "a", "echo", "[a,b]"), """quoted for the shell: '["a", 1]'"""),
+        (("deploy", __file__), "is a folder with a lithox.toml, which names the sources"),
         (("call", "a", "echo", "99999999999999999999"), "integers are 64-bit signed"),
         (("call", "a", "echo", '["' + "\\" + 'ud800"]'), "malformed JSON"),
         (("call", "a", "echo", "[" * 200 + "]" * 200), "values nest at most 64 levels deep"),
