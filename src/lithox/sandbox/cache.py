@@ -40,10 +40,11 @@ DIGEST_BYTES: Final = 32
 HEADER_BYTES: Final = len(MAGIC) + DIGEST_BYTES
 KEY_BYTES: Final = 32
 KEY_SUFFIX: Final = ".key"
+PART_SUFFIX: Final = ".part"
+"""What the name of a file ends with that is being written."""
 PART_AGE_S_MAX: Final = 3600
 """A file that was begun so long ago belongs to a node that died while it wrote."""
 _SUFFIX: Final = ".lxmod"
-_PART_SUFFIX: Final = ".part"
 _WRITE_BY_OTHERS: Final = 0o022
 _ANY_BY_OTHERS: Final = 0o077
 
@@ -173,7 +174,7 @@ class ModuleCache:
             if not self._make_directory():
                 return
             header = MAGIC + _digest(self._make_secret(), key, payload)
-            descriptor, temporary = tempfile.mkstemp(dir=self._directory, suffix=_PART_SUFFIX)
+            descriptor, temporary = tempfile.mkstemp(dir=self._directory, suffix=PART_SUFFIX)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(header)
@@ -256,7 +257,7 @@ class ModuleCache:
                 return known
             path = self._secret_path
             path.unlink(missing_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=_PART_SUFFIX)
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=PART_SUFFIX)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(secrets.token_bytes(KEY_BYTES))
@@ -289,7 +290,7 @@ def _list_entries(folder: Path) -> list[tuple[float, int, Path]]:
             status = path.lstat()
             if path.suffix == _SUFFIX:
                 entries.append((status.st_mtime, status.st_size, path))
-            elif path.suffix == _PART_SUFFIX and status.st_mtime < time.time() - PART_AGE_S_MAX:
+            elif path.suffix == PART_SUFFIX and status.st_mtime < time.time() - PART_AGE_S_MAX:
                 path.unlink()
     return entries
 

@@ -3,7 +3,9 @@
 In a child process (`compile_child.py`), never on the node's own heap: a compiler is a large program
 that a hostile module may drive into any amount of time or memory. The child has bounds of processor
 time, address space and output, and a time by the clock after which it is killed. What it wrote is
-machine code of ours, kept in the cache (`sandbox.cache`) under the digest of the module.
+machine code of ours, kept in the cache (`sandbox.cache`) under the digest of the module. Module and
+machine code go to the child and back in files without a name, in the directory of the cache: where
+the system keeps temporary files may be memory, and half a gigabyte is no small part of it.
 
 Invariants: one child at a time in this process, at most `WAITING_MAX` callers wait for their turn;
 a module that somebody else has compiled meanwhile is taken from the cache. Any thread may call.
@@ -24,7 +26,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Literal
 
 from lithox.errors import CompileFailed, NotAvailable, Overloaded
-from lithox.sandbox.cache import ModuleCache, make_key
+from lithox.sandbox.cache import PART_SUFFIX, ModuleCache, make_key
 from lithox.sandbox.capi import WASMTIME_VERSION, find_library_path
 from lithox.sandbox.core.configuration import CONFIGURATION
 
@@ -152,12 +154,21 @@ class Compilation:
             kept = cache.find(key)
             if kept is not None:
                 return kept
-            code = self._run_child(wasm, file, original_offset)
+            code = self._run_child(wasm, file, original_offset, cache.find_scratch())
             cache.save(key, code)
             return code
 
-    def _run_child(self, wasm: bytes, file: str, original_offset: Callable[[int], int]) -> bytes:
-        """Starts the child, waits for its end and returns what it wrote."""
+    def _run_child(
+        self,
+        wasm: bytes,
+        file: str,
+        original_offset: Callable[[int], int],
+        folder: Path | None,
+    ) -> bytes:
+        """Starts the child, waits for its end and returns what it wrote.
+
+        Its files are in `folder`; None: where the system keeps temporary files.
+        """
         if not sys.executable:
             raise NotAvailable("WebAssembly is compiled by another Python; this one has no path")
         bounds = self.bounds
@@ -168,9 +179,9 @@ class Compilation:
         ]
         try:
             with (
-                tempfile.TemporaryFile() as source,
-                tempfile.TemporaryFile() as code,
-                tempfile.TemporaryFile() as said,
+                _open_scratch(folder) as source,
+                _open_scratch(folder) as code,
+                _open_scratch(folder) as said,
             ):
                 source.write(wasm)
                 source.seek(0)
@@ -191,6 +202,12 @@ class Compilation:
             file=file,
             expected="smaller functions, or fewer",
         )
+
+
+def _open_scratch(folder: Path | None) -> IO[bytes]:
+    """Returns a file that is gone when it is closed, whatever becomes of this process."""
+    # Where files must be made with a name, one that is left behind is removed as any of the cache.
+    return tempfile.TemporaryFile(dir=folder, suffix=PART_SUFFIX)
 
 
 def _wait(command: list[str], files: tuple[IO[bytes], ...], wall_s: int) -> int | None:

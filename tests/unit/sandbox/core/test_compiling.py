@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
+from typing import IO
 
 import pytest
 import wasmtime
@@ -145,6 +147,35 @@ def test_child_gets_nothing_of_the_environment(
     monkeypatch.setattr(compiling.subprocess, "Popen", start)
     compile_small(tmp_path)
     assert seen == [{"MALLOC_ARENA_MAX": "2"}]
+
+
+@pytest.mark.parametrize("is_safe", [True, False])
+def test_large_files_lie_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_safe: bool
+) -> None:
+    """Module and machine code are on the disk of the cache, not where the system's may be memory.
+
+    Where the cache is off they are where the system has temporary files; no name is left anywhere.
+    """
+    cache, system = tmp_path / "cache", tmp_path / "system"
+    cache.mkdir(mode=0o700)
+    system.mkdir()
+    if not is_safe:
+        cache.chmod(0o777)
+    monkeypatch.setattr(tempfile, "tempdir", str(system))
+    folders: list[Path] = []
+    popen = compiling.subprocess.Popen
+
+    def start(*arguments: object, **named: IO[bytes]) -> object:
+        files = (named["stdin"], named["stdout"], named["stderr"])
+        folders.extend(Path(f"/proc/self/fd/{file.fileno()}").readlink().parent for file in files)
+        return popen(*arguments, **named)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    monkeypatch.setattr(compiling.subprocess, "Popen", start)
+    compile_small(tmp_path)
+    assert folders == [cache if is_safe else system] * 3
+    assert list(system.iterdir()) == []
+    assert [path.suffix for path in cache.iterdir()] == [".lxmod"] * is_safe
 
 
 def test_too_many_that_wait_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
