@@ -47,7 +47,7 @@ def test_modules_are_those_of_the_page(engine: PythonEngine) -> None:
 MISSING = {
     "def go(self):\n    return 1\n\n\nclass B(dict):\n    pass\n": (5, 1, "class inheritance"),
     "def go(self):\n    yield 1\n": (2, 5, "yield"),
-    "def go(self):\n    x = {}\n    del x['a']\n": (3, 5, "'del'"),
+    "def go(self):\n    x = {}\n    del x['a']\n": (3, 5, "have no 'del' statement"),
 }
 
 
@@ -64,6 +64,15 @@ def test_what_is_missing_is_told_with_its_place(engine: PythonEngine, text: str)
     fields = error.fields
     assert (fields["file"], fields["line"], fields["column"]) == ("shop.py", line, column)
     assert fields["expected"] == "what docs/limitations/python.md lists"
+
+
+def test_what_the_interpreter_cannot_do_is_not_told_as_its_fault(engine: PythonEngine) -> None:
+    """An exception that is raised with a number is told, and where to read of it."""
+    with pytest.raises(CompileFailed) as caught:
+        load(engine, "raise SystemExit(3)\n", name="shop.py")
+    message = caught.value.message
+    assert "Internal error" not in message
+    assert "zero or one string argument; see docs/limitations/python.md" in message
 
 
 WRONG = {

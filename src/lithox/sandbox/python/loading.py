@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 
 from lithox.errors import CompileFailed, GuestTrapped, LimitExceeded, NotAvailable
 from lithox.sandbox.contract import Source
-from lithox.sandbox.python.meters import FUEL_PER_NS, describe_death, is_out_of_memory
+from lithox.sandbox.python.meters import FUEL_PER_NS, TURN_FUEL, describe_death, is_out_of_memory
 from lithox.sandbox.python.pool import Held, Image, WorkerPool
 from lithox.sandbox.python.prelude import HOST_NAME, KIND_NAME, PRELUDE
 from lithox.sandbox.python.wire import (
@@ -42,7 +42,7 @@ from lithox.sandbox.python.wire import (
     encode_raise,
     encode_random,
 )
-from lithox.sandbox.python.worker import ADDRESS_BYTES, CHECK_ADDRESS_BYTES, WorkerGone
+from lithox.sandbox.python.worker import ADDRESS_BYTES, CHECK_ADDRESS_BYTES, Worker, WorkerGone
 
 RECURSION_MAX: Final = 400
 """Calls in calls; the worker's own stack holds that many of the deepest kind with room to spare."""
@@ -72,6 +72,8 @@ HARMLESS: Final = frozenset(("unused-type-ignore-comment", "unused-ignore-commen
 _HANDLER: Final = re.compile(r"^(?:async[ \t]+)?def[ \t]+([^\W\d]\w{0,99})[ \t]*\(", re.MULTILINE)
 _EXPECTED: Final = re.compile(r"[Ee]xpected (.{1,80}?)(?:,|$| found| but)")
 _UNSUPPORTED: Final = "The monty syntax parser does not yet support "
+_ARTICLE: Final = re.compile(r"^(?:the|an?) ")
+_INTERNAL: Final = "Internal error in monty: "
 _Result = TypeVar("_Result")
 _SYNTAX: Final = ("SyntaxError", "NotImplementedError")
 
@@ -168,6 +170,7 @@ class Loading:
         self._bounds = bounds
         self._until = time.monotonic() + LOAD_WALL_S
         self._cpu_start_ns = 0
+        self._turns = 0
         self._answers = 0
         self._held: Held | None = None
 
@@ -197,6 +200,7 @@ class Loading:
         is_well = False
         try:
             self._cpu_start_ns = held.worker.cpu_ns()
+            self._turns = 0
             result = work(held)
             is_well = True
             return result
@@ -274,24 +278,42 @@ class Loading:
 
     def _next(self, held: Held) -> Event:
         """Returns the next event that is not answered here."""
-        worker, bounds = held.worker, self._bounds
+        worker = held.worker
         while True:
             event = worker.take_event()
             if event is not None:
+                self._turns += 1
                 answer = self._answer(event)
                 if answer is None:
                     return event
                 worker.send(answer)
-            elif not worker.exchange(PIECE_MS):
-                used = (worker.cpu_ns() - self._cpu_start_ns) * FUEL_PER_NS
-                if used > bounds.fuel or time.monotonic() > self._until:
-                    raise LimitExceeded(
-                        f"{self._source.name} cannot be loaded: it does not end",
-                        limit="fuel",
-                        file=self._source.name,
-                        used=used,
-                        allowed=bounds.fuel,
-                    )
+            else:
+                worker.exchange(PIECE_MS)
+            # In every turn: a module that talks would otherwise never be looked at.
+            self._check_bounds(worker)
+
+    def _check_bounds(self, worker: Worker) -> None:
+        """Raises LimitExceeded when loading has used what it may."""
+        name, allowed = self._source.name, self._bounds.fuel
+        burned = (worker.cpu_ns() - self._cpu_start_ns) * FUEL_PER_NS
+        used = burned + self._turns * TURN_FUEL
+        if used > allowed:
+            raise LimitExceeded(
+                f"{name} cannot be loaded: checking and running its own code used up the {allowed} "
+                "units of fuel that loading may use",
+                limit="fuel",
+                file=name,
+                used=used,
+                allowed=allowed,
+            )
+        if time.monotonic() > self._until:
+            raise LimitExceeded(
+                f"{name} cannot be loaded: it took longer than the {LOAD_WALL_S:.0f} s that "
+                "loading may take",
+                limit="wall",
+                file=name,
+                allowed=int(LOAD_WALL_S * 1e9),
+            )
 
     def _answer(self, event: Event) -> bytes | None:
         if event.kind is EventKind.NAME_LOOKUP:
@@ -336,10 +358,17 @@ class Loading:
             fields |= {"line": frame.line, "column": frame.column}
             where = f"{name}:{frame.line}:{frame.column}"
         if event.name == "NotImplementedError" and text.startswith(_UNSUPPORTED):
-            what = text.removeprefix(_UNSUPPORTED)
+            what = _ARTICLE.sub("", text.removeprefix(_UNSUPPORTED))
             fields["expected"] = "what docs/limitations/python.md lists"
             raise CompileFailed(
                 f"{where}: Python handlers have no {what}; see docs/limitations/python.md", **fields
+            )
+        if text.startswith(_INTERNAL):
+            fields["expected"] = "what docs/limitations/python.md lists"
+            raise CompileFailed(
+                f"{where}: its own code did what Python handlers cannot: "
+                f"{text.removeprefix(_INTERNAL)[:1000]}; see docs/limitations/python.md",
+                **fields,
             )
         expected = _EXPECTED.search(text) if event.name in _SYNTAX else None
         if expected is not None:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
-from lithox.errors import CompileFailed
+from lithox.errors import CompileFailed, LimitExceeded
 from lithox.sandbox.contract import Source
-from lithox.sandbox.python.loading import find_names, format_frames, read_text
-from lithox.sandbox.python.wire import Frame
+from lithox.sandbox.python import loading
+from lithox.sandbox.python.loading import (
+    LOAD_WALL_S,
+    LoadBounds,
+    Loading,
+    find_names,
+    format_frames,
+    read_text,
+)
+from lithox.sandbox.python.meters import TURN_FUEL
+from lithox.sandbox.python.wire import Event, EventKind, Frame
 
 
 def test_handlers_are_functions_at_the_top() -> None:
@@ -41,3 +53,40 @@ def test_traceback_has_the_modules_own_lines() -> None:
         '  File "shop.py", line 3, in add',
         "    return 1 // 0",
     ]
+
+
+SAID = {"fuel": "used up the 8000000 units of fuel", "wall": "took longer than the 20 s"}
+
+
+class Talker:
+    """A worker whose module prints without end, and takes a microsecond for each line."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+
+    def cpu_ns(self) -> int:
+        """Says how long all lines took."""
+        return self.lines * 1000
+
+    def take_event(self) -> Event:
+        """Is one more line."""
+        self.lines += 1
+        return Event(EventKind.PRINT, text="x\n")
+
+    def send(self, request: bytes) -> None:
+        """Is not interested."""
+
+
+@pytest.mark.parametrize("limit", ["fuel", "wall"])
+def test_module_that_talks_is_bounded(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """Each turn is looked at and paid for, and the message says which limit it was."""
+    worker = Talker()
+    fuel = 100 * TURN_FUEL if limit == "fuel" else 1 << 60
+    monkeypatch.setattr(loading.time, "monotonic", lambda: worker.lines * LOAD_WALL_S / 1000)
+    source = Source(language="python", name="a.py", text=b"", digest="")
+    bounds = LoadBounds(fuel=fuel, memory_bytes=1 << 20, is_checked=False)
+    one = Loading(cast("Any", None), source, bounds)
+    with pytest.raises(LimitExceeded, match=SAID[limit]) as caught:
+        one._next(cast("Any", SimpleNamespace(worker=worker)))
+    assert caught.value.code == f"guest.out_of_{limit}"
+    assert worker.lines == (96 if limit == "fuel" else 1001)
