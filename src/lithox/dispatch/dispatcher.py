@@ -30,7 +30,7 @@ from lithox.dispatch.results import Results, find_recorded
 from lithox.dispatch.runs import Runs
 from lithox.dispatch.schedules.bounds import DEFAULT_TIMER_BOUNDS, TimerBounds
 from lithox.dispatch.schedules.timers import Timers
-from lithox.dispatch.starting import check_access, find_record, limits_of, may_call
+from lithox.dispatch.starting import check_access, find_record, limits_of, may_call, refusal_of
 from lithox.errors import (
     DeadlinePassed,
     InternalError,
@@ -297,7 +297,7 @@ class Dispatcher:
             if first is None or not self._may_call(job, first):
                 first = self._resolve(request.entity)
             if not self._may_call(job, first):
-                raise NotPermitted(f"{job.actor.identity} may not call {request.entity}")
+                raise refusal_of(job.actor, request.entity)
         if request.deadline_ns is not None and request.deadline_ns <= job.started_ns:
             raise DeadlinePassed("the caller's deadline has passed before the request was taken")
         return first
@@ -407,7 +407,7 @@ class Dispatcher:
         if request.calls:
             self.runs.groups.resolve(job, self._resolve)
         elif not self._may_call(job, self._resolve(request.entity)):
-            raise NotPermitted(f"{job.actor.identity} may not call {request.entity}")
+            raise refusal_of(job.actor, request.entity)
         return found
 
     def _watch(self, job: Job) -> None:

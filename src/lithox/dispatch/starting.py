@@ -28,6 +28,7 @@ from lithox.sandbox.contract import AccountedProgram
 from lithox.security.access import RIGHT_CALL, Actor, is_allowed
 from lithox.store.contract import Item, Loaded, Snapshot
 
+_ENTITY: Final = "entity:"
 CALLERS_KNOWN_MAX: Final = 64
 """Callers of one entity whose right is remembered."""
 PRELOAD_BYTES_MAX: Final = 16_384
@@ -227,7 +228,22 @@ def find_record(snapshot: Snapshot, entity: str) -> Item | None:
 def check_access(actor: Actor, resolution: Resolution) -> None:
     """Raises NotPermitted unless `actor` may call the entity."""
     if not may_call(actor, resolution):
-        raise NotPermitted(f"{actor.identity} may not call {resolution.entity}")
+        raise refusal_of(actor, resolution.entity)
+
+
+def refusal_of(actor: Actor, entity: str) -> NotPermitted:
+    """Returns the error of an actor who may not call `entity`.
+
+    To an entity it says how it is let in: its author may be a tenant, to whom nothing else tells
+    that another one's access list decides.
+    """
+    text = f"{actor.identity} may not call {entity}"
+    if actor.identity.startswith(_ENTITY):
+        text += (
+            f"; who deploys the template of {entity} lets it in there with "
+            f'access = ["{actor.identity}"], or with a pattern such as "{_ENTITY}shop/*"'
+        )
+    return NotPermitted(text)
 
 
 def may_call(actor: Actor, resolution: Resolution) -> bool:
