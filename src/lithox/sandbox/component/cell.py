@@ -32,7 +32,7 @@ from lithox.sandbox.component.configuration import (
 )
 from lithox.sandbox.component.linking import World, current
 from lithox.sandbox.component.run import Run
-from lithox.sandbox.component.values import VAL_BYTES, Values
+from lithox.sandbox.component.values import KIND_STRING, VAL_BYTES, Values
 
 _WORD_RESULT: Final = 8
 _WORD_ERROR: Final = 12
@@ -41,6 +41,7 @@ _WORD_CONTINUATION: Final = 14
 _WORD_READY: Final = 17
 _WORD_INSTANCE: Final = 18
 _WORD_FUNCTION: Final = 20
+_VAL_WORDS: Final = VAL_BYTES // 8
 _WORDS: Final = 24
 _Words: Final = ctypes.c_uint64 * _WORDS
 
@@ -147,8 +148,10 @@ class ComponentCell:
         )
         if not found:
             raise InternalError(f"a component has lost its export {name.decode()}")
+        words, new_bytes = self._words, by_name["wasm_byte_vec_new"]
         for index, text in enumerate(arguments):
-            self._values.write_text(address + VAL_BYTES * index, text)
+            words[_VAL_WORDS * index] = KIND_STRING
+            new_bytes(address + VAL_BYTES * index + 8, len(text), text)
         self._words[_WORD_RESULT] = 0
         self._words[_WORD_ERROR] = 0
         self.future = by_name["wasmtime_component_func_call_async"](
@@ -174,6 +177,8 @@ class ComponentCell:
     def take_error(self) -> str | None:
         """Returns the text of the error of the call that ended, None when it returned."""
         error = self._words[_WORD_ERROR]
+        if not error:
+            return None
         self._words[_WORD_ERROR] = 0
         return self._library.take_error(error)
 

@@ -215,7 +215,9 @@ class ComponentGuest:
                     f"{NAMES_BYTES_MAX} bytes together",
                 )
             return self._end(CODE_OUT_OF_OUTPUT, f"a result of more than {OUTCOME_BYTES_MAX} bytes")
-        if not self._burn(cell, price_of(result)):
+        # Nothing of it runs any more, so the machine need not know.
+        self.fuel_used = min(self._fuel_max, self.fuel_used + price_of(result))
+        if self.fuel_used == self._fuel_max:
             return self._end_without_fuel()
         self._outcome = self._encode_outcome(result)
         return self._finish()

@@ -36,6 +36,8 @@ INTERFACE: Final = "lithox:handler/host"
 VERSION: Final = "1.0.0"
 ERROR: Final = "record{code:string,message:string,data:string,traceback:string}"
 _NONE: Final = b"null"
+_EMPTY_LIST: Final = b"\x90"
+"""What a run without arguments begins with."""
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -103,7 +105,8 @@ def store_json(text: bytes) -> bytes:
 
 def show_json(raw: bytes | msgspec.Raw) -> bytes:
     """Returns a stored value as JSON."""
-    return encode_json(decode_state(bytes(raw)))
+    stored = bytes(raw)
+    return b"[]" if stored == _EMPTY_LIST else encode_json(decode_state(stored))
 
 
 def _store_list(text: bytes) -> msgspec.Raw:
