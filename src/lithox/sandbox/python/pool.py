@@ -6,10 +6,14 @@ one that outlives its first slice keeps its worker, and another takes that one's
 
 An idle worker already holds the image it served last, loaded again while nobody waited.
 
-Invariants: guests hold at most `workers_max` workers, and one account never more than are still
-free, so that k accounts, however busy, leave room for another until there are `workers_max` of
-them; nothing is started before the first `take` or `warm`; the thread lives as long as its workers,
-because they die with it.
+Who may hold how many: an account takes a further worker only while fewer of it are at work than
+are free, which halves what is left for each next account and soon leaves none. So one more thing
+holds: whoever has none gets one, in `FIRST_MAX` places nobody else can take. Guests for which
+others wait are refused instead of waiting, from a share of their own.
+
+Invariants: guests hold at most `workers_max`, a quarter of that for nested ones, and `first_max`
+workers; nothing is started before the first `take` or `warm`; the thread lives as long as its
+workers, because they die with it.
 
 Source of the bound by what is free: Choudhury and Hahne, "Dynamic queue length thresholds for
 shared-memory packet switches", 1998.
@@ -38,6 +42,10 @@ RUNS_MAX: Final = 2000
 IDLE_BYTES_MAX: Final = 32 << 20
 """A worker that has grown beyond that is not kept."""
 NESTED_SHARE: Final = 4
+"""Of the workers one part in so many comes on top for nested guests; and an account's nested guests
+leave one part in so many of what the other accounts do not hold."""
+FIRST_MAX: Final = 64
+"""Workers beyond those: accounts that hold none and get one although all others are held."""
 RETRY_AFTER_MS: Final = 200
 
 
@@ -91,6 +99,7 @@ class WorkerPool:
         make: Callable[[], Worker],
         *,
         workers_max: int = WORKERS_MAX,
+        first_max: int = FIRST_MAX,
         idle_max: int = IDLE_MAX,
     ) -> None:
         """Starts nothing yet.
@@ -98,10 +107,13 @@ class WorkerPool:
         Args:
             make: starts a worker; raises OSError.
             workers_max: workers guests hold at once.
+            first_max: workers beyond, for accounts that hold none.
             idle_max: workers kept for reuse.
         """
         self._make = make
         self._workers_max = workers_max
+        self._nested_max = workers_max + workers_max // NESTED_SHARE
+        self._first_max = self._nested_max + first_max
         self._idle_max = idle_max
         self._idle: list[Held] = []
         self._starting = 0
@@ -121,33 +133,44 @@ class WorkerPool:
         """Counts one more guest of `account`, after which `release` must follow.
 
         Returns:
-            False when it must wait: all workers are held, or the account holds as many as are free.
+            False when it must wait: the account holds as many as are free, or it holds none and so
+            many accounts have got their first one beyond the maximum that this is full, too.
         """
         with self._changed:
-            free = self._workers_max - self._in_use
-            if free <= 0 or self._held[account] >= max(1, free):
+            held = self._held.get(account, 0)
+            is_first = held == 0 and self._in_use < self._first_max
+            if not is_first and held >= self._workers_max - self._in_use:
                 return False
-            self._in_use += 1
-            self._held[account] += 1
+            self._count(account)
             return True
+
+    def _count(self, account: str) -> None:
+        self._in_use += 1
+        self._held[account] += 1
 
     def reserve_nested(self, account: str) -> None:
         """Counts one more guest for which another one waits that holds a worker.
 
-        It gets what is left and a quarter more, whatever its account holds: if it had to wait,
-        those that hold workers could all wait for each other.
+        It is never made to wait, for those that hold workers could all wait for each other. Its
+        account may hold all but a quarter of what the others leave of the workers and a quarter
+        more; who holds one only gets the second where accounts get their first.
 
         Raises:
-            Overloaded: that is used up, too.
+            Overloaded: that is used up.
         """
         with self._changed:
-            if self._in_use >= self._workers_max + self._workers_max // NESTED_SHARE:
+            held = self._held.get(account, 0)
+            left_by_others = self._nested_max - (self._in_use - held)
+            has_room = self._in_use < self._nested_max and (
+                held < left_by_others - left_by_others // NESTED_SHARE
+            )
+            if not has_room and (held > 1 or self._in_use >= self._first_max):
                 raise Overloaded(
-                    f"{self._in_use} Python workers are at work; try again",
+                    f"{self._in_use} Python workers are at work, {held} of them for this account; "
+                    "try again",
                     retry_after_ms=RETRY_AFTER_MS,
                 )
-            self._in_use += 1
-            self._held[account] += 1
+            self._count(account)
 
     def release(self, account: str) -> None:
         """Counts one guest less."""
@@ -208,13 +231,22 @@ class WorkerPool:
         another, while starting a worker takes as long as ten runs.
         """
         while self._live + self._starting - self._long < READY_MAX and not self._is_closed:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._work, name="lithox-python-workers", daemon=True
-                )
-                self._thread.start()
+            if not self._has_thread():
+                return
             self._starting += 1
             self._orders.put(None)
+
+    def _has_thread(self) -> bool:
+        """Returns whether the pool's thread runs; tries to start it and tells why it cannot."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name="lithox-python-workers", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self.problem = str(error)
+                return False
+            self._thread = thread
+        return True
 
     def give(self, held: Held) -> None:
         """Takes back a worker whose run has ended well; it holds its image again."""

@@ -134,9 +134,26 @@ class Worker:
             env={},
             bufsize=0,
         )
+        self.pid = self._process.pid
+        self._cpu_clock = (~self.pid << 3) | CPUCLOCK_SCHED
+        self._statm = -1
+        self._inbox = bytearray()
+        self._outbox = bytearray()
+        self.runs = 0
+        self.is_stopped = False
+        self.has_spoken = False
+        self.taken_bytes = 0
+        try:
+            self._open()
+        except BaseException:
+            # Nobody would ever know of it: not to be left running, nor unburied.
+            self.reap()
+            raise
+
+    def _open(self) -> None:
+        """Makes its pipes ready, and what is read of it from outside; raises OSError."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self.pid = self._process.pid
         self._stdin = self._process.stdin.fileno()
         self._stdout = self._process.stdout.fileno()
         with contextlib.suppress(OSError):
@@ -146,14 +163,7 @@ class Worker:
         os.set_blocking(self._stdout, False)
         self._poller = select.poll()
         self._poller.register(self._stdout, select.POLLIN)
-        self._cpu_clock = (~self.pid << 3) | CPUCLOCK_SCHED
         self._statm = os.open(f"/proc/{self.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
-        self._inbox = bytearray()
-        self._outbox = bytearray()
-        self.runs = 0
-        self.is_stopped = False
-        self.has_spoken = False
-        self.taken_bytes = 0
 
     def cpu_ns(self) -> int:
         """Returns processor time of all its threads; raises WorkerGone when it is no more."""
