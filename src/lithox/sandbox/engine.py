@@ -4,9 +4,14 @@
 once; its memory then is the image every module is loaded into; the memory after loading is the
 image every run of that module starts from. Loading is itself a guest under limits: it may burn
 fuel, fail, or try to take all memory, and every system call but `log` is refused meanwhile.
+`prepare` loads handlers, and `load` takes them from the shelf; where nobody has prepared it does
+the work itself.
 
-Invariant: programs are kept by the digest of their source, at most `programs_bytes_max` bytes of
-images, those used longest ago leaving first.
+Invariants: programs are kept by the digest of their source, at most `programs_bytes_max` bytes of
+images, those used longest ago leaving first; what was prepared and not loaded yet is kept for at
+most `PREPARED_MAX` modules of `PREPARED_BYTES_MAX` bytes. `prepare` may be called from any thread,
+all else from one. A preparation has cells of its own; the interpreter's code is freed by whoever
+leaves last, `close` or a preparation under way, which then ends at its next quantum.
 
 It is long because what a load answers is believed by nobody else: opening, loading and reading that
 answer are one path.
@@ -16,8 +21,10 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -28,9 +35,11 @@ from lithox.errors import (
     GuestProtocolError,
     GuestTrapped,
     LimitExceeded,
+    StoreUnavailable,
     meaning_of,
 )
 from lithox.model.limits import Limits
+from lithox.sandbox.allowance import LoadAllowance
 from lithox.sandbox.cache import ModuleCache
 from lithox.sandbox.capi import open_library
 from lithox.sandbox.cell import FUNCTION_NAMES, MASK_32
@@ -40,8 +49,8 @@ from lithox.sandbox.image import Image
 from lithox.sandbox.image_file import ImageFile
 from lithox.sandbox.mappings import MappingBudget
 from lithox.sandbox.messages import CALL_LOG, decode_call, encode_answer, encode_refusal
-from lithox.sandbox.meters import MEMORY_BYTES_MAX, fuel_of, memory_bytes_of
-from lithox.sandbox.pool import IDLE_MAX, CellPool
+from lithox.sandbox.meters import MEMORY_BYTES_MAX, calls_of, fuel_of, memory_bytes_of
+from lithox.sandbox.pool import IDLE_CELL_BYTES_MAX, IDLE_MAX, CellPool
 from lithox.sandbox.wasm import WASM_STACK_BYTES, WasmHost
 
 PROGRAMS_BYTES_MAX: Final = 128 << 20
@@ -50,6 +59,12 @@ BASES_BYTES_MAX: Final = 64 << 20
 BASES_MAX: Final = 64
 """Memories kept in which a runtime has run: a program on one of them is compiled in a tenth of the
 time."""
+PREPARED_MAX: Final = 16
+"""More than are ever prepared at once: what is forgotten is made again by `load`."""
+PREPARED_BYTES_MAX: Final = 128 << 20
+PREPARE_LIMITS: Final = Limits(fuel=50_000_000, memory_bytes=16 << 20, calls=1000)
+"""What a module may use while it is prepared, its allowance apart: as much as a deploy gives.
+`load` looks again."""
 LOAD_QUANTUM_FUEL: Final = 10_000_000
 HANDLER_NAMES_MAX: Final = 1024
 """Handlers one module may give."""
@@ -77,6 +92,7 @@ class EngineOptions:
         has_preludes: its guest is loaded with `Source.preludes` (programs), else with name and
             text alone (handlers).
         wasm_stack_bytes: native stack its guest's own code may use.
+        allowance: what a module may use for each byte of it while it loads.
     """
 
     idle_max: int = IDLE_MAX
@@ -84,6 +100,22 @@ class EngineOptions:
     mappings: MappingBudget | None = None
     has_preludes: bool = False
     wasm_stack_bytes: int = WASM_STACK_BYTES
+    allowance: LoadAllowance = LoadAllowance()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaded:
+    """A module that is loaded.
+
+    Attributes:
+        names: of its handlers.
+        image: what every run starts from.
+        used: fuel, memory and calls that loading took.
+    """
+
+    names: tuple[str, ...]
+    image: Image
+    used: Limits
 
 
 class WasmProgram:
@@ -124,23 +156,30 @@ class WasmProgram:
 
 
 class WasmEngine:
-    """One language: see `contract.Engine`. Used by the node's thread alone.
+    """One language: see `contract.Engine`.
 
     Attributes:
         language: its name.
     """
 
     __slots__ = (
+        "_allowance",
         "_bases",
         "_bases_bytes",
         "_blank",
         "_booted",
         "_budget",
         "_file",
+        "_file_lock",
         "_has_preludes",
         "_host",
         "_inbox",
+        "_is_closed",
+        "_lock",
         "_pool",
+        "_prepared",
+        "_prepared_bytes",
+        "_preparing",
         "_programs",
         "_programs_bytes",
         "_programs_bytes_max",
@@ -189,7 +228,14 @@ class WasmEngine:
         self._budget = options.mappings or MappingBudget()
         self._pool = CellPool(self._host, self._budget, idle_max=options.idle_max)
         self._has_preludes = options.has_preludes
-        self._file = ImageFile() if options.has_preludes else None
+        self._allowance = options.allowance
+        self._file = ImageFile()
+        self._file_lock = Lock()
+        self._lock = Lock()  # of the four that follow
+        self._prepared: OrderedDict[str, _Loaded] = OrderedDict()
+        self._prepared_bytes = 0
+        self._preparing = 0
+        self._is_closed = False
         self._programs: OrderedDict[str, WasmProgram] = OrderedDict()
         self._bases: OrderedDict[Preludes, Image] = OrderedDict()
         self._bases_bytes = 0
@@ -226,7 +272,68 @@ class WasmEngine:
         return program
 
     def prepare(self, source: Source) -> None:
-        """Has nothing to do: the interpreter is machine code already, and text loads quickly."""
+        """Loads `source` with the lock released, so that the next `load` only takes it.
+
+        Of programs it does nothing: each process says its own limits for its load.
+
+        Raises:
+            CompileFailed: with fields file, line, expected, traceback where known.
+            LimitExceeded, GuestTrapped, GuestProtocolError: loading failed.
+            Overloaded: there is no room for another guest.
+            StoreUnavailable: the node has closed meanwhile.
+
+        Blocks: 40 ms for 64 kB of JavaScript, seconds for 1 MiB; from any thread.
+        """
+        if self._has_preludes:
+            return
+        with self._lock:
+            self._check_open()
+            if source.digest in self._prepared or source.digest in self._programs:
+                return
+            self._preparing += 1
+        try:
+            # Its cells are this thread's alone; none of them stays.
+            pool = CellPool(self._host, self._budget, idle_max=0)
+            message = (source.name, source.text)
+            loaded = self._load_on(self._booted, message, source, PREPARE_LIMITS, pool=pool)
+            self._shelve(source.digest, loaded)
+        finally:
+            with self._lock:
+                self._preparing -= 1
+                is_last = self._is_closed and not self._preparing
+            if is_last:
+                self._host.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable("this node is closing", retry_after_ms=1000)
+
+    def _shelve(self, digest: str, loaded: _Loaded) -> None:
+        """Keeps what was prepared until it is loaded, or others need the room."""
+        with self._lock:
+            self._check_open()
+            before = self._prepared.pop(digest, None)
+            self._prepared[digest] = loaded
+            self._prepared_bytes += loaded.image.size_bytes
+            if before is not None:
+                self._prepared_bytes -= before.image.size_bytes
+            while len(self._prepared) > PREPARED_MAX or (
+                self._prepared_bytes > PREPARED_BYTES_MAX and len(self._prepared) > 1
+            ):
+                _, oldest = self._prepared.popitem(last=False)
+                self._prepared_bytes -= oldest.image.size_bytes
+
+    def _take_prepared(self, source: Source, limits: Limits) -> _Loaded | None:
+        """Returns what `prepare` left, if it is within `limits`."""
+        with self._lock:
+            loaded = self._prepared.pop(source.digest, None)
+            if loaded is not None:
+                self._prepared_bytes -= loaded.image.size_bytes
+        if loaded is not None:
+            allowed = self._allowance.widen(limits, len(source.text))
+            if not _is_within(loaded.used, allowed):
+                return None  # Loading it again says which limit it meets, and how.
+        return loaded
 
     def load(self, source: Source, limits: Limits) -> WasmProgram:
         """Returns the program of `source`, loaded under `limits` unless it is loaded already.
@@ -237,20 +344,23 @@ class WasmEngine:
             GuestTrapped, GuestProtocolError: the interpreter itself failed.
             Overloaded: there is no room for another guest.
 
-        Blocks: while it loads, at most the fuel of `limits`.
+        Blocks: not at all after `prepare`; else while it loads, at most the fuel of `limits` and of
+            the allowance.
         """
         found = self.find(source.digest)
         if found is not None:
             return found
-        base = self._booted
-        if source.preludes:
-            base = self._find_base(source.preludes, limits)
-        message = (
-            (source.name, source.text, ()) if self._has_preludes else (source.name, source.text)
-        )
-        names, image = self._load_on(base, message, source, limits)
+        loaded = self._take_prepared(source, limits)
+        if loaded is None:
+            base = self._booted
+            if source.preludes:
+                base = self._find_base(source.preludes, limits)
+            message = (
+                (source.name, source.text, ()) if self._has_preludes else (source.name, source.text)
+            )
+            loaded = self._load_on(base, message, source, limits)
         program = WasmProgram(
-            self._pool, image, inbox=self._inbox, digest=source.digest, names=names
+            self._pool, loaded.image, inbox=self._inbox, digest=source.digest, names=loaded.names
         )
         self._keep(program)
         return program
@@ -264,7 +374,7 @@ class WasmEngine:
             source = Source(
                 language=self.language, name=name, text=text, digest="", preludes=preludes
             )
-            base = self._load_on(self._booted, (name, b"", preludes), source, limits)[1]
+            base = self._load_on(self._booted, (name, b"", preludes), source, limits).image
             self._bases[preludes] = base
             self._bases_bytes += base.size_bytes
             while len(self._bases) > BASES_MAX or (
@@ -275,20 +385,42 @@ class WasmEngine:
         return base
 
     def _load_on(
-        self, base: Image, message: tuple[Any, ...], source: Source, limits: Limits
-    ) -> tuple[tuple[str, ...], Image]:
-        """Returns tuple of (handler names, the memory after `message` was loaded into `base`)."""
-        guest = WasmGuest(self._pool, base, limits)
+        self,
+        base: Image,
+        message: tuple[Any, ...],
+        source: Source,
+        limits: Limits,
+        *,
+        pool: CellPool | None = None,
+    ) -> _Loaded:
+        """Returns what `message` comes to, loaded into `base`.
+
+        Args:
+            base: the memory it is loaded into.
+            message: what `lx_load` is given.
+            source: for messages and the allowance.
+            limits: of the load, the allowance apart.
+            pool: the calling thread's own cells, if it is not the node's; it lets others run.
+        """
+        limits = self._allowance.widen(limits, len(source.text))
+        guest = WasmGuest(pool or self._pool, base, limits)
         try:
             guest.begin(b"lx_load", _encode(message), self._inbox)
-            step = run_load(guest)
+            step = run_load(guest, frees_lock=pool is not None, on_quantum=self._check_open)
             if step.kind is StepKind.ENDED:
-                raise_ended(step, guest, source, limits)
+                hint = self._allowance.describe(limits, len(source.text))
+                raise_ended(step, guest, source, limits, hint)
             names = _read_loaded(step.data, source)
             assert guest.cell is not None
-            return names, Image(guest.cell.copy_memory(), self._blank, self._file)
+            image = Image(guest.cell.copy_memory(), self._blank)
+            used = Limits(fuel=guest.fuel_used, memory_bytes=image.size_bytes, calls=guest.calls)
         finally:
             guest.close()
+        if self._has_preludes or image.size_bytes > IDLE_CELL_BYTES_MAX:
+            # Cells of larger ones are not used again: each guest would begin with a whole copy.
+            with self._file_lock:
+                image.keep_in(self._file)
+        return _Loaded(names=names, image=image, used=used)
 
     def _keep(self, program: WasmProgram) -> None:
         self._programs[program.digest] = program
@@ -315,17 +447,50 @@ class WasmEngine:
         }
 
     def close(self) -> None:
-        """Frees everything. Guests must be closed before."""
+        """Frees everything. Guests must be closed before.
+
+        Does not wait for preparations under way: the last of them frees what it still needs.
+        """
         assert self._pool.live == 0, "guests are still open"
         self._pool.close()
         self._programs.clear()
         self._programs_bytes = 0
-        self._host.close()
+        with self._lock:
+            self._is_closed = True
+            self._prepared.clear()
+            self._prepared_bytes = 0
+            is_last = not self._preparing
+        if is_last:
+            self._host.close()
 
 
-def run_load(guest: WasmGuest, *, frees_lock: bool = False) -> Step:
-    """Steps a load to its end; only `log` is answered, by silence."""
+def _is_within(used: Limits, allowed: Limits) -> bool:
+    """Returns whether a load that used so much would have ended under `allowed`."""
+    assert used.fuel is not None
+    assert used.memory_bytes is not None
+    assert used.calls is not None
+    return (
+        used.fuel <= fuel_of(allowed)
+        and used.memory_bytes <= memory_bytes_of(allowed)
+        and used.calls <= calls_of(allowed)
+    )
+
+
+def run_load(
+    guest: WasmGuest,
+    *,
+    frees_lock: bool = False,
+    on_quantum: Callable[[], None] = lambda: None,
+) -> Step:
+    """Steps a load to its end; only `log` is answered, by silence.
+
+    Args:
+        guest: it has begun.
+        frees_lock: as for `step`.
+        on_quantum: called before each step; what it raises ends the load.
+    """
     while True:
+        on_quantum()
         step = guest.step(LOAD_QUANTUM_FUEL, frees_lock=frees_lock)
         if step.kind is StepKind.ASKED:
             guest.answer(_answer_load(step.data))
@@ -346,8 +511,10 @@ def _answer_load(message: bytes) -> bytes:
     return encode_refusal(status, _REFUSED, text, {})
 
 
-def raise_ended(step: Step, guest: WasmGuest, source: Source, limits: Limits) -> NoReturn:
-    """Raises what the end of a load from outside stands for."""
+def raise_ended(
+    step: Step, guest: WasmGuest, source: Source, limits: Limits, hint: str = ""
+) -> NoReturn:
+    """Raises what the end of a load from outside stands for; `hint` follows limits of size."""
     message = f"{source.name} cannot be loaded: {step.detail}"
     if step.code == "guest.protocol":
         raise GuestProtocolError(message, file=source.name)
@@ -355,6 +522,8 @@ def raise_ended(step: Step, guest: WasmGuest, source: Source, limits: Limits) ->
         raise GuestTrapped(message, file=source.name)
     limit = step.code.removeprefix("guest.out_of_")
     fields: dict[str, Any] = {"file": source.name}
+    if limit in ("fuel", "memory"):
+        message += hint
     if limit == "fuel":
         fields |= {"used": guest.fuel_used, "allowed": fuel_of(limits)}
     elif limit == "memory":

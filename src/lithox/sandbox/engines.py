@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from lithox.sandbox.allowance import JAVASCRIPT_ALLOWANCE, LUA_ALLOWANCE
 from lithox.sandbox.contract import Engine
 from lithox.sandbox.engine import EngineOptions, WasmEngine
 from lithox.sandbox.lazy import LazyEngine
@@ -56,7 +57,7 @@ def open_engines(cache_dir: Path) -> dict[str, Engine]:
             language=LUA,
             wasm_path=LUA_WASM_PATH,
             cache_dir=cache_dir,
-            options=EngineOptions(mappings=mappings),
+            options=EngineOptions(mappings=mappings, allowance=LUA_ALLOWANCE),
         ),
         WASM: wasm,
     }
@@ -74,7 +75,11 @@ def open_engines(cache_dir: Path) -> dict[str, Engine]:
         language=JAVASCRIPT,
         wasm_path=JAVASCRIPT_WASM_PATH,
         cache_dir=cache_dir,
-        options=EngineOptions(mappings=mappings, wasm_stack_bytes=JAVASCRIPT_STACK_BYTES),
+        options=EngineOptions(
+            mappings=mappings,
+            wasm_stack_bytes=JAVASCRIPT_STACK_BYTES,
+            allowance=JAVASCRIPT_ALLOWANCE,
+        ),
     )
     engines[JAVASCRIPT] = LazyEngine(JAVASCRIPT, open_javascript)
     engines[PYTHON] = LazyEngine(PYTHON, partial(PythonEngine, cache_dir))

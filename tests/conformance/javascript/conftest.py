@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from lithox.sandbox.allowance import JAVASCRIPT_ALLOWANCE
 from lithox.sandbox.engine import EngineOptions, WasmEngine
 from lithox.sandbox.engines import JAVASCRIPT, JAVASCRIPT_STACK_BYTES, JAVASCRIPT_WASM_PATH
 from tests import built_guests
@@ -20,7 +21,9 @@ def js(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Javascript]:
         language=JAVASCRIPT,
         wasm_path=JAVASCRIPT_WASM_PATH,
         cache_dir=tmp_path_factory.mktemp("cache"),
-        options=EngineOptions(wasm_stack_bytes=JAVASCRIPT_STACK_BYTES),
+        options=EngineOptions(
+            wasm_stack_bytes=JAVASCRIPT_STACK_BYTES, allowance=JAVASCRIPT_ALLOWANCE
+        ),
     )
     yield Javascript(engine=engine)
     engine.close()

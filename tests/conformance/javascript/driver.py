@@ -9,6 +9,7 @@ from typing import Any, Final, TypedDict, Unpack
 
 import msgspec
 
+from lithox.dispatch.catalog import DEPLOY_LIMITS
 from lithox.model.limits import Limits
 from lithox.sandbox import messages
 from lithox.sandbox.contract import Source, StepKind
@@ -61,7 +62,7 @@ class Javascript:
         """Returns the program of a module."""
         digest = hashlib.sha256(f"{name}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
         source = Source(language="javascript", name=name, text=text.encode(), digest=digest)
-        return self.engine.load(source, LIMITS)
+        return self.engine.load(source, DEPLOY_LIMITS)
 
     def run(self, text: str, handler: str = "go", *args: Any, **settings: Unpack[Settings]) -> Run:
         """Runs a handler to its end."""
