@@ -34,6 +34,7 @@ from lithox.model.big_values import (
 )
 from lithox.model.ids import SYSTEM_ENTITY_PREFIX, EntityPath, check_state_key
 from lithox.sandbox import messages
+from lithox.sandbox.said import WRITES_MAX, GuestDecoder, check_count
 from lithox.store.contract import Cell
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ WRITERS_MAX: Final = 64
 """Writers one run has begun and not closed."""
 _BLOB_ID_DIGITS: Final = 32
 
-_text: Final = msgspec.msgpack.Decoder(str)
-_integer: Final = msgspec.msgpack.Decoder(int)
-_bytes: Final = msgspec.msgpack.Decoder(bytes)
-_state_writes: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
+_text: Final = GuestDecoder(msgspec.msgpack.Decoder(str))
+_integer: Final = GuestDecoder(msgspec.msgpack.Decoder(int))
+_bytes: Final = GuestDecoder(msgspec.msgpack.Decoder(bytes))
+_state_writes: Final = GuestDecoder(msgspec.msgpack.Decoder(dict[str, msgspec.Raw]))
 
 Find = Callable[[str, str], bytes | None]
 """(entity, key) -> the stored value; reads without a trace in a read set."""
@@ -213,6 +214,7 @@ class BigCalls:
 
     def _open(self, frame: Frame, call: list[msgspec.Raw]) -> bytes:
         key = check_state_key(_text.decode(call[2]))
+        check_count(call[3], WRITES_MAX, "keys written")
         self.merge(frame, _state_writes.decode(call[3]))
         value = _transaction_of(frame).find(frame.entity, key)
         if value is not None and not is_big(value):

@@ -7,13 +7,14 @@ endpoint that can answer at once returns the answer; `call` returns None and the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
 from lithox.dispatch.big_values import BigCalls, may_hold_big, put_value
 from lithox.dispatch.faults import ends_run
 from lithox.dispatch.job import Frame, LogSink
+from lithox.dispatch.messages.outbox import check_args
 from lithox.dispatch.transaction import range_behind, range_between, range_of_prefix
 from lithox.errors import (
     BadArguments,
@@ -27,6 +28,15 @@ from lithox.errors import (
 from lithox.model.ids import check_state_key
 from lithox.model.values import VALUE_BYTES_MAX, decode_value
 from lithox.sandbox import messages
+from lithox.sandbox.said import (
+    FUEL_PER_WEIGHT,
+    READS_MAX,
+    SCANS_MAX,
+    WRITES_MAX,
+    GuestDecoder,
+    check_count,
+    weigh,
+)
 from lithox.store.contract import Range
 
 SCAN_PAGE_MAX: Final = 256
@@ -35,13 +45,12 @@ SCAN_PAGE_BYTES_MAX: Final = 1 << 20
 LOG_TEXT_CHARACTERS_MAX: Final = 8192
 LEVELS: Final = ("debug", "info", "warning", "error")
 
-_text: Final = msgspec.msgpack.Decoder(str)
-_maybe_text: Final = msgspec.msgpack.Decoder(str | None)
-_maybe_fields: Final = msgspec.msgpack.Decoder(dict[str, Any] | None)
-_integer: Final = msgspec.msgpack.Decoder(int)
-_texts: Final = msgspec.msgpack.Decoder(list[str])
-_used: Final = msgspec.msgpack.Decoder(list[messages.Used])
-_writes: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
+_text: Final = GuestDecoder(msgspec.msgpack.Decoder(str))
+_maybe_text: Final = GuestDecoder(msgspec.msgpack.Decoder(str | None))
+_integer: Final = GuestDecoder(msgspec.msgpack.Decoder(int))
+_texts: Final = GuestDecoder(msgspec.msgpack.Decoder(list[str]))
+_used: Final = GuestDecoder(msgspec.msgpack.Decoder(list[messages.Used]))
+_writes: Final = GuestDecoder(msgspec.msgpack.Decoder(dict[str, msgspec.Raw]))
 
 Raws = list[msgspec.Raw]
 StartCall = Callable[[Frame, str, str, bytes], None]
@@ -141,11 +150,16 @@ class Endpoints:
             GuestProtocolError: not a system call at all.
             LimitExceeded: the call uses up a limit; it ends the run.
         """
+        weight = weigh(data)
+        if weight:
+            _charge_weight(frame, weight)
         try:
             call = messages.decode_call(data)
             context, name = _integer.decode(call[0]), _text.decode(call[1])
-        except (msgspec.MsgspecError, IndexError) as error:
+        except IndexError as error:
             raise GuestProtocolError(f"not a system call: {error}") from None
+        except GuestProtocolError as error:
+            raise GuestProtocolError(f"not a system call: {error.message}") from None
         try:
             if context != messages.CONTEXT_SELF:
                 raise ContextInvalid(f"this process holds no context {context}")
@@ -155,8 +169,10 @@ class Endpoints:
             return endpoint(frame, call)
         except LimitExceeded:
             raise
-        except (msgspec.MsgspecError, IndexError) as error:
+        except IndexError as error:
             return refuse(GuestProtocolError(f"arguments of {name[:80]!r}: {error}"))
+        except GuestProtocolError as error:
+            return refuse(GuestProtocolError(f"arguments of {name[:80]!r}: {error.message}"))
         except LithoxError as error:
             if ends_run(error):
                 raise
@@ -195,7 +211,7 @@ class Endpoints:
         """Answers a page of `area`; `rest` is [after, limit, writes]."""
         after = _maybe_text.decode(rest[0])
         limit = min(max(_integer.decode(rest[1]), 1), SCAN_PAGE_MAX)
-        merge_state(frame, [], [], _writes.decode(rest[2]))
+        merge_state(frame, [], [], decode_writes(rest[2]))
         transaction = frame.job.transaction
         assert transaction is not None
         if after:
@@ -205,7 +221,11 @@ class Endpoints:
 
     def _call(self, frame: Frame, call: Raws) -> bytes | None:
         entity, handler = _text.decode(call[2]), _text.decode(call[3])
-        merge_state(frame, _texts.decode(call[5]), _used.decode(call[6]), _writes.decode(call[7]))
+        check_count(call[5], READS_MAX, "keys read")
+        check_count(call[6], SCANS_MAX, "prefixes and ranges")
+        writes = decode_writes(call[7])
+        merge_state(frame, _texts.decode(call[5]), _used.decode(call[6]), writes)
+        check_args(call[4])
         self._start_call(frame, entity, handler, bytes(call[4]))
         return None
 
@@ -213,9 +233,12 @@ class Endpoints:
         level, text = _text.decode(call[2]), _text.decode(call[3])
         if level not in LEVELS:
             raise BadArguments(f"a log level is one of {', '.join(LEVELS)}; found {level[:40]!r}")
-        fields: dict[str, Any] = _maybe_fields.decode(call[4]) or {}
         add_output(frame, sum(map(len, call)))
-        self._log(frame, level, text[:LOG_TEXT_CHARACTERS_MAX], fields)
+        fields: Any = decode_value(bytes(call[4]))
+        if not isinstance(fields, dict | None):
+            raise BadArguments(f"fields of a log line are a map; found {type(fields).__name__}")
+        held = cast("dict[str, Any]", fields or {})
+        self._log(frame, level, text[:LOG_TEXT_CHARACTERS_MAX], held)
         return messages.encode_answer()
 
     def _usage(self, frame: Frame, call: Raws) -> bytes:
@@ -246,6 +269,37 @@ class Endpoints:
         del frame
         name = _text.decode(call[1])
         raise NotAvailable(f"self:{name} is not there yet; use self:call")
+
+
+def decode_writes(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """Returns what a guest says it has written, values undecoded.
+
+    Raises:
+        GuestProtocolError: no map with text keys.
+        LimitExceeded: more keys than one message may write.
+    """
+    check_count(raw, WRITES_MAX, "keys written")
+    return _writes.decode(raw)
+
+
+def _charge_weight(frame: Frame, weight: int) -> None:
+    """Has a guest pay for the reading of a long system call, before it is read.
+
+    Raises:
+        LimitExceeded: it has not as much fuel left.
+    """
+    guest, price = frame.guest, weight * FUEL_PER_WEIGHT
+    assert guest is not None
+    before = guest.fuel_used
+    guest.charge(price, 0)
+    if guest.fuel_used - before < price:
+        raise LimitExceeded(
+            f"{frame.entity}:{frame.handler} used up its fuel of {frame.limits.fuel} with a system "
+            f"call whose items cost {price}",
+            limit="fuel",
+            used=guest.fuel_used,
+            allowed=frame.limits.fuel,
+        )
 
 
 def add_output(frame: Frame, size_bytes: int) -> None:

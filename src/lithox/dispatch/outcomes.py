@@ -6,12 +6,11 @@ Pure translations; messages say which limit was hit, what was used and what was 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
-
-import msgspec
+from typing import Any, Final, cast
 
 from lithox.dispatch.job import Frame
 from lithox.errors import (
+    BadArguments,
     Cancelled,
     DeadlinePassed,
     GuestProtocolError,
@@ -23,6 +22,7 @@ from lithox.errors import (
 )
 from lithox.model.limits import Limits
 from lithox.model.quantities import format_duration, format_size
+from lithox.model.values import decode_value
 from lithox.sandbox import messages
 from lithox.sandbox.contract import Guest, Step
 
@@ -47,6 +47,15 @@ def error_of_step(where: str, limits: Limits, guest: Guest | None, step: Step) -
         )
     if code == "guest.out_of_memory":
         allowed = limits.memory_bytes or 0
+        if guest is not None and guest.fuel_used == 0 and guest.memory_bytes > allowed:
+            return LimitExceeded(
+                f"{where} cannot begin: its module alone takes {format_size(guest.memory_bytes)} "
+                f"of memory, and {format_size(allowed)} are allowed; give its template more "
+                "`memory`, or split the module",
+                limit="memory",
+                used=guest.memory_bytes,
+                allowed=allowed,
+            )
         return LimitExceeded(
             f"{where} needs more than its memory of {format_size(allowed)}",
             limit="memory",
@@ -95,22 +104,23 @@ def error_of_end(frame: Frame, code: str) -> LithoxError:
 def error_of_outcome(outcome: messages.OutcomeMessage) -> LithoxError:
     """Returns the error a handler raised.
 
-    An error table's own `code` becomes `app.<code>`; a refusal the handler did not catch keeps
-    its system code inside the fields, since only the node may speak its codes.
+    Its own `code` becomes `app.<code>`, and so does the code of a refusal the handler did not
+    catch (`app.request.not_found`), since only the node may speak its codes. A code that does
+    not fit `APP_CODE` is dropped.
     """
     try:
         error = messages.decode_error(outcome.body)
-    except msgspec.MsgspecError as problem:
-        return GuestProtocolError(f"the guest's error cannot be read: {problem}")
+        said = None if error.data == messages.NIL else decode_value(bytes(error.data))
+    except (GuestProtocolError, BadArguments) as problem:
+        return GuestProtocolError(f"the guest's error cannot be read: {problem.message}")
     fields: dict[str, Any] = {}
     if error.traceback:
         fields["traceback"] = error.traceback
-    if error.data != messages.NIL:
-        data = msgspec.msgpack.decode(error.data)
-        if isinstance(data, dict):
-            data = {key: item for key, item in data.items() if key not in ("code", "message")}  # pyright: ignore[reportUnknownVariableType]
-        if data:
-            fields["data"] = data
+    if isinstance(said, dict):
+        held = cast("dict[str, Any]", said)
+        said = {key: item for key, item in held.items() if key not in {"code", "message"}}
+    if said:
+        fields["data"] = said
     # A callee's error that its caller lets through keeps its code: one `app.` is enough.
     own = error.code.removeprefix("app.")
     code = f"app.{own}" if APP_CODE.match(own) else None

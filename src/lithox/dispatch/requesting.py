@@ -44,13 +44,14 @@ from lithox.model.limits import Limits
 from lithox.model.request import Answer, Caller, Request
 from lithox.model.values import decode_value, encode_value
 from lithox.sandbox import messages
+from lithox.sandbox.said import GuestDecoder
 
 REQUEST_DEPTH_MAX: Final = 32
 """Requests that wait for each other in one chain: each holds a process, a guest and a snapshot."""
 
 SubmitChild = Callable[[Request, OnAnswer, Frame, Limits], None]
 """(request, told once how it ended, the frame that waits for it, what it may use)."""
-_text: Final = msgspec.msgpack.Decoder(str)
+_text: Final = GuestDecoder(msgspec.msgpack.Decoder(str))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -26,8 +26,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
-
 from lithox.dispatch.atomic import Groups, finish, name_call
 from lithox.dispatch.catalog import Catalog
 from lithox.dispatch.cold import ColdEntities
@@ -62,6 +60,10 @@ WRITERS_MAX: Final = 16_384
 def entities_of(job: Job) -> set[str]:
     """Returns the entities a job names itself; joined callees may add others."""
     return {call.entity for call in job.calls} or {job.request.entity}
+
+
+def _not_plain(error: BadArguments) -> GuestProtocolError:
+    return GuestProtocolError(f"the handler's value is not plain: {error.message}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -281,6 +283,10 @@ class Runs:
         try:
             answer = endpoints.go_on(frame) if data is None else endpoints.answer(frame, data)
         except LithoxError as error:
+            if not self.kernel.may_finish(frame.pid, self.clock.monotonic_ns()):
+                # Its time ran out while its call was read: its end is the one the kernel tells,
+                # not that the kernel made no process for its callee any more.
+                return SliceEnd.YIELDED
             return self._frame_failed(frame, error, is_outcome_known=False)
         if answer is None:
             return SliceEnd.ASKED
@@ -296,13 +302,16 @@ class Runs:
                 return self._frame_failed(frame, error_of_outcome(outcome))
             merge_state(frame, outcome.reads, outcome.scans, outcome.writes)
             self.starter.keep_record(frame)
-        except msgspec.MsgspecError as error:
-            broken = GuestProtocolError(f"the guest's outcome cannot be read: {error}")
-            return self._frame_failed(frame, broken, is_outcome_known=False)
         except LithoxError as error:
             return self._frame_failed(frame, error, is_outcome_known=False)
         if frame.parent is None:
             return self._root_finished(frame, bytes(outcome.body))
+        try:
+            decode_value(bytes(outcome.body))
+        except BadArguments as error:
+            return self._frame_failed(frame, _not_plain(error))
+        except LithoxError as error:
+            return self._frame_failed(frame, error)
         transaction = frame.job.transaction
         assert transaction is not None
         changed = transaction.has_written(frame.parent.entity, frame.savepoint)
@@ -362,8 +371,7 @@ class Runs:
                 self.groups.next_call(frame, body)
                 return SliceEnd.RERUN
         except BadArguments as error:
-            broken = GuestProtocolError(f"the handler's value is not plain: {error.message}")
-            return self._frame_failed(frame, broken)
+            return self._frame_failed(frame, _not_plain(error))
         except LithoxError as error:
             return self._frame_failed(frame, error)
         if job.calls:

@@ -51,6 +51,7 @@ from lithox.sandbox.mappings import MappingBudget
 from lithox.sandbox.messages import CALL_LOG, decode_call, encode_answer, encode_refusal
 from lithox.sandbox.meters import MEMORY_BYTES_MAX, calls_of, fuel_of, memory_bytes_of
 from lithox.sandbox.pool import IDLE_CELL_BYTES_MAX, IDLE_MAX, CellPool
+from lithox.sandbox.said import UNREADABLE
 from lithox.sandbox.wasm import WASM_STACK_BYTES, WasmHost
 
 PROGRAMS_BYTES_MAX: Final = 128 << 20
@@ -502,7 +503,7 @@ def _answer_load(message: bytes) -> bytes:
     try:
         call = decode_call(message)
         name = msgspec.msgpack.decode(call[1], type=str)
-    except (msgspec.DecodeError, IndexError):
+    except (*UNREADABLE, GuestProtocolError, IndexError):
         name = "?"
     if name == CALL_LOG:
         return encode_answer()

@@ -35,6 +35,15 @@ from typing import Any, Final
 
 import msgspec
 
+from lithox.sandbox.said import (
+    READS_MAX,
+    SCANS_MAX,
+    WRITES_MAX,
+    GuestDecoder,
+    check_count,
+    weigh,
+)
+
 CONTEXT_SELF: Final = 0
 """The context every process has from birth: its endpoints to the node."""
 
@@ -149,21 +158,44 @@ class OutcomeMessage(msgspec.Struct, array_like=True, gc=False):
     writes: dict[str, msgspec.Raw]
 
 
+class _CountedOutcome(msgspec.Struct, array_like=True, gc=False):
+    """An `OutcomeMessage` with its lists undecoded."""
+
+    kind: int
+    body: msgspec.Raw
+    reads: msgspec.Raw
+    scans: msgspec.Raw
+    writes: msgspec.Raw
+
+
 _encoder: Final = msgspec.msgpack.Encoder()
-_outcome_decoder: Final = msgspec.msgpack.Decoder(OutcomeMessage)
-_error_decoder: Final = msgspec.msgpack.Decoder(ErrorMessage)
-_call_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_outcome_decoder: Final = GuestDecoder(msgspec.msgpack.Decoder(OutcomeMessage))
+_counted_decoder: Final = GuestDecoder(msgspec.msgpack.Decoder(_CountedOutcome))
+_program_decoder: Final = GuestDecoder(msgspec.msgpack.Decoder(ProgramOutcome))
+_error_decoder: Final = GuestDecoder(msgspec.msgpack.Decoder(ErrorMessage))
+_call_decoder: Final = GuestDecoder(msgspec.msgpack.Decoder(list[msgspec.Raw]))
 
 encode_run = _encoder.encode
 encode_program = _encoder.encode
-decode_program_outcome = msgspec.msgpack.Decoder(ProgramOutcome).decode
-decode_outcome = _outcome_decoder.decode
+decode_program_outcome = _program_decoder.decode
 decode_error = _error_decoder.decode
+decode_call = _call_decoder.decode
+"""Returns [context, name, ...arguments], each undecoded; raises GuestProtocolError."""
 
 
-def decode_call(data: bytes) -> list[msgspec.Raw]:
-    """Returns [context, name, ...arguments], each undecoded; raises msgspec.DecodeError."""
-    return _call_decoder.decode(data)
+def decode_outcome(data: bytes) -> OutcomeMessage:
+    """Returns how a handler ended; reads nothing that holds more items than one message may.
+
+    Raises:
+        GuestProtocolError: it cannot be read.
+        LimitExceeded: too many items; too many keys read or written, or scans.
+    """
+    if weigh(data):
+        counted = _counted_decoder.decode(data)
+        check_count(counted.reads, READS_MAX, "keys read")
+        check_count(counted.scans, SCANS_MAX, "prefixes and ranges")
+        check_count(counted.writes, WRITES_MAX, "keys written")
+    return _outcome_decoder.decode(data)
 
 
 def encode_answer(*values: Any) -> bytes:

@@ -36,13 +36,13 @@ from lithox.errors import (
 from lithox.model.ids import check_entity_path, check_handler_name, is_system_entity
 from lithox.model.values import decode_value
 from lithox.sandbox import messages
+from lithox.sandbox.said import GuestDecoder
 
 RETRY_AFTER_MS: Final = 1_000
 MESSAGE_PREFIX: Final = "m."
 SENT_BYTES: Final = "bytes sent"
 """Under which name a transaction counts them."""
-_text: Final = msgspec.msgpack.Decoder(str)
-_list: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_text: Final = GuestDecoder(msgspec.msgpack.Decoder(str))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,11 +128,8 @@ class Outbox:
 
 def check_args(raw: msgspec.Raw) -> None:
     """Raises BadArguments unless `raw` is a list of plain data."""
-    try:
-        _list.decode(raw)
-    except msgspec.MsgspecError:
-        raise BadArguments("the arguments of a handler are a list") from None
-    decode_value(bytes(raw))
+    if not isinstance(decode_value(bytes(raw)), list):
+        raise BadArguments("the arguments of a handler are a list")
 
 
 def next_hop(hops: int, bounds: MessageBounds) -> int:

@@ -50,6 +50,7 @@ from lithox.errors import (
     SUMMARIES,
     BadArguments,
     CompileFailed,
+    GuestProtocolError,
     InternalError,
     LimitExceeded,
     LithoxError,
@@ -326,10 +327,13 @@ class Programs:
 
     def _exit_of_outcome(self, frame: ProgramProcess, data: bytes) -> Exit:
         """Returns how main code ended; what it raised is told on its terminal too."""
-        outcome = messages.decode_program_outcome(data)
-        if outcome.kind == messages.OUTCOME_RETURNED:
-            return Exit(values=bytes(outcome.body))
-        error = messages.decode_error(outcome.body)
+        try:
+            outcome = messages.decode_program_outcome(data)
+            if outcome.kind == messages.OUTCOME_RETURNED:
+                return Exit(values=bytes(outcome.body))
+            error = messages.decode_error(outcome.body)
+        except GuestProtocolError as problem:
+            return exit_of(problem)
         code = f"app.{error.code}" if APP_CODE.match(error.code) else "guest.raised"
         text = error.traceback or error.message
         self.terminal_of(frame).write(frame, "err", f"{frame.name}: {text}\n".encode())

@@ -45,6 +45,7 @@ from lithox.sandbox.messages import (
     is_array,
     splice_answer,
 )
+from lithox.sandbox.said import UNREADABLE
 
 if TYPE_CHECKING:
     from lithox.dispatch.programs.programs import Programs
@@ -118,7 +119,7 @@ class Syscalls:
         try:
             call = decode_call(data)
             name, shared = _text(call[1]), bytes(call[-1])
-        except (msgspec.MsgspecError, IndexError) as error:
+        except (*UNREADABLE, IndexError, GuestProtocolError) as error:
             raise GuestProtocolError(f"not a system call: {error}") from None
         try:
             perform = self._by_name.get(name)
@@ -131,7 +132,7 @@ class Syscalls:
             return perform(frame, call)
         except LithoxError as error:
             return refuse(error)
-        except (msgspec.MsgspecError, IndexError) as error:
+        except (*UNREADABLE, IndexError) as error:
             return refuse(BadArguments(f"arguments of {name[:80]!r}: {error}"))
 
     def resume(self, frame: ProgramProcess) -> bytes:

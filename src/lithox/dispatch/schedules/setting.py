@@ -34,14 +34,15 @@ from lithox.dispatch.schedules.spec import TimerSpec, check_timer_id, parse_spec
 from lithox.dispatch.transaction import Transaction
 from lithox.errors import TooLarge, TooManyTimers
 from lithox.sandbox import messages
+from lithox.sandbox.said import GuestDecoder
 from lithox.store.contract import Range
 
 TIMER_PREFIX: Final = "t."
 LIST_PAGE_MAX: Final = 256
 LIST_BYTES_MAX: Final = 1 << 20
 RETRY_AFTER_MS: Final = 1_000
-_text: Final = msgspec.msgpack.Decoder(str)
-_maybe_text: Final = msgspec.msgpack.Decoder(str | None)
+_text: Final = GuestDecoder(msgspec.msgpack.Decoder(str))
+_maybe_text: Final = GuestDecoder(msgspec.msgpack.Decoder(str | None))
 
 
 @dataclass(slots=True, kw_only=True)

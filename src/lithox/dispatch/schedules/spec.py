@@ -11,13 +11,15 @@ from lithox.dispatch.messages.outbox import check_args
 from lithox.dispatch.schedules.bounds import TimerBounds
 from lithox.dispatch.schedules.calendar import check_cron, next_cron_ms
 from lithox.dispatch.schedules.records import MISSED, MISSED_ONCE, TIME_MS_MAX
-from lithox.errors import BadArguments
+from lithox.errors import BadArguments, GuestProtocolError
 from lithox.model.ids import HandlerName, check_handler_name
+from lithox.sandbox.said import GuestDecoder
 
 WAYS: Final = ("after", "at", "every", "cron")
 _KNOWN: Final = frozenset((*WAYS, "handler", "args", "zone", "name", "missed"))
 _NAME: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
-_decoder: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
+_decoder: Final = GuestDecoder(msgspec.msgpack.Decoder(dict[str, msgspec.Raw]))
+_any: Final = GuestDecoder(msgspec.msgpack.Decoder())
 _EMPTY_LIST: Final = msgspec.Raw(b"\x90")
 
 
@@ -53,7 +55,7 @@ def parse_spec(raw: msgspec.Raw, now_ms: int, bounds: TimerBounds) -> TimerSpec:
     """
     try:
         said = _decoder.decode(raw)
-    except msgspec.MsgspecError:
+    except GuestProtocolError:
         raise BadArguments("a timer is described by a map with text keys") from None
     unknown = sorted(set(said) - _KNOWN)
     if unknown:
@@ -64,7 +66,7 @@ def parse_spec(raw: msgspec.Raw, now_ms: int, bounds: TimerBounds) -> TimerSpec:
     if len(ways) != 1:
         raise BadArguments(f"a timer says one of {', '.join(WAYS)}; found {len(ways)} of them")
     check_args(said.get("args", _EMPTY_LIST))
-    way, value = ways[0], msgspec.msgpack.decode(said[ways[0]])
+    way, value = ways[0], _any.decode(said[ways[0]])
     zone, missed = _text(said, "zone", "UTC"), _text(said, "missed", MISSED_ONCE)
     if missed not in MISSED:
         raise BadArguments(f"missed is one of {', '.join(MISSED)}; found {missed[:40]!r}")
@@ -96,7 +98,7 @@ def _name(said: dict[str, msgspec.Raw]) -> str | None:
 def _text(said: dict[str, msgspec.Raw], key: str, default: str) -> str:
     if key not in said:
         return default
-    value: Any = msgspec.msgpack.decode(said[key])
+    value: Any = _any.decode(said[key])
     if not isinstance(value, str):
         raise BadArguments(f"a timer's {key} is text; found {type(value).__name__}")
     return value
