@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +18,9 @@ from lithox.errors import GuestTrapped, LithoxError, Overloaded
 from lithox.sandbox.contract import StepKind
 from lithox.sandbox.python.engine import PythonEngine
 from lithox.sandbox.python.guest import PythonGuest
+from lithox.sandbox.python.launcher import FILES_MAX
 from lithox.sandbox.python.pool import WorkerPool
-from lithox.sandbox.python.worker import Worker, find_binary
+from lithox.sandbox.python.worker import ADDRESS_BYTES, Worker, find_binary
 from tests.conformance.python.running import LIMITS, finish, load, run, start, wait_until_gone
 
 QUANTUM_FUEL = 8_000_000
@@ -46,6 +49,12 @@ def own(tmp_path: Path) -> Iterator[PythonEngine]:
     opened = PythonEngine(tmp_path)
     yield opened
     opened.close()
+
+
+def read_limits(pid: int) -> dict[str, list[str]]:
+    """Returns the soft and hard limits of a process by name."""
+    lines = Path(f"/proc/{pid}/limits").read_text(encoding="ascii").splitlines()[1:]
+    return {line[:26].strip(): line[26:].split()[:2] for line in lines}
 
 
 def step_until_running(guest: PythonGuest) -> int:
@@ -119,6 +128,23 @@ def test_run_is_held_between_its_slices(own: PythonEngine) -> None:
     assert wait_until_gone(pid)
 
 
+def test_worker_is_bounded_by_the_system(own: PythonEngine) -> None:
+    """A live run's worker cannot map more than its run needs, write a file or gain a right."""
+    limits = replace(LIMITS, memory_bytes=32 << 20)
+    guest = start(load(own, TEXT), "loop", limits=limits)
+    pid = step_until_running(guest)
+    bounds = read_limits(pid)
+    image_bytes = guest._memory_bytes_max
+    assert image_bytes <= 32 << 20
+    assert bounds["Max address space"][0] == str(ADDRESS_BYTES + 2 * image_bytes)
+    assert bounds["Max file size"] == ["0", "0"]
+    assert bounds["Max core file size"] == ["0", "0"]
+    assert bounds["Max open files"] == [str(FILES_MAX), str(FILES_MAX)]
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
+    guest.close()
+
+
 def test_closing_a_run_ends_its_worker_at_once(own: PythonEngine) -> None:
     """Whatever the handler catches, its process is gone when the run is killed."""
     guest = start(load(own, TEXT), "loop")
@@ -140,7 +166,7 @@ def test_long_run_gives_its_place_to_a_fresh_worker(own: PythonEngine) -> None:
 
 def test_accounts_leave_room_for_another(tmp_path: Path) -> None:
     """However many runs busy accounts want, one more account gets a worker."""
-    pool = WorkerPool(partial(Worker, find_binary()), workers_max=12)
+    pool = WorkerPool(partial(Worker, find_binary()), workers_max=16)
     engine = PythonEngine(tmp_path, pool=pool)
     program = load(engine, TEXT)
     wanted = ["a"] * 10 + ["b"] * 10 + ["c"] * 10
@@ -168,12 +194,17 @@ def test_accounts_leave_room_for_another(tmp_path: Path) -> None:
 
 
 def test_nested_runs_are_refused_and_never_wait(tmp_path: Path) -> None:
-    """When those that wait for each other hold everything, the next callee is an error."""
-    engine = PythonEngine(tmp_path, pool=WorkerPool(partial(Worker, find_binary()), workers_max=4))
+    """When those that wait for each other hold everything, or their share, the next is an error."""
+    pool = WorkerPool(partial(Worker, find_binary()), workers_max=4, first_max=0)
+    engine = PythonEngine(tmp_path, pool=pool)
     program = load(engine, TEXT)
-    guests = [start(program, "add", 1, is_nested=True) for _ in range(5)]
+    guests = [start(program, "add", 1, is_nested=True) for _ in range(4)]
     with pytest.raises(Overloaded):
         start(program, "add", 1, is_nested=True)
+    guests.append(start(program, "add", 1, account="another", is_nested=True))
+    for account in ("tester", "another", "a third"):
+        with pytest.raises(Overloaded):
+            start(program, "add", 1, account=account, is_nested=True)
     for guest in guests:
         guest.close()
     engine.close()
