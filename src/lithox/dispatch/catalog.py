@@ -36,8 +36,8 @@ DEPLOY_LIMITS: Final = Limits(
     calls=1_000,
     state_bytes=1,
 )
-"""What a module may use while it loads (about 25 ms of processor time). Engines of text add to it for
-each byte of the module (`sandbox.allowance`), since reading that is no work of its author's."""
+"""What a module may use while it loads (about 25 ms of processor time). Engines of text add to it
+for each byte of the module (`sandbox.allowance`): reading that is no doing of its code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
