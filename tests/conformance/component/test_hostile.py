@@ -459,3 +459,14 @@ def test_quantum_of_a_component_that_lasts_too_long_ends_early(
     assert guest.step(2_000_000, frees_lock=frees_lock).kind is StepKind.YIELDED
     assert 2 * PART_FUEL <= guest.fuel_used - before < 3 * PART_FUEL
     guest.close()
+
+
+def test_list_that_is_far_too_long_is_not_lifted(load: Load) -> None:
+    """Wasmtime itself bounds what it copies out of a guest for one call: 128 MiB in its form."""
+    main = f"""(import "host" "big-write" (func $f (param i32 i32 i32 i32 i32 i32)))
+      {MEMORY} {NAMES} {RUN} (drop (memory.grow (i32.const 70)))
+      (call $f (i32.const 128) (i32.const 3) (i32.const 1) (i32.const 1000) (i32.const 4300000)
+        (i32.const 300)) (call $null))"""
+    step = drive(load(main, imports=("big-write",)), make_run()).step
+    assert step.code == "guest.trapped"
+    assert "too much data is being copied" in step.detail
