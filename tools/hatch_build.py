@@ -1,4 +1,4 @@
-"""Puts the guests into the wheel: builds those that are not there yet.
+"""Puts into the wheel what is not below `src`: guests, built where they are missing; wit/ and sdk/.
 
 An editable install does not build them: tools/setup.py does that as a step of its own, so that its
 progress is seen.
@@ -12,6 +12,10 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+KITS = ("wit", "sdk")
+"""What authors of components and core modules build against: folders of the checkout, and of the
+installed package."""
+
 
 class GuestBuildHook(BuildHookInterface):
     """Runs guests/build.py before a wheel is packed."""
@@ -23,6 +27,7 @@ class GuestBuildHook(BuildHookInterface):
 
         They get in by the `artifacts` pattern of pyproject.toml, which git's ignoring of them would
         keep out, and Lua for handlers by name; the wheel stays portable, since WebAssembly is.
+        What `KITS` names gets in as it is.
 
         Blocks: about three minutes when nothing is cached.
         """
@@ -38,3 +43,5 @@ class GuestBuildHook(BuildHookInterface):
             sys.path.remove(str(folder))
         inside = made.resolve().relative_to(Path(self.root).resolve() / "src")
         build_data["force_include"][str(made)] = str(inside)
+        for name in KITS:
+            build_data["force_include"][str(Path(self.root) / name)] = f"lithox/{name}"
