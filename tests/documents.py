@@ -20,6 +20,7 @@ _HEADING = re.compile(r"^#{1,6}\s+(?P<words>.+?)\s*#*$")
 
 NOT_RUN: dict[str, str] = {
     "componentize-py": "takes half a minute; tests/built_components.py runs it as it is shown",
+    "kill": "a job of the reader's shell; the tests end what they have started",
     "pip": "what it installs is there; tests install nothing",
     "make": "the suite runs inside `make test`; the others take minutes or change the checkout",
 }

@@ -20,9 +20,27 @@ An error says what was wanted, what was found, which limit, and what to do. What
 nothing of the failed run remains in any entity's state. `retry_after_ms` stands in an answer when
 trying again may help.
 
-`app.<code>` is the code of a handler's own error, raised as a table with a `code`
-(`error({code = "sold_out", message = "..."})` arrives as `app.sold_out`); it is treated as
-`guest.raised`.
+## Errors of handlers
+
+An error that a handler raises and does not catch has the code `guest.raised`. Its fields have the
+language's own `traceback` ([the command line](cli.md#command-line) shows one line of it, and all
+with `--json`) and the `data` raised with it. A handler may give its errors a code of its own;
+`sold_out` arrives as `app.sold_out`, and is treated as `guest.raised`:
+
+| language | writes |
+|---|---|
+| Lua | `error({code = "sold_out", message = "..."})` |
+| JavaScript | `throw new LithoxError("sold_out", "...")`, or an error with a `code` that is text |
+| Python | `raise self.error("sold_out", "...")` |
+| C, components | the error's `code` |
+
+A code of its own is 1 to 64 characters of `A-Z a-z 0-9 _ . -`; any other is dropped, and the error
+is `guest.raised`. What a handler was refused by the node, or by a handler it called, and does not
+catch arrives as `app.` and that code, in every language: `app.request.not_found`. There is one
+`app.` however many handlers it goes through. So a code without `app.` is the node's own word about
+the request that was made.
+
+## Codes
 
 | code | class in Python | HTTP | in guests | exit | whose fault | what happened |
 |---|---|---|---|---|---|---|

@@ -7,6 +7,7 @@ from places import ROOT
 from lithox.model import ids, limits, quantities, values
 from lithox.model.big_values import BIG_VALUE_BYTES_MAX as _BIG_MAX
 from lithox.node import moving, moving_spool
+from lithox.sandbox.python.meters import FUEL_PER_NS
 
 PAGE = ROOT / "docs" / "reference" / "limits.md"
 
@@ -23,13 +24,19 @@ entity and request say; nobody can raise one from below. Asking for more than is
 {rows}
 
 A limit that is reached ends the run from outside. The guest cannot catch it, and nothing the run
-wrote remains. An answer names the limit, what was used and what was allowed. Memory is the one with
-a warning: the guest's own language raises an error first, and the run ends only when that does not
-help.
+wrote remains. An answer names the limit, what was used and what was allowed. Of memory, Lua alone
+is warned: it raises an error first (`not enough memory`), and the run ends only when that does not
+help. In JavaScript, Python and C with the SDK nothing is raised: the run ends. A module that grows
+its memory itself is refused, and what follows from that is its own doing.
 
 Fuel is counted, so the same run burns the same fuel on every machine; processor time is measured,
-for fair shares only. A deadline (`deadline_ms`, `--deadline`) is the caller's patience, no limit;
-past it the answer is `request.deadline_passed`.
+for fair shares only. Python is the exception: its fuel is processor time, {python_fuel} for a
+microsecond, so it differs from run to run and from machine to machine. The first call of a module
+after a deploy or a start may cost much more than those that follow, as a process starts for it and
+loads what was prepared: limits of Python handlers need room for that.
+
+A deadline (`deadline_ms`, `--deadline`) is the caller's patience, no limit; past it the answer is
+`request.deadline_passed`.
 
 Set them in `lithox.toml` for a template or a handler, in the node's configuration for all, or lower
 them with one request:
@@ -61,7 +68,12 @@ Durations and sizes are a number and a unit, on the command line and in files al
 """
 
 _ROWS = (
-    ("fuel", "`fuel`", "fuel", "metered instructions, about one of WebAssembly each"),
+    (
+        "fuel",
+        "`fuel`",
+        "fuel",
+        "metered instructions, about one of WebAssembly each; in Python processor time",
+    ),
     ("memory", '`memory`: bytes or `"8MiB"`', "memory_bytes", "the guest's memory"),
     (
         "wall",
@@ -122,6 +134,7 @@ def page() -> str:
     )
     return _TEXT.format(
         rows=rows,
+        python_fuel=f"{FUEL_PER_NS * 1000:,}",
         bounds=bounds,
         durations=_list(quantities.DURATION_UNITS),
         sizes=_list(quantities.SIZE_UNITS),
