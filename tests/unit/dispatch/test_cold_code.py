@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from lithox.dispatch import cold_code
 from lithox.dispatch.module_cells import CHUNK_BYTES, INLINE_BYTES_MAX, ModuleReading, module_cells
-from lithox.dispatch.records import MODULES_ENTITY
+from lithox.dispatch.records import MODULES_ENTITY, ModuleRecord, encode_record
 from lithox.errors import (
     CompileFailed,
     DeadlinePassed,
@@ -109,6 +111,37 @@ def test_many_runs_wait_for_one_prepare_while_others_run() -> None:
     assert [one[0].value for one in answers] == [1] * 100
     assert (house.prepared, house.loaded) == ([warm, cold], [warm, cold])
     assert not house.bugs
+
+
+def publish_other(house: ColdHouse) -> str:
+    """Publishes the counter in a language of its own, `other`, under `other/*`; its digest."""
+    house.publish("other/*", COUNTER)
+    kept = house.dispatcher.catalog.templates
+    text = b"other module"
+    digest = hashlib.sha256(b"other\0" + text).hexdigest()
+    record = ModuleRecord(language="other", name="other", text=text)
+    house.put({(MODULES_ENTITY, digest): encode_record(record)})
+    template = msgspec.structs.replace(kept[-1], language="other", module=digest)
+    house.dispatcher.catalog.adopt([*kept[:-1], template])
+    house.dispatcher.catalog.engines["other"] = house.engine
+    return digest
+
+
+def test_slow_modules_of_one_language_hold_up_no_other() -> None:
+    """Of one language so many are prepared at once as are named; another's begins beside them."""
+    house = ColdHouse()
+    count = cold_code.BEGUN_LANGUAGE_MAX + 1
+    slow = [house.publish(f"slow{number}/*", COUNTER) for number in range(count)]
+    answers = [house.send(f"slow{number}/a", "increment") for number in range(count)]
+    house.run()
+    other = publish_other(house)
+    house.send("other/a", "increment")
+    house.run()
+    begun = [work.__self__.source.digest for work, _ in house.workers.held]  # type: ignore[attr-defined]
+    assert begun == [*slow[:-1], other]
+    house.finish()
+    assert sorted(house.prepared) == sorted([*slow, other])
+    assert [one[0].value for one in answers] == [1] * count
 
 
 def test_each_waiter_is_told_why_there_is_no_program() -> None:

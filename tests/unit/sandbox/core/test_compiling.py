@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -15,10 +18,13 @@ import wasmtime
 
 from lithox.errors import CompileFailed, LithoxError, NotAvailable, Overloaded
 from lithox.sandbox.cache import ModuleCache
-from lithox.sandbox.core import compiling
+from lithox.sandbox.core import compile_child, compiling
 from lithox.sandbox.core.compiling import Compilation, CompileBounds, compile_wasm
+from tests.conformance.python.running import wait_until_gone
 from tests.unit.sandbox.core.modules import leb, section
 
+WAIT_S = 30.0
+"""How long a test waits for what must come; more is a failure, less proves nothing."""
 SMALL = bytes(wasmtime.wat2wasm("(module (func (nop)))"))
 
 
@@ -229,3 +235,58 @@ def test_child_whose_node_is_gone_compiles_nothing(tmp_path: Path) -> None:
             [*command[:-1], node_pid], input=SMALL, capture_output=True, check=False
         )
         assert (ended.returncode, bool(ended.stdout)) == (status, has_code)
+
+
+PARENT = """
+import os, subprocess, sys
+from lithox.sandbox.core.compiling import _CHILD, find_library_path
+
+command = [sys.executable, "-I", "-S", str(_CHILD), str(find_library_path()), "module", "",
+           "60", str(8 << 30), str(1 << 20), "0", sys.argv[1] or str(os.getpid())]
+child = subprocess.Popen(command, stdin=int(sys.argv[2]), stderr=subprocess.DEVNULL)
+print(child.pid, flush=True)
+print(child.wait(), flush=True)
+"""
+"""A node whose child compiles what comes through a pipe of the test's, which is never closed."""
+
+
+@pytest.fixture
+def module_pipe() -> Iterator[int]:
+    """The end of a pipe from which nothing ever comes."""
+    source, held = os.pipe()
+    yield source
+    os.close(source)
+    os.close(held)
+
+
+def start_parent(node_pid: str, module_pipe: int) -> tuple[subprocess.Popen[str], int]:
+    """Starts a node of that number, "" for its own; returns it and its child's pid."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, node_pid, str(module_pipe)],
+        stdout=subprocess.PIPE,
+        pass_fds=(module_pipe,),
+        text=True,
+    )
+    assert parent.stdout is not None
+    return parent, int(parent.stdout.readline())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_no_compilation_outlives_its_node(module_pipe: int) -> None:
+    """A child that is at work when its node is killed is gone, though its input goes on."""
+    parent, pid = start_parent("", module_pipe)
+    # It is nice once it has bound its life and bounded itself.
+    while os.getpriority(os.PRIO_PROCESS, pid) != compile_child.NICENESS:
+        assert parent.poll() is None
+        time.sleep(0)
+    parent.kill()
+    parent.communicate()
+    assert wait_until_gone(pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_compilation_whose_node_has_ended_already_ends_itself(module_pipe: int) -> None:
+    """A child that belongs to nobody it was started for does not begin."""
+    parent, _ = start_parent(str(os.getpid()), module_pipe)
+    said, _ = parent.communicate(timeout=WAIT_S)
+    assert int(said) == compile_child.EXIT_ORPHANED
