@@ -10,6 +10,8 @@ sliced by fuel, suspended while the node works on a system call, ended by limits
 Host calls that need nobody else are answered here at once; they burn fuel by a fixed price, so that
 a component that does nothing else is sliced like any other and the price does not depend on how it
 was sliced.
+
+It is long because one run is one thing: what may happen between two polls stands in one place.
 """
 
 from __future__ import annotations
