@@ -6,7 +6,7 @@ import pytest
 
 from lithox.errors import CompileFailed
 from lithox.sandbox.python.engine import PythonEngine
-from tests.conformance.python.running import load
+from tests.conformance.python.running import load, run
 from tests.conformance.python.survey import (
     CONSTRUCTS,
     MODULES,
@@ -78,7 +78,20 @@ def test_what_the_interpreter_cannot_do_is_not_told_as_its_fault(engine: PythonE
 WRONG = {
     "def go(self):\n    return undefined_name\n": (2, 12, None, "undefined_name"),
     "def go(self):\n    x: int = 'a'\n    return x\n": (2, 14, "int", "not assignable"),
-    "import nothing_like_it\n": (1, 8, None, "nothing_like_it"),
+    "import nothing_like_it\n": (
+        1,
+        8,
+        "a module that docs/limitations/python.md lists",
+        "component",
+    ),
+    "def go(self):\n    self.nothing()\n": (
+        *(2, 5, "a name that docs/reference/python-handlers.md lists"),
+        "`self` has no attribute `nothing`",
+    ),
+    "async def go(self):\n    self.call('a', 'b')\n": (2, 5, "await", "not awaited"),
+    "async def go(self, x: int = ''):\n    pass\n": (1, 20, None, "Default value"),
+    "def go():\n    pass\n": (1, 8, "self", "does not take `self`"),
+    "x = [1, 2\ny = 3\n": (2, 1, ",", "Expected"),
     "def go(self)\n    return 1\n": (1, 13, ":", "newline"),
     "def go(self):\n    return 1\n\n\nboom = 1 // 0\n": (5, None, None, "division"),
 }
@@ -96,6 +109,13 @@ def test_mistakes_are_told_at_deploy(engine: PythonEngine, text: str) -> None:
     if column is not None:
         assert fields["column"] == column
     assert fields.get("expected") == expected
+
+
+def test_call_that_nobody_awaited_is_named(engine: PythonEngine) -> None:
+    """What the check cannot see is an error of the run, with the method's name."""
+    ran = run(load(engine, "def go(self):\n    x = self.send('t/a', 'b')\n"), "go")
+    assert ran.outcome[0] == 1
+    assert "write `await self.send(...)`" in str(ran.outcome[1])
 
 
 def test_text_that_is_no_text_is_told(engine: PythonEngine) -> None:

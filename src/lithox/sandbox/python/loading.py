@@ -10,17 +10,17 @@ Invariant: whatever the module does, loading ends: by fuel (the worker's process
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeVar
 
 from lithox.errors import CompileFailed, GuestTrapped, LimitExceeded, NotAvailable
 from lithox.sandbox.contract import Source
+from lithox.sandbox.python.checking import STUBS, bind_self, judge_types, refuse_without_self
 from lithox.sandbox.python.meters import FUEL_PER_NS, TURN_FUEL, describe_death, is_out_of_memory
 from lithox.sandbox.python.pool import Held, Image, WorkerPool
 from lithox.sandbox.python.prelude import HOST_NAME, KIND_NAME, PRELUDE
@@ -49,26 +49,8 @@ RECURSION_MAX: Final = 400
 HANDLERS_MAX: Final = 1024
 LOAD_WALL_S: Final = 20.0
 PIECE_MS: Final = 20.0
-MESSAGES_MAX: Final = 10
-"""Complaints of the type check that are told."""
 MODULE_FEED: Final = 1
 """Which feed of a session the module is; the prelude is number 0."""
-UNKNOWN_ERRORS: Final = (
-    *("FileExistsError", "FileNotFoundError", "ImportError", "IsADirectoryError"),
-    *("ModuleNotFoundError", "NotADirectoryError", "PermissionError", "UnboundLocalError"),
-    *("UnicodeDecodeError", "UnicodeEncodeError"),
-)
-UNKNOWN_NAMES: Final = ("filter", "format", "getattr", "hasattr", "map", "open", "setattr")
-"""Built-in names that the worker's Python has and its type check has not heard of."""
-STUBS: Final = "\n".join(
-    (
-        "from typing import Any",
-        *(f"class {name}(Exception): ..." for name in UNKNOWN_ERRORS),
-        *(f"{name}: Any" for name in UNKNOWN_NAMES),
-    )
-)
-HARMLESS: Final = frozenset(("unused-type-ignore-comment", "unused-ignore-comment"))
-"""What the type check complains of that is no reason to refuse a module."""
 _HANDLER: Final = re.compile(r"^(?:async[ \t]+)?def[ \t]+([^\W\d]\w{0,99})[ \t]*\(", re.MULTILINE)
 _EXPECTED: Final = re.compile(r"[Ee]xpected (.{1,80}?)(?:,|$| found| but)")
 _UNSUPPORTED: Final = "The monty syntax parser does not yet support "
@@ -244,10 +226,11 @@ class Loading:
         self._expect(held, EventKind.OK)
         # Behind an error of types nothing runs; else only the imports are asked for, and the end of
         # the module's own code is met again, with its own limits, when its image is taken.
-        held.worker.send(encode_feed(self._text))
+        checked = bind_self(self._text)
+        held.worker.send(encode_feed(checked.text))
         event = self._next(held)
         if event.kind is EventKind.TYPING_ERROR:
-            self._judge_types(event.text or "")
+            judge_types(event.text or "", self._source.name, checked)
         if event.kind is EventKind.ERROR:
             self._fail(event, MODULE_FEED - 1)
 
@@ -267,6 +250,7 @@ class Loading:
         held.worker.send(encode_feed(f"','.join([{kinds}])"))
         found = (self._expect(held, EventKind.COMPLETE).text or "").split(",")
         functions = [name for name, kind in zip(names, found, strict=False) if kind == "function"]
+        refuse_without_self(self._text, self._source.name, functions)
         image = held.image = Image(self._source.digest, bounds.memory_bytes, state)
         return tuple(sorted(functions)), image
 
@@ -377,35 +361,6 @@ class Loading:
         if lines:
             fields["traceback"] = "\n".join(lines)
         raise CompileFailed(f"{where}: {event.name}: {text[:1000]}", **fields)
-
-    def _judge_types(self, diagnostics: str) -> None:
-        """Raises what the type check says, one line of JSON for each complaint that counts."""
-        name = self._source.name
-        told: list[str] = []
-        fields: dict[str, Any] = {"file": name}
-        for line in diagnostics.splitlines():
-            if len(told) >= MESSAGES_MAX:
-                break
-            try:
-                found = cast("dict[str, Any]", json.loads(line))
-                if found.get("code") in HARMLESS:
-                    continue
-                place = cast("dict[str, Any]", found["location"])
-                row, column = int(place["row"]), int(place["column"])
-                message = str(found["message"])[:300]
-            except (ValueError, KeyError, TypeError):
-                told.append(line[:300])
-                continue
-            if "line" not in fields:
-                fields |= {"line": row, "column": column}
-                expected = re.search(
-                    r"assignable to `([^`]{1,80})`|[Ee]xpected `([^`]{1,80})`", message
-                )
-                if expected is not None:
-                    fields["expected"] = expected[1] or expected[2]
-            told.append(f"{name}:{row}:{column}: {message} ({found.get('code', 'type error')})")
-        if told:
-            raise CompileFailed("\n".join(told), **fields)
 
     def _fail_gone(self, gone: WorkerGone) -> NoReturn:
         name = self._source.name

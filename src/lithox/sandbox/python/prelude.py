@@ -211,12 +211,12 @@ def __lithox_make__():
             reload(me)
         return value
 
-    def settle_first(me, work):
-        me._owed += 1
-        return settle(me, work)
+    def owe(me, name, work):
+        me._owed.append(name)
+        return settle(me, name, work)
 
-    async def settle(me, work):
-        me._owed -= 1
+    async def settle(me, name, work):
+        me._owed.remove(name)
         return work()
 
     class Failure:
@@ -232,7 +232,7 @@ def __lithox_make__():
             self.size, self.digest = big["size"], big["digest"]
 
         def read(self, size=65536):
-            return settle_first(self._me, lambda: read_whole(self, size))
+            return owe(self._me, "reader.read", lambda: read_whole(self, size))
 
         def seek(self, offset):
             self._at = offset
@@ -243,10 +243,11 @@ def __lithox_make__():
             self._me, self._key, self._token = me, key, token
 
         def write(self, data):
-            return settle_first(self._me, lambda: ask("blob_write", [self._key, self._token, data]))
+            args = [self._key, self._token, data]
+            return owe(self._me, "writer.write", lambda: ask("blob_write", args))
 
         def close(self):
-            return settle_first(self._me, self._close)
+            return owe(self._me, "writer.close", self._close)
 
         def _close(self):
             digest = ask("blob_close", [self._key, self._token])[0]
@@ -266,7 +267,7 @@ def __lithox_make__():
             self.id, self.caller = about["id"], about["caller"]
             self.request_id, self.attempt = about["request_id"], about["attempt"]
             self._now, self._is_complete = about["now"], about["complete"]
-            self._owed, self._tokens, self._known, self.state = 0, 0, {}, {}
+            self._owed, self._tokens, self._known, self.state = [], 0, {}, {}
             self._put = {}
 
         def now(self):
@@ -289,63 +290,66 @@ def __lithox_make__():
             return Failure(ask("error_of", [text(error)]))
 
         def state_get(self, key):
-            return settle_first(self, lambda: get(self, key))
+            return owe(self, "self.state_get", lambda: get(self, key))
 
         def state_put(self, key, value):
-            return settle_first(self, lambda: put(self, key, value))
+            return owe(self, "self.state_put", lambda: put(self, key, value))
 
         def state_delete(self, key):
-            return settle_first(self, lambda: delete(self, key))
+            return owe(self, "self.state_delete", lambda: delete(self, key))
 
         def scan(self, prefix="", after=None, limit=None):
             if self._is_complete:
                 fits = lambda k: k.startswith(prefix)
-                return settle_first(self, lambda: local(self, after, limit, fits))
-            return settle_first(self, lambda: pages(self, "scan", [prefix], after, limit))
+                return owe(self, "self.scan", lambda: local(self, after, limit, fits))
+            return owe(self, "self.scan", lambda: pages(self, "scan", [prefix], after, limit))
 
         def range(self, first="", end=None, after=None, limit=None):
             if self._is_complete:
                 low, high = first.encode(), None if end is None else end.encode()
                 fits = lambda k: k.encode() >= low and (high is None or k.encode() < high)
-                return settle_first(self, lambda: local(self, after, limit, fits))
-            return settle_first(self, lambda: pages(self, "range", [first, end], after, limit))
+                return owe(self, "self.range", lambda: local(self, after, limit, fits))
+            ends = [first, end]
+            return owe(self, "self.range", lambda: pages(self, "range", ends, after, limit))
 
         def call(self, entity, handler, *args):
-            return settle_first(self, lambda: do_call(self, entity, handler, args))
+            return owe(self, "self.call", lambda: do_call(self, entity, handler, args))
 
         def request(self, entity, handler, *args):
-            return settle_first(self, lambda: ask("request", [entity, handler, row(args)])[0])
+            args = [entity, handler, row(args)]
+            return owe(self, "self.request", lambda: ask("request", args)[0])
 
         def send(self, entity, handler, *args):
-            return settle_first(self, lambda: ask("send", [entity, handler, row(args)])[0])
+            args = [entity, handler, row(args)]
+            return owe(self, "self.send", lambda: ask("send", args)[0])
 
         def after(self, ms, handler, *args):
             options = {"after": ms, "handler": handler, "args": row(args)}
-            return settle_first(self, lambda: do_schedule(self, options))
+            return owe(self, "self.after", lambda: do_schedule(self, options))
 
         def at(self, ms, handler, *args):
             options = {"at": ms, "handler": handler, "args": row(args)}
-            return settle_first(self, lambda: do_schedule(self, options))
+            return owe(self, "self.at", lambda: do_schedule(self, options))
 
         def every(self, ms, handler, *args):
             options = {"every": ms, "handler": handler, "args": row(args)}
-            return settle_first(self, lambda: do_schedule(self, options))
+            return owe(self, "self.every", lambda: do_schedule(self, options))
 
         def cron(self, line, handler, *args):
             options = {"cron": line, "handler": handler, "args": row(args)}
-            return settle_first(self, lambda: do_schedule(self, options))
+            return owe(self, "self.cron", lambda: do_schedule(self, options))
 
         def schedule(self, **options):
-            return settle_first(self, lambda: do_schedule(self, options))
+            return owe(self, "self.schedule", lambda: do_schedule(self, options))
 
         def cancel(self, id):
-            return settle_first(self, lambda: ask("cancel", [id])[0])
+            return owe(self, "self.cancel", lambda: ask("cancel", [id])[0])
 
         def timers(self, after=None):
-            return settle_first(self, lambda: timers_behind(after))
+            return owe(self, "self.timers", lambda: timers_behind(after))
 
         def reader(self, key):
-            return settle_first(self, lambda: open_reader(self, key))
+            return owe(self, "self.reader", lambda: open_reader(self, key))
 
         def writer(self, key):
             self._tokens += 1
@@ -361,7 +365,7 @@ def __lithox_make__():
         if kind(result).__name__ == "coroutine":
             result = await result
         if me._owed:
-            raise Failed("a call of self was not awaited: write `await self.call(...)`")
+            raise Failed(f"a call of self was not awaited: write `await {me._owed[0]}(...)`")
         rows = []
         for key, new in collect(me).items():
             rows.append("[" + dumps(key) + ("]" if new is None else f',"{new[0]}",{new[1:]}]'))
