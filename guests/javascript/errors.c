@@ -106,6 +106,16 @@ static JSValue message_of(JSValueConst thrown) {
   return JS_NewString(lx_js, "a value was thrown that has no text");
 }
 
+/* Returns `text` behind a first line that names the constructor in prelude.c: no code of the module
+** stands there. */
+static const char *skip_ours(const char *text, size_t *len) {
+  static const char ours[] = "    at LithoxError (lithox:";
+  const char *end = memchr(text, '\n', *len);
+  if (*len < sizeof ours || memcmp(text, ours, sizeof ours - 1) != 0 || end == NULL) return text;
+  *len -= (size_t)(end + 1 - text);
+  return end + 1;
+}
+
 /* Returns the error's stack as UTF-8 without the last line's end. */
 static const char *stack_of(JSValueConst thrown, size_t *len) {
   JSValue stack = JS_IsObject(thrown) ? lx_stack_of(thrown) : JS_UNDEFINED;
@@ -116,7 +126,7 @@ static const char *stack_of(JSValueConst thrown, size_t *len) {
     return "";
   }
   while (*len > 0 && text[*len - 1] == '\n') --*len;
-  return text;
+  return skip_ours(text, len);
 }
 
 static void put_stack(JSValueConst thrown) {

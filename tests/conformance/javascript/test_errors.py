@@ -49,6 +49,17 @@ def test_what_is_thrown_is_told(
         assert msgspec.msgpack.decode(error.data) == data
 
 
+def test_stack_begins_in_the_module_that_throws(js: Javascript) -> None:
+    """Where `LithoxError` itself is made is no line of the module, and is not shown."""
+    for thrown in ("new LithoxError('gone', 'no')", "new Own('gone', 'no')"):
+        text = f"""class Own extends LithoxError {{}}
+export function go(self) {{ throw {thrown} }}
+"""
+        traceback = js.error(text).traceback
+        assert "lithox:" not in traceback
+        assert "at go (m.js:2:" in traceback
+
+
 def test_stack_names_file_line_and_column(js: Javascript) -> None:
     """Also behind an await, and with texts of any length bounded."""
     text = """async function inner() {
