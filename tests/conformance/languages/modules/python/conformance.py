@@ -334,7 +334,7 @@ def fail_plainly(message):
 
 def fail(self, message, code=None, data=None):
     if code is None:
-        fail_plainly(message)
+        return fail_plainly(message)
     raise self.error(code, message, data)
 
 
