@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread, get_ident
+from threading import Event, Thread, get_ident
 
 import pytest
 
-from lithox.errors import LimitExceeded
+from lithox.errors import LimitExceeded, StoreUnavailable
 from lithox.model.limits import Limits
 from lithox.sandbox.cache import ModuleCache
 from lithox.sandbox.component import asking
 from lithox.sandbox.component.engine import PREPARED_MAX, ComponentEngine
 from lithox.sandbox.component.guest import ComponentGuest
 from lithox.sandbox.contract import Step
+from lithox.sandbox.core.compiling import Compilation
 from tests.conformance.component.conftest import LIMITS, drive, make_run, make_source
 from tests.wat_components import MEMORY, NAMES, RUN, make_component
 
@@ -146,3 +147,37 @@ def test_components_that_nobody_loads_are_let_go(tmp_path: Path) -> None:
         assert [engine.load(source, LIMITS).handler_names for source in sources] == [
             ("run",)
         ] * len(sources)
+
+
+def test_an_engine_may_be_closed_while_a_component_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever makes it is told that the node closes, and frees what it still needed."""
+    source = make_source(make_component(PLAIN))
+    begun, go_on, errors = Event(), Event(), []
+    compile_it = Compilation.compile
+
+    def wait(self: Compilation, *args: object, **fields: object) -> bytes:
+        code = compile_it(self, *args, **fields)  # type: ignore[arg-type]
+        begun.set()
+        assert go_on.wait(30)
+        return code
+
+    def prepare(engine: ComponentEngine) -> None:
+        try:
+            engine.prepare(source)
+        except StoreUnavailable as error:
+            errors.append(error)
+
+    monkeypatch.setattr(Compilation, "compile", wait)
+    with opened(tmp_path) as engine:
+        thread = Thread(target=prepare, args=(engine,))
+        thread.start()
+        assert begun.wait(30)
+    assert engine._engine, "the engine was freed under whoever used it"
+    go_on.set()
+    thread.join()
+    assert [error.code for error in errors] == ["store.unavailable"]
+    assert not engine._engine
+    with pytest.raises(StoreUnavailable):
+        engine.prepare(source)

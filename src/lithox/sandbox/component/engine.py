@@ -19,7 +19,7 @@ from threading import Lock
 from time import thread_time_ns
 from typing import Any, Final
 
-from lithox.errors import InternalError
+from lithox.errors import InternalError, StoreUnavailable
 from lithox.model.limits import Limits
 from lithox.sandbox.cache import ModuleCache
 from lithox.sandbox.capi import Library, open_library
@@ -75,8 +75,10 @@ class ComponentEngine:
         "_clock",
         "_compilation",
         "_engine",
+        "_is_closed",
         "_library",
         "_lock",
+        "_making",
         "_names",
         "_prepared",
         "_programs",
@@ -122,6 +124,9 @@ class ComponentEngine:
         self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
         self._programs: OrderedDict[str, ComponentProgram] = OrderedDict()
         self._programs_bytes = 0
+        self._making = 0
+        """Threads that make a program, and so use wasmtime's engine."""
+        self._is_closed = False
 
     def find(self, digest: str) -> ComponentProgram | None:
         """Returns a program that is loaded already, or None. Never blocks."""
@@ -137,6 +142,7 @@ class ComponentEngine:
             CompileFailed: as `load`; with fields file, expected.
             LimitExceeded: as `load`.
             Overloaded, NotAvailable: as `sandbox.core.compiling`.
+            StoreUnavailable: the node has closed meanwhile.
 
         Blocks: for seconds (CPython: half a minute); 0.2 s with a cache entry of that size.
         """
@@ -145,11 +151,30 @@ class ComponentEngine:
                 return
         prepared = self._make(source, SETUP_LIMITS)
         with self._lock:
+            self._check_open()
             self._prepared[source.digest] = prepared
             while len(self._prepared) > PREPARED_MAX:
                 self._prepared.popitem(last=False)
 
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable("this node is closing", retry_after_ms=1000)
+
     def _make(self, source: Source, limits: Limits) -> _Prepared:
+        """Returns the program; whoever leaves last after `close` frees wasmtime's engine."""
+        with self._lock:
+            self._check_open()
+            self._making += 1
+        try:
+            return self._make_program(source, limits)
+        finally:
+            with self._lock:
+                self._making -= 1
+                is_last = self._is_closed and not self._making
+            if is_last:
+                self._free_engine()
+
+    def _make_program(self, source: Source, limits: Limits) -> _Prepared:
         code = self._make_code(source)
         try:
             world = self._wall.link(code.component, file=source.name)
@@ -239,13 +264,22 @@ class ComponentEngine:
         }
 
     def close(self) -> None:
-        """Frees everything. Guests must be closed before. Idempotent."""
+        """Frees everything. Guests must be closed before. Idempotent.
+
+        Does not wait for programs that are being made: the last of them frees the engine.
+        """
         for program in self._programs.values():
             assert not program.live, "guests are still open"
         self._programs.clear()
         self._programs_bytes = 0
         with self._lock:
+            self._is_closed = True
             self._prepared.clear()
+            is_last = not self._making
+        if is_last:
+            self._free_engine()
+
+    def _free_engine(self) -> None:
         if self._engine:
             self._library.by_name["wasm_engine_delete"](self._engine)
             self._engine = 0
