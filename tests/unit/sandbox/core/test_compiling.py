@@ -280,7 +280,9 @@ def test_no_compilation_outlives_its_node(module_pipe: int) -> None:
         assert parent.poll() is None
         time.sleep(0)
     parent.kill()
-    parent.communicate()
+    parent.wait()
+    assert parent.stdout is not None
+    parent.stdout.close()  # Not read to its end: a child that lives on would hold it.
     assert wait_until_gone(pid)
 
 
