@@ -35,6 +35,7 @@ from typing import Any, Final
 
 import msgspec
 
+from lithox.errors import GuestProtocolError
 from lithox.sandbox.said import (
     READS_MAX,
     SCANS_MAX,
@@ -190,6 +191,8 @@ def decode_outcome(data: bytes) -> OutcomeMessage:
         GuestProtocolError: it cannot be read.
         LimitExceeded: too many items; too many keys read or written, or scans.
     """
+    if b"\x90" <= data[:1] < b"\x95":
+        raise GuestProtocolError("an outcome has five fields")
     if weigh(data):
         counted = _counted_decoder.decode(data)
         check_count(counted.reads, READS_MAX, "keys read")
