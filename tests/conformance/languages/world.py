@@ -34,6 +34,7 @@ match = "t/**"
 language = "{language}"
 source = "{file_name}"
 access = ["entity:t/**"]
+preload = []
 limits = {{ fuel = 2_000_000_000, memory = "64MiB", wall = "30s", output = "8MiB", \
 calls = 1_000_000, state = "8MiB" }}
 """
