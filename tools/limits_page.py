@@ -7,6 +7,7 @@ from places import ROOT
 from lithox.model import ids, limits, quantities, values
 from lithox.model.big_values import BIG_VALUE_BYTES_MAX as _BIG_MAX
 from lithox.node import moving, moving_spool
+from lithox.sandbox import said
 from lithox.sandbox.python.meters import FUEL_PER_NS
 
 PAGE = ROOT / "docs" / "reference" / "limits.md"
@@ -119,6 +120,11 @@ def page() -> str:
             ("containers inside containers in a value", f"{values.VALUE_DEPTH_MAX}"),
             ("bytes of one value, encoded", quantities.format_size(values.VALUE_BYTES_MAX)),
             ("bytes of one big value, unless configured", quantities.format_size(_BIG_MAX)),
+            (
+                "weight of what a handler says at once: a scalar 1, a long text 2, a list or map 4",
+                f"{said.WEIGHT_MAX:,}",
+            ),
+            ("keys one message of a handler reads, and writes", f"{said.READS_MAX:,}"),
             ("calls inside calls between entities", f"{limits.CALL_DEPTH_MAX}"),
             ("entities in one transaction", f"{limits.PARTICIPANTS_MAX}"),
             *_moves(),
