@@ -535,7 +535,6 @@ def reach(self):
         "code": attempt_all([lambda: exec("import importlib"), lambda: exec("import ctypes")]),
         "host": attempt_all(
             [
-                lambda: exec("__lithox__('_host', 'j[]')"),
                 lambda: exec("__lithox__('get')"),
                 lambda: self.__dict__["node"],
                 lambda: exec("import sys\nsys._getframe(0)"),
