@@ -58,6 +58,7 @@ _ARTICLE: Final = re.compile(r"^(?:the|an?) ")
 _INTERNAL: Final = "Internal error in monty: "
 _Result = TypeVar("_Result")
 _SYNTAX: Final = ("SyntaxError", "NotImplementedError")
+"""What the interpreter calls text it cannot read, and Python it does not have; both at deploy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,11 @@ WAIT_S = 30.0
 """How long a test waits for what must come; more is a failure, less proves nothing."""
 SMALL = bytes(wasmtime.wat2wasm("(module (func (nop)))"))
 
+on_linux = pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="PR_SET_PDEATHSIG is Linux's; elsewhere a compiler ends by its processor time alone",
+)
+
 
 def compile_small(tmp_path: Path, wasm: bytes = SMALL) -> bytes:
     """Returns the machine code of a module, with a cache below `tmp_path`."""
@@ -271,7 +276,7 @@ def start_parent(node_pid: str, module_pipe: int) -> tuple[subprocess.Popen[str]
     return parent, int(parent.stdout.readline())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+@on_linux
 def test_no_compilation_outlives_its_node(module_pipe: int) -> None:
     """A child that is at work when its node is killed is gone, though its input goes on."""
     parent, pid = start_parent("", module_pipe)
@@ -286,7 +291,7 @@ def test_no_compilation_outlives_its_node(module_pipe: int) -> None:
     assert wait_until_gone(pid)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+@on_linux
 def test_compilation_whose_node_has_ended_already_ends_itself(module_pipe: int) -> None:
     """A child that belongs to nobody it was started for does not begin."""
     parent, _ = start_parent(str(os.getpid()), module_pipe)
