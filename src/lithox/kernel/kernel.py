@@ -82,7 +82,7 @@ class Kernel:
         self._lanes = (self._fast, self._long)
         self._timers: TimerHeap[Process | Party | Call] = TimerHeap()
         self._effects: list[Effect] = []
-        self._pid_last = 0
+        self._pid_last, self._pid_step = 0, 1
         self._now_ns = 0
         self._fuel_per_us = policy.fuel_per_us
         self._quanta_fuel = policy.quanta_fuel
@@ -91,6 +91,13 @@ class Kernel:
         self._ended_by_kernel = 0
         self._grants = Grants()
         self.interactions: Final = Interactions(self)
+
+    def share_pids(self, first: int, step: int) -> None:
+        """Gives out the PIDs `first`, `first + step`, ...; to be called before the first process.
+
+        So several kernels of one server never give the same PID, and a PID says whose it is.
+        """
+        self._pid_last, self._pid_step = first - step, step
 
     # Facts about one process.
 
@@ -117,7 +124,7 @@ class Kernel:
             return self._refuse(spec)
         if not PRIORITY_LOWEST <= spec.priority <= PRIORITY_HIGHEST:
             raise InternalError(f"priority {spec.priority} reached the kernel unchecked")
-        self._pid_last += 1
+        self._pid_last += self._pid_step
         pid = Pid(self._pid_last)
         process = Process(pid, spec, now_ns)
         if parent is None:
