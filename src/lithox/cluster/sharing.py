@@ -1,0 +1,105 @@
+"""How a server's process knows and reaches its siblings: the implementation of `Elsewhere`.
+
+One of these stands in every process of a server of several. Volume n is owned by process n; process
+0 is the lead, which keeps what a server has once: programs, services, the stores of code.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from lithox.cluster.peer import Peer
+from lithox.cluster.placement import KEPT_MAX, Placement
+from lithox.dispatch.job import OnAnswer
+from lithox.errors import InternalError
+from lithox.model.request import Request
+
+RUN_FOLDER: Final = "run"
+LEAD: Final = 0
+
+
+def link_path(data: Path, volume: int) -> Path:
+    """Returns the socket on which a process takes what its siblings hand over."""
+    return data / RUN_FOLDER / f"{volume}.sock"
+
+
+def http_path(data: Path, volume: int) -> Path:
+    """Returns the socket on which a process answers its siblings over HTTP."""
+    return data / RUN_FOLDER / f"{volume}.http"
+
+
+class Sharing:
+    """What is elsewhere, and the links that reach it. Used on the loop's thread; never blocks.
+
+    Attributes:
+        volume: the one this process owns.
+        placement: where entities live.
+        peers: the links to the other processes, by volume.
+        is_elsewhere: entity -> whether another process owns it.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        volume: int,
+        placement: Placement,
+        *,
+        node_entity: str,
+        monotonic_ns: Callable[[], int],
+    ) -> None:
+        """Connects nothing yet.
+
+        Args:
+            data: the server's data directory.
+            node_entity: the entity as which each node answers for itself; it is nowhere else.
+            monotonic_ns: the node's clock.
+        """
+        self.data: Final = data
+        self.volume: Final = volume
+        self.placement: Final = placement
+        self.peers: Final = {
+            other: Peer(other, link_path(data, other), monotonic_ns=monotonic_ns)
+            for other in range(placement.volumes)
+            if other != volume
+        }
+        self._node_entity = node_entity
+        # A function of C, since it is asked for every request.
+        self.is_elsewhere: Callable[[str], bool] = functools.lru_cache(maxsize=KEPT_MAX)(
+            lambda entity: self.volume_of(entity) != volume
+        )
+
+    @property
+    def is_lead(self) -> bool:
+        """Whether this process keeps what a server has once."""
+        return self.volume == LEAD
+
+    def volume_of(self, entity: str) -> int:
+        """Returns the number of the volume an entity lives in."""
+        if entity == self._node_entity or entity.startswith(f"{self._node_entity}/"):
+            return self.volume
+        return self.placement.volume_of(entity)
+
+    def send(self, request: Request, on_answer: OnAnswer) -> None:
+        """See `dispatch.elsewhere.Elsewhere.send`."""
+        place = request.calls[0].entity if request.calls else request.entity
+        peer = self.peers.get(self.volume_of(place))
+        if peer is None:
+            raise InternalError(f"{place!r} was handed over and lives here")
+        peer.send(request, on_answer)
+
+    def owner_of_pid(self, pid: int) -> int:
+        """Returns the volume of the process that gave out a PID."""
+        return (pid - 1) % self.placement.volumes
+
+    def start(self) -> None:
+        """Connects to every sibling, now and whenever one is lost."""
+        for peer in self.peers.values():
+            peer.start()
+
+    async def stop(self) -> None:
+        """Leaves all of them; what is under way is answered StoreUnavailable."""
+        for peer in self.peers.values():
+            await peer.stop()
