@@ -63,6 +63,7 @@ TABLE: Final[dict[str, Meaning]] = {
     "call.deadlock": Meaning(409, 59, 1, "guest"),
     "transaction.conflict": Meaning(409, 60, 4, "node"),
     "transaction.diverged": Meaning(409, 61, 4, "guest"),
+    "transaction.other_volume": Meaning(422, 69, 1, "guest"),
     "store.results_full": Meaning(429, 62, 4, "node"),
     "message.queue_full": Meaning(429, 66, 4, "node"),
     "guest.too_many_hops": Meaning(422, 67, 1, "guest"),
@@ -118,6 +119,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "call.deadlock": "the processes in this chain of requests would wait for each other for ever",
     "transaction.conflict": "others changed what the run read, as often as it was tried",
     "transaction.diverged": "a run tried again asked for something else than before",
+    "transaction.other_volume": "entities of two volumes cannot be in one transaction",
     "store.results_full": "the account keeps as many recorded answers as it may",
     "message.queue_full": "as many messages wait for this receiver, account or node as may",
     "guest.too_many_hops": "messages or requests led to each other for too long",
@@ -374,6 +376,12 @@ class Conflict(TransactionError):
 
 class Diverged(TransactionError):
     default_code = "transaction.diverged"
+
+
+class OtherVolume(TransactionError):
+    """A transaction would have entities of two volumes. Fields: entity, other."""
+
+    default_code = "transaction.other_volume"
 
 
 class ResultsFull(TransactionError):

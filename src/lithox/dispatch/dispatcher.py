@@ -10,7 +10,6 @@ It is long because every way in and out of the node's runs is here, and checked 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
 from typing import Any, Final
@@ -20,7 +19,10 @@ from lithox.dispatch.accepted_records import DEFAULT_RESULTS, ResultBounds
 from lithox.dispatch.atomic import CALLS_MAX, encode_calls
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.cold_code import Workers
+from lithox.dispatch.counters import Counters
+from lithox.dispatch.elsewhere import AskedElsewhere, Elsewhere
 from lithox.dispatch.endpoints import Endpoint
+from lithox.dispatch.handover import Handover
 from lithox.dispatch.inflight import InFlight, digest_of_job, id_reused, key_of
 from lithox.dispatch.job import UNKNOWN, Clock, Frame, GroupCall, Job, LogSink, OnAnswer
 from lithox.dispatch.lanes import Lanes, LongSteps, LongThread, Schedule
@@ -30,7 +32,14 @@ from lithox.dispatch.results import Results, find_recorded
 from lithox.dispatch.runs import Runs
 from lithox.dispatch.schedules.bounds import DEFAULT_TIMER_BOUNDS, TimerBounds
 from lithox.dispatch.schedules.timers import Timers
-from lithox.dispatch.starting import check_access, find_record, limits_of, may_call, refusal_of
+from lithox.dispatch.starting import (
+    actor_of_request,
+    check_access,
+    find_record,
+    limits_of,
+    may_call,
+    refusal_of,
+)
 from lithox.errors import (
     DeadlinePassed,
     InternalError,
@@ -47,32 +56,13 @@ from lithox.model.limits import Limits
 from lithox.model.quantities import format_duration
 from lithox.model.request import Answer, Caller, Request
 from lithox.model.values import decode_value, encode_value
-from lithox.security.access import Actor, actor_of
+from lithox.security.access import actor_of
 from lithox.store.contract import AuditRecord, ResultRecord, Store
 
 RESULTS_PER_ACCOUNT_MAX: Final = 1_000_000
 AUDIT_DETAIL_CHARACTERS_MAX: Final = 500
 Native = Callable[[Request], Any]
 """A handler of the node entity: runs at once, returns a plain value, raises LithoxError."""
-
-
-def _actor_of(request: Request) -> Actor:
-    if request.owner is None:
-        return actor_of(request.caller)
-    return Actor(identity=request.caller.identity, owner=request.owner)
-
-
-@dataclass(slots=True)
-class Counters:
-    """What has happened since the start; read by metrics."""
-
-    requests: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    refused: int = 0
-    conflicts: int = 0
-    internal_errors: int = 0
-    by_code: dict[str, int] = field(default_factory=dict[str, int])
 
 
 class Dispatcher:
@@ -99,6 +89,7 @@ class Dispatcher:
         messages: MessageBounds = DEFAULT_BOUNDS,
         timers: TimerBounds = DEFAULT_TIMER_BOUNDS,
         workers: Workers | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._store = store
         self._kernel = kernel
@@ -110,6 +101,7 @@ class Dispatcher:
         self._waiting: list[tuple[int, int, Job]] = []
         self._waiting_seq = 0
         self._jobs: set[Job] = set()
+        self._away = None if elsewhere is None else self._open_handover(elsewhere)
         self._open_mail(schedule, messages, timers)
         self.natives: dict[str, Native] = {}
         self.catalog = catalog
@@ -127,24 +119,30 @@ class Dispatcher:
             on_bug=self._internal,
             restart=self._restart,
             submit_child=self._submit_child,
-            wake=self._wake,
+            wake=lambda: self.lanes.wake(),  # noqa: PLW0108 - the lanes are made after it
             native_entity=native_entity,
             result_kept_ns=results.kept_ns,
             schedule=schedule,
             workers=workers,
+            is_elsewhere=None if self._away is None else self._away.is_elsewhere,
             more=self._more,
             on_committed=[self.mail.delivery.notify_committed, self.timers.notify_committed],
         )
-        self._open_lanes(schedule, long or LongThread(post=post, clock=clock))
-
-    def _open_lanes(self, schedule: Schedule, long: LongSteps) -> None:
         self.lanes = Lanes(
-            kernel=self._kernel,
+            kernel=kernel,
             by_pid=self.runs.table.by_pid,
             on_bug=self._internal,
-            clock=self._clock,
+            clock=clock,
             schedule=schedule,
-            long=long,
+            long=long or LongThread(post=post, clock=clock),
+        )
+
+    def _open_handover(self, elsewhere: Elsewhere) -> Handover:
+        return Handover(
+            elsewhere=elsewhere,
+            native_entity=self._native_entity,
+            store=self._store,
+            on_returned=self._note_left,
         )
 
     def _open_results(self, schedule: Schedule, bounds: ResultBounds) -> None:
@@ -174,34 +172,53 @@ class Dispatcher:
     # -- in ---------------------------------------------------------------------------------
 
     def submit(self, request: Request, on_answer: OnAnswer) -> None:
-        """Takes a request; `on_answer` is called exactly once, perhaps before this returns."""
+        """Takes a request; `on_answer` is called exactly once, perhaps before this returns.
+
+        One for an entity of another process is answered by that.
+        """
+        away = self._away
+        if away is not None and away.is_away(request) and not self.is_closing:
+            away.send(request, on_answer)
+            return
         self.counters.requests += 1
-        job = Job(
-            request=request,
-            actor=_actor_of(request),
-            on_answer=on_answer,
-            now_ns=self._clock.monotonic_ns(),
-        )
+        self._take(self._job_of(request, on_answer))
+
+    def arrive(self, request: Request, on_answer: OnAnswer) -> None:
+        """Takes what another process has handed over; like `submit`, but it goes no further."""
+        away = self._away
+        if away is not None and away.end_here(request, on_answer):
+            return
+        self.counters.requests += 1
+        job = self._job_of(request, on_answer)
+        if isinstance(request.origin, AskedElsewhere):
+            job.bound = request.origin.bound
         self._take(job)
 
     def _submit_child(
         self, request: Request, on_answer: OnAnswer, parent: Frame, bound: Limits
     ) -> None:
         """Takes the request of a handler; like `submit`, but also while the node is closing."""
-        self.counters.requests += 1
 
         def wake_parent(answer: Answer) -> None:
             on_answer(answer)
             self.lanes.wake()
 
-        job = Job(
-            request=request,
-            actor=_actor_of(request),
-            on_answer=wake_parent,
-            now_ns=self._clock.monotonic_ns(),
-        )
+        away = self._away
+        if away is not None and away.is_away(request):
+            away.send_child(request, wake_parent, parent, bound)
+            return
+        self.counters.requests += 1
+        job = self._job_of(request, wake_parent)
         job.parent, job.bound = parent, bound
         self._take(job)
+
+    def _job_of(self, request: Request, on_answer: OnAnswer) -> Job:
+        return Job(
+            request=request,
+            actor=actor_of_request(request),
+            on_answer=on_answer,
+            now_ns=self._clock.monotonic_ns(),
+        )
 
     def _take(self, job: Job) -> None:
         """Takes a job in; it is answered exactly once."""
@@ -227,9 +244,6 @@ class Dispatcher:
                 left += 1
         arrive()
 
-    def _wake(self) -> None:
-        self.lanes.wake()
-
     def _let_in(self, job: Job) -> None:
         """Admits a job, or answers it at once."""
         request = job.request
@@ -252,12 +266,7 @@ class Dispatcher:
         Raises:
             LithoxError: why it may not, as its answer would say; it leaves an audit record.
         """
-        job = Job(
-            request=request,
-            actor=_actor_of(request),
-            on_answer=lambda _: None,
-            now_ns=self._clock.monotonic_ns(),
-        )
+        job = self._job_of(request, lambda _: None)
         try:
             self._check(job)
         except LithoxError as error:
@@ -283,6 +292,8 @@ class Dispatcher:
         request = job.request
         if self.is_closing and job.parent is None:
             raise StoreUnavailable("this node is closing", retry_after_ms=1000)
+        if self._away is not None:
+            self._away.check_here(request)
         first: Resolution | None = None
         if request.calls:
             job.args = encode_calls(job)
@@ -294,17 +305,13 @@ class Dispatcher:
             # What was resolved before serves for admission: a run that finds the entity's record
             # changed decides anew when it begins. Only a refusal must not rest on a stale one.
             first = self.catalog.find_resolution(request.entity)
-            if first is None or not self._may_call(job, first):
+            if first is None or not may_call(job.actor, first):
                 first = self._resolve(request.entity)
-            if not self._may_call(job, first):
+            if not may_call(job.actor, first):
                 raise refusal_of(job.actor, request.entity)
         if request.deadline_ns is not None and request.deadline_ns <= job.started_ns:
             raise DeadlinePassed("the caller's deadline has passed before the request was taken")
         return first
-
-    @staticmethod
-    def _may_call(job: Job, resolution: Resolution) -> bool:
-        return may_call(job.actor, resolution)
 
     def _restart(self, job: Job) -> None:
         """Begins a job anew that another node has beaten, unless that has answered it."""
@@ -406,7 +413,7 @@ class Dispatcher:
             raise id_reused(job)
         if request.calls:
             self.runs.groups.resolve(job, self._resolve)
-        elif not self._may_call(job, self._resolve(request.entity)):
+        elif not may_call(job.actor, self._resolve(request.entity)):
             raise refusal_of(job.actor, request.entity)
         return found
 
@@ -504,7 +511,10 @@ class Dispatcher:
                 is_recorded=is_recorded,
             )
         )
-        if self.is_closing and not self._jobs and self.on_idle is not None:
+        self._note_left()
+
+    def _note_left(self) -> None:
+        if self.is_closing and not self.open_count and self.on_idle is not None:
             self.on_idle()
 
     def _internal(self, bug: Exception) -> InternalError:
@@ -541,8 +551,8 @@ class Dispatcher:
 
     @property
     def open_count(self) -> int:
-        """Requests taken and not answered yet."""
-        return len(self._jobs)
+        """Requests taken and not answered yet, those handed over included."""
+        return len(self._jobs) + (0 if self._away is None else self._away.count)
 
     def processes(self) -> list[ProcessView]:
         """Returns all processes by PID."""

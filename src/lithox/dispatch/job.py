@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from lithox.dispatch.catalog import Resolution, ResolvedHandler
 from lithox.dispatch.driven import Driver
+from lithox.dispatch.elsewhere import AskedElsewhere
 from lithox.dispatch.origin import Origin
 from lithox.dispatch.transaction import Transaction
 from lithox.dispatch.turns import Turn
@@ -243,9 +244,14 @@ class Job:
         return self._run_id
 
     @property
+    def is_asked(self) -> bool:
+        """Whether a handler's run waits for it, in this process or in another one."""
+        return self.parent is not None or isinstance(self.request.origin, AskedElsewhere)
+
+    @property
     def place(self) -> str:
         """Under which entity its answer is recorded."""
-        if self.parent is not None:
+        if self.is_asked:
             return REQUESTS_PLACE
         return self.request.entity
 
@@ -258,10 +264,11 @@ class Job:
     @property
     def depth(self) -> int:
         """How many requests wait for it, each for the next; 0 for one from outside."""
-        depth, parent = 0, self.parent
-        while parent is not None:
-            depth, parent = depth + 1, parent.job.parent
-        return depth
+        depth, job = 0, self
+        while job.parent is not None:
+            depth, job = depth + 1, job.parent.job
+        origin = job.request.origin
+        return depth + origin.depth if isinstance(origin, AskedElsewhere) else depth
 
     def forget_attempt(self) -> None:
         """Takes back what one attempt has noted, but for what cannot be taken back."""

@@ -7,10 +7,12 @@ failed callee wrote is rolled back to a savepoint and its error is raised in the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.cold import ColdEntities
+from lithox.dispatch.elsewhere import other_volume
 from lithox.dispatch.frames import FrameTable
 from lithox.dispatch.job import Clock, Frame
 from lithox.dispatch.records import ENTITY_KEY
@@ -32,13 +34,18 @@ from lithox.store.contract import Item
 
 @dataclass(slots=True, kw_only=True)
 class JoinedCalls:
-    """Begins and ends callees."""
+    """Begins and ends callees.
+
+    Attributes:
+        is_elsewhere: says which entities other processes own; None: none of them.
+    """
 
     table: FrameTable
     catalog: Catalog
     clock: Clock
     starter: Starter
     cold: ColdEntities
+    is_elsewhere: Callable[[str], bool] | None = None
 
     def start(self, caller: Frame, entity_text: str, handler_text: str, args: bytes) -> None:
         """Starts a callee that joins the caller's transaction; raises LithoxError to refuse.
@@ -61,6 +68,8 @@ class JoinedCalls:
                 limit="depth",
                 allowed=CALL_DEPTH_MAX,
             )
+        if self.is_elsewhere is not None and self.is_elsewhere(entity):
+            raise other_volume(caller.entity, entity)
         check_participants(transaction, entity)
         if not has_waited and not self.cold.is_at_hand(caller, entity):
             caller.next_call = (entity, handler, args)

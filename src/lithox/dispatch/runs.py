@@ -80,6 +80,7 @@ class Runs:
         wake: asks for a turn of the pump.
         schedule: runs a function at the loop's next turn.
         workers: threads that make code ready; None: a load does it all at once.
+        is_elsewhere: says which entities other processes own; None: none of them.
         native_entity: the node's own entity, which takes no part in transactions.
         result_kept_ns: how long the answer of a request with an id is kept.
         on_committed: told of every commit that is visible, in commit order.
@@ -102,6 +103,7 @@ class Runs:
     result_kept_ns: int
     schedule: Schedule
     workers: Workers | None = None
+    is_elsewhere: Callable[[str], bool] | None = None
     more: dict[str, Endpoint] = field(default_factory=dict[str, Endpoint])
     on_committed: list[OnCommitted] = field(default_factory=list[OnCommitted])
     on_durable: list[OnCommitted] = field(default_factory=list[OnCommitted])
@@ -139,6 +141,7 @@ class Runs:
             clock=self.clock,
             starter=self.starter,
             cold=self.cold,
+            is_elsewhere=self.is_elsewhere,
         )
         self.groups = Groups(
             table=self.table,

@@ -22,10 +22,11 @@ from lithox.errors import LimitExceeded, NotFound, NotPermitted
 from lithox.kernel.limits import smallest
 from lithox.model.ids import SYSTEM_KEY_PREFIX, EntityPath, identity_of_entity
 from lithox.model.limits import Limits
+from lithox.model.request import Request
 from lithox.modules.manifest import PREFIX_MARK
 from lithox.sandbox import messages
 from lithox.sandbox.contract import AccountedProgram
-from lithox.security.access import RIGHT_CALL, Actor, is_allowed
+from lithox.security.access import RIGHT_CALL, Actor, actor_of, is_allowed
 from lithox.store.contract import Item, Loaded, Snapshot
 
 _ENTITY: Final = "entity:"
@@ -100,7 +101,7 @@ class Starter:
         if frame.handler not in program.handler_names:
             raise NotFound(f"entity {frame.entity!r} has no handler {frame.handler!r}")
         if isinstance(program, AccountedProgram):
-            is_nested = frame.parent is not None or job.parent is not None
+            is_nested = frame.parent is not None or job.is_asked
             frame.guest = program.start_for(job.account, message, frame.limits, is_nested=is_nested)
         else:
             frame.guest = program.start(message, frame.limits)
@@ -208,6 +209,13 @@ def _has_chunks(transaction: Transaction, entity: str) -> bool:
     """Returns whether chunks of the entity's big values are written, and not rolled back."""
     place = big_entity(entity)
     return any(cell[0] == place and value is not None for cell, value in transaction.writes.items())
+
+
+def actor_of_request(request: Request) -> Actor:
+    """Returns who acts towards access lists: the caller, or an entity in its owner's name."""
+    if request.owner is None:
+        return actor_of(request.caller)
+    return Actor(identity=request.caller.identity, owner=request.owner)
 
 
 def limits_of(catalog: Catalog, job: Job, resolved: ResolvedHandler) -> Limits:
