@@ -125,6 +125,8 @@ class WorkerPool:
         self._orders: SimpleQueue[Worker | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_closed = False
+        self._has_ended = False
+        """Its thread is no more: whoever drops a worker now waits for its end himself."""
         self.problem = ""
         self.made = 0
         self.lost = 0
@@ -264,7 +266,7 @@ class WorkerPool:
         self.drop(held)
 
     def drop(self, held: Held) -> None:
-        """Ends a worker, whatever it does. Never blocks."""
+        """Ends a worker, whatever it does. Never blocks while the pool is open."""
         with self._changed:
             self._bury(held)
 
@@ -273,7 +275,10 @@ class WorkerPool:
         self._live -= 1
         self.lost += 1
         held.worker.kill()
-        self._orders.put(held.worker)
+        if self._has_ended:
+            held.worker.reap()
+        else:
+            self._orders.put(held.worker)
 
     def _work(self) -> None:
         """The pool's thread: makes a worker per order, buries those that come along."""
@@ -287,6 +292,7 @@ class WorkerPool:
                 # What `close` orders, it orders under the lock; a worker that was being started
                 # then is ordered to be buried behind that.
                 if self._is_closed and self._orders.empty():
+                    self._has_ended = True
                     return
 
     def _start_one(self) -> None:
@@ -320,7 +326,7 @@ class WorkerPool:
             }
 
     def close(self) -> None:
-        """Ends all idle workers. Guests must be closed before. Blocks: until they are gone."""
+        """Ends all idle workers; others end as they are dropped. Blocks: until they are gone."""
         with self._changed:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -328,6 +334,8 @@ class WorkerPool:
                 held.worker.kill()
                 self._orders.put(held.worker)
             self._orders.put(None)
+            if self._thread is None:
+                self._has_ended = True
         if self._thread is not None:
             self._thread.join()
             self._thread = None

@@ -254,3 +254,14 @@ def test_worker_that_cannot_be_started_is_told() -> None:
         pool.wait(WAIT_S)
     assert pool.problem == "no more processes"
     pool.close()
+
+
+def test_worker_that_comes_back_after_the_end_is_buried(
+    made: list[FakeWorker], pool: WorkerPool
+) -> None:
+    """A load that was under way while the pool closed leaves no dead process behind."""
+    first, second = take(pool), take(pool)
+    pool.close()
+    pool.give(first)
+    pool.drop(second)
+    assert all(one.is_reaped for one in made)
