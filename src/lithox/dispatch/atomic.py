@@ -11,7 +11,7 @@ included; the group's wall time is the smallest of its handlers'.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -24,7 +24,9 @@ from lithox.dispatch.joined import JoinedCalls, check_participants
 from lithox.dispatch.starting import check_access, limits_of
 from lithox.errors import BadArguments, LithoxError, NotPermitted
 from lithox.model.ids import EntityPath, HandlerName, is_system_entity
+from lithox.model.request import Call
 from lithox.model.values import decode_value, encode_value
+from lithox.store.contract import Store
 
 CALLS_MAX: Final = 100
 """Calls of one group; at most 16 entities take part in it anyway."""
@@ -42,6 +44,22 @@ def encode_calls(job: Job) -> bytes:
     if len(calls) > CALLS_MAX:
         raise BadArguments(f"a group has at most {CALLS_MAX} calls; found {len(calls)}")
     return encode_value([[one.entity, one.handler, one.args] for one in calls])
+
+
+def prefetch_group(store: Store, calls: Sequence[Call], go_on: Callable[[], None]) -> None:
+    """Has `go_on` called once the entities of a group are there, perhaps before this returns."""
+    left = 1
+
+    def arrive() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            go_on()
+
+    for entity in {call.entity: None for call in calls[:CALLS_MAX]}:
+        if not store.prefetch(entity, arrive):
+            left += 1
+    arrive()
 
 
 def name_call(error: LithoxError, index: int, entity: str, handler: str) -> LithoxError:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from lithox.dispatch.accepted import Accepted
 from lithox.dispatch.accepted_records import DEFAULT_RESULTS, ResultBounds
-from lithox.dispatch.atomic import CALLS_MAX, encode_calls
+from lithox.dispatch.atomic import encode_calls, prefetch_group
 from lithox.dispatch.catalog import Catalog, Resolution
 from lithox.dispatch.cold_code import Workers
 from lithox.dispatch.counters import Counters
@@ -162,7 +162,12 @@ class Dispatcher:
     def _open_mail(self, schedule: Schedule, messages: MessageBounds, timers: TimerBounds) -> None:
         store, clock = self._store, self._clock
         self.mail = Mail(
-            store=store, clock=clock, submit=self.submit, schedule=schedule, bounds=messages
+            store=store,
+            clock=clock,
+            submit=self.submit,
+            schedule=schedule,
+            bounds=messages,
+            away=self._away,
         )
         self.timers = Timers(
             store=store, clock=clock, schedule=schedule, mail=self.mail, bounds=timers
@@ -224,25 +229,11 @@ class Dispatcher:
         """Takes a job in; it is answered exactly once."""
         self._jobs.add(job)
         # A cold entity behind a server is fetched first: reading it then makes nobody wait.
+        let_in = partial(self._let_in, job)
         if job.request.calls:
-            self._take_group(job)
-        elif self._store.prefetch(job.request.entity, partial(self._let_in, job)):
+            prefetch_group(self._store, job.request.calls, let_in)
+        elif self._store.prefetch(job.request.entity, let_in):
             self._let_in(job)
-
-    def _take_group(self, job: Job) -> None:
-        """Lets a group in once all its entities are there."""
-        left = 1
-
-        def arrive() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                self._let_in(job)
-
-        for entity in {call.entity: None for call in job.request.calls[:CALLS_MAX]}:
-            if not self._store.prefetch(entity, arrive):
-                left += 1
-        arrive()
 
     def _let_in(self, job: Job) -> None:
         """Admits a job, or answers it at once."""
@@ -449,11 +440,12 @@ class Dispatcher:
                 if found is None:
                     self._start(following)
                     return
-                following = self._answer_one(following, found.answer, None, is_recorded=True)
+                waiter = self._answer_one(following, found.answer, None, is_recorded=True)
             except LithoxError as refusal:
-                following = self._answer_one(following, None, refusal)
+                waiter = self._answer_one(following, None, refusal)
             except Exception as bug:  # noqa: BLE001 - the border, as in `submit`
-                following = self._answer_one(following, None, self._internal(bug))
+                waiter = self._answer_one(following, None, self._internal(bug))
+            following = waiter
 
     def _answer_one(
         self, job: Job, body: bytes | None, error: Exception | None, *, is_recorded: bool = False

@@ -75,20 +75,19 @@ def merge_state(
     entity = frame.entity
     for key in reads:
         transaction.reads.add((entity, key))
-    for used in scans:
-        if isinstance(used, str):
-            transaction.add_range(range_of_prefix(entity, used))
+    for scanned in scans:
+        if isinstance(scanned, str):
+            transaction.add_range(range_of_prefix(entity, scanned))
         else:
-            transaction.add_range(range_between(entity, *used))
+            transaction.add_range(range_between(entity, *scanned))
     may_replace_big = bool(writes) and may_hold_big(frame, transaction)
     for key, raw in writes.items():
         check_state_key(key)
-        value: bytes | None = bytes(raw)
-        if value == messages.NIL:
-            value = None
-        elif len(value) > VALUE_BYTES_MAX:
+        given = bytes(raw)
+        value = None if given == messages.NIL else given
+        if len(given) > VALUE_BYTES_MAX:
             raise BadArguments(f"a value has at most {VALUE_BYTES_MAX} bytes")
-        else:
+        if value is not None:
             _check_plain(value)
         if may_replace_big:
             put_value(transaction.put, entity, key, transaction.find(entity, key), value)

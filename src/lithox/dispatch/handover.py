@@ -44,6 +44,10 @@ class Handover:
         """Returns whether another process owns an entity."""
         return entity != self.native_entity and self.elsewhere.is_elsewhere(entity)
 
+    def volume_of(self, entity: str) -> int:
+        """Returns the number of the volume an entity lives in."""
+        return self.elsewhere.volume_of(entity)
+
     def is_away(self, request: Request) -> bool:
         """Returns whether another process owns what a request is for: all of it, for a group."""
         if not request.calls:

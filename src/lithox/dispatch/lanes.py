@@ -74,14 +74,14 @@ class LongThread:
         self._post = post
         self._clock = clock
         self._orders: SimpleQueue[tuple[Pid, Guest, int] | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._stepper: threading.Thread | None = None
         self.on_step: OnStep | None = None
 
     def submit(self, pid: Pid, guest: Guest, quantum_fuel: int) -> None:
         """Queues one slice; starts the thread with the first one."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="lithox-long", daemon=True)
-            self._thread.start()
+        if self._stepper is None:
+            self._stepper = threading.Thread(target=self._work, name="lithox-long", daemon=True)
+            self._stepper.start()
         self._orders.put((pid, guest, quantum_fuel))
 
     def _work(self) -> None:
@@ -108,10 +108,10 @@ class LongThread:
 
     def stop(self) -> None:
         """Ends the thread after the slice it runs. Blocks for at most that slice."""
-        if self._thread is not None:
+        if self._stepper is not None:
             self._orders.put(None)
-            self._thread.join()
-            self._thread = None
+            self._stepper.join()
+            self._stepper = None
 
 
 class Lanes:

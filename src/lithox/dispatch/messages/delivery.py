@@ -13,6 +13,9 @@ often as it may, it is moved among the dead and the pair goes on. Failures that 
 A sender's commit may be withdrawn after its message was delivered: the receiver has read the row,
 so its commit is withdrawn as well, and the next try finds no row.
 
+What goes to an entity of another process cannot be one commit with its row: `forwarding.py` says
+how it takes effect once. Failures, rests and the dead are the same.
+
 Invariants: of one pair at most one message is under way; nothing is delivered before all that
 waited at the start is known, so no message overtakes one from before a restart.
 
@@ -30,6 +33,7 @@ from typing import Any, Final
 from lithox.dispatch.faults import is_retried
 from lithox.dispatch.job import Clock, Job, OnAnswer
 from lithox.dispatch.messages.bounds import MessageBounds
+from lithox.dispatch.messages.forwarding import Forwarding
 from lithox.dispatch.messages.reading import Found, read_page, read_tries, to_found, to_tries
 from lithox.dispatch.messages.records import (
     DEAD,
@@ -109,6 +113,7 @@ class Delivery:
         schedule: Callable[[Callable[[], None]], object],
         waiting: Waiting,
         bounds: MessageBounds,
+        forwarding: Forwarding | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -116,6 +121,7 @@ class Delivery:
         self._schedule = schedule
         self._waiting = waiting
         self._bounds = bounds
+        self._forwarding = forwarding
         self._is_pump_planned = False
         self._is_running = False
         self._is_stopped = False
@@ -190,6 +196,8 @@ class Delivery:
         """Delivers nothing more; what is under way ends by itself. Idempotent."""
         self._is_stopped = True
         self._is_running = False
+        if self._forwarding is not None:
+            self._forwarding.stop()
 
     # -- coming -----------------------------------------------------------------------------
 
@@ -276,15 +284,24 @@ class Delivery:
             self._waiting.end_delivery(entry)
             self._rest(pair, min(rest_ms, self._bounds.pause_last_ms))
             return
+        if self._goes_elsewhere(pair):
+            # It waits for a place of its volume: what hangs there takes none of those here.
+            assert self._forwarding is not None
+            self._waiting.end_delivery(entry)
+            self._forwarding.deliver(entry, pair.key.receiver, partial(self._end, pair, entry))
+            return
         try:
             request = self._request_of(entry)
         except LithoxError as error:
-            self._fail(pair, entry, error)
+            self._take_answer(pair, entry, Answer(error=error))
             return
         if request is None:
-            self._succeed(pair, entry)
+            self._take_answer(pair, entry, Answer())
         else:
             self._submit(request, partial(self._take_answer, pair, entry))
+
+    def _goes_elsewhere(self, pair: Pair) -> bool:
+        return self._forwarding is not None and self._forwarding.takes(pair.key)
 
     def _request_of(self, entry: Entry) -> Request | None:
         """Returns the request that delivers a message; None when its row is gone."""
@@ -301,14 +318,15 @@ class Delivery:
         return _to_request(entry, decode_message(item.value), origin)
 
     def _take_answer(self, pair: Pair, entry: Entry, answer: Answer) -> None:
-        if answer.error is None:
-            self._succeed(pair, entry)
-        else:
-            self._fail(pair, entry, answer.error)
-
-    def _succeed(self, pair: Pair, entry: Entry) -> None:
-        self.counters.delivered += 1
         self._waiting.end_delivery(entry)
+        self._end(pair, entry, answer.error)
+
+    def _end(self, pair: Pair, entry: Entry, error: Exception | None) -> None:
+        """A try has ended, and the place it had is free again."""
+        if error is not None:
+            self._fail(pair, entry, error)
+            return
+        self.counters.delivered += 1
         self._go_on(pair)
 
     def _go_on(self, pair: Pair) -> None:
@@ -323,7 +341,6 @@ class Delivery:
     def _fail(self, pair: Pair, entry: Entry, error: Exception) -> None:
         """A try has failed: rest, or bury it. The pair stays DELIVERING until that is settled."""
         self.counters.failed += 1
-        self._waiting.end_delivery(entry)
         self.wake()
         if entry.unsent is not None:
             entry.unsent.notify_failed(error)
@@ -336,7 +353,7 @@ class Delivery:
         pause_ms = self._bounds.pause_ms(entry.tries)
         if entry.tries >= self._bounds.tries_max:
             if self._has_room_among_dead(entry):
-                self._bury(pair, entry, error)
+                self._give_up(pair, entry, error)
                 return
             # Nobody would ever hear of it: it is tried until there is room among the dead.
             pause_ms = self._bounds.pause_last_ms
@@ -399,6 +416,23 @@ class Delivery:
         """Counts letters that have come among the dead or (less than 0) have gone, and bytes."""
         self.dead_count += change
         self.dead_bytes += size_bytes
+
+    def _give_up(self, pair: Pair, entry: Entry, error: Exception) -> None:
+        """Buries a message once it is certain that it takes no effect elsewhere."""
+        if not self._goes_elsewhere(pair):
+            self._bury(pair, entry, error)
+            return
+        assert self._forwarding is not None
+
+        def take(is_done: bool, failure: Exception | None) -> None:  # noqa: FBT001
+            if failure is not None:
+                self._rest(pair, self._bounds.pause_last_ms)
+            elif is_done:
+                self._end(pair, entry, None)
+            else:
+                self._bury(pair, entry, error)
+
+        self._forwarding.give_up(entry, pair.key.receiver, take)
 
     def _bury(self, pair: Pair, entry: Entry, error: Exception) -> None:
         """Moves the first message of a pair among the dead, then lets the pair go on."""

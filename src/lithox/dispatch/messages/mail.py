@@ -8,6 +8,7 @@ from lithox.dispatch.endpoints import Endpoint
 from lithox.dispatch.job import Clock, OnAnswer
 from lithox.dispatch.messages.bounds import MessageBounds
 from lithox.dispatch.messages.delivery import Delivery
+from lithox.dispatch.messages.forwarding import Away, Forwarding
 from lithox.dispatch.messages.outbox import Outbox
 from lithox.dispatch.messages.waiting import Waiting
 from lithox.model.request import Request
@@ -23,7 +24,7 @@ class Mail:
         delivery: start and stop it with the node.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where its parts come together; all by keyword
         self,
         *,
         store: Store,
@@ -31,6 +32,7 @@ class Mail:
         submit: Callable[[Request, OnAnswer], None],
         schedule: Callable[[Callable[[], None]], object],
         bounds: MessageBounds,
+        away: Away | None = None,
     ) -> None:
         self.bounds = bounds
         self.waiting = Waiting(bounds)
@@ -39,6 +41,11 @@ class Mail:
             waiting=self.waiting,
             wall_ms=lambda: clock.wall_ns() // 1_000_000,
         )
+        self._forwarding: Forwarding | None = None
+        if away is not None:
+            self._forwarding = Forwarding(
+                store=store, clock=clock, schedule=schedule, away=away, bounds=bounds
+            )
         self.delivery = Delivery(
             store=store,
             clock=clock,
@@ -46,16 +53,18 @@ class Mail:
             schedule=schedule,
             waiting=self.waiting,
             bounds=bounds,
+            forwarding=self._forwarding,
         )
         self.endpoints: dict[str, Endpoint] = {messages.CALL_SEND: self.outbox.send}
 
     def statistics(self) -> dict[str, int]:
         """Returns counters and gauges for metrics."""
-        counters = self.delivery.counters
+        counters, forwarding = self.delivery.counters, self._forwarding
         return {
             "waiting": self.waiting.count,
             "waiting_bytes": self.waiting.bytes_waiting,
-            "delivering": self.waiting.delivering,
+            "delivering": self.waiting.delivering
+            + (0 if forwarding is None else forwarding.under_way),
             "dead": self.delivery.dead_count,
             "delivered_total": counters.delivered,
             "failed_total": counters.failed,
