@@ -113,7 +113,8 @@ class Kernel:
         policy = self.policy
         parent = None if spec.parent is None else self._table.get(spec.parent)
         if parent is not None and parent.phase is _ZOMBIE:
-            return self._refuse(spec)
+            self._refuse(spec)
+            return None
         reserve = 0 if parent is None else policy.children_reserve
         account = spec.account
         count = self._counts.get(account, 0)
@@ -121,7 +122,8 @@ class Kernel:
             len(self._table) >= policy.processes_max + reserve
             or count >= policy.processes_per_account_max + reserve
         ):
-            return self._refuse(spec)
+            self._refuse(spec)
+            return None
         if not PRIORITY_LOWEST <= spec.priority <= PRIORITY_HIGHEST:
             raise InternalError(f"priority {spec.priority} reached the kernel unchecked")
         self._pid_last += self._pid_step

@@ -28,7 +28,7 @@ from typing import Final
 from lithox.errors import Conflict
 from lithox.store.contract import Cell, Item, Range
 
-ALL_KEYS: Final = "\ud800"
+ALL_KEYS: Final = chr(0xD800)
 """Stands for every key of an entity. A lone surrogate: no key can be equal to it."""
 HISTORY_CELLS_MAX: Final = 1_000_000
 """Modified cells remembered at most: about 30 s of 10,000 commits of three cells a second."""
