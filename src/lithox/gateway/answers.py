@@ -103,17 +103,18 @@ def _reply_error(error: Exception, around: dict[str, Any]) -> Reply:
     return Reply(status, reply.body, reply.headers + headers)
 
 
-def _reply_internal(error: Exception, around: dict[str, Any]) -> Reply:
+def note_internal(error: Exception) -> tuple[str, dict[str, Any]]:
+    """Logs a fault of our own; returns its code and fields, which say nothing of the inside."""
     reference = secrets.token_hex(6)
     _log.error("internal error, reference %s", reference, exc_info=error)
     message = (
         f"lithox failed by a fault of its own (reference {reference}); nothing of this request "
         "remains unless it was acknowledged. Please report it with the node's log."
     )
-    body = {
-        "request": None,
-        "status": InternalError.code,
-        "error": {"message": message, "reference": reference},
-        **around,
-    }
+    return InternalError.code, {"message": message, "reference": reference}
+
+
+def _reply_internal(error: Exception, around: dict[str, Any]) -> Reply:
+    code, fields = note_internal(error)
+    body = {"request": None, "status": code, "error": fields, **around}
     return reply_json(body, status=InternalError.http_status)

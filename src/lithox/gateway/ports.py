@@ -7,7 +7,7 @@ error; every other method raises a `LithoxError` where it says no.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Any, Protocol
 
 from lithox.model.big_values import BigValue
@@ -33,6 +33,8 @@ class GatewayNode(Protocol):
         ...
 
     def submit(self, request: Request) -> asyncio.Future[Answer]: ...
+
+    def submit_to(self, request: Request, on_answer: Callable[[Answer], None]) -> None: ...
 
     def make_group(
         self,

@@ -22,10 +22,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lithox.errors import BadArguments, LithoxError, Overloaded, TooLarge
 from lithox.gateway.answers import reply_error
+from lithox.gateway.resp.connection import RespConnection, RespService
 from lithox.gateway.settings import GatewaySettings
 from lithox.model.quantities import format_duration
 
 _RETRY_AFTER_MS: Final = 1000
+_RESP_BEGINS: Final = b"*"
+"""The first byte of a RESP command; llhttp knows no method that begins so."""
 STREAMED: Final = frozenset({b"application/jsonl", b"application/octet-stream"})
 """Media types of bodies that are read as they come and may take longer than any other."""
 STREAM_STEP_BYTES: Final = 64 << 10
@@ -36,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection. `bounded_protocol` makes the subclass that knows the settings."""
 
     settings: ClassVar[GatewaySettings] = GatewaySettings()
+    resp: ClassVar[RespService | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -49,6 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_streaming = False
         self._stream_bytes = 0
         self._refusal: LithoxError | None = None
+        self._is_new = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -68,6 +73,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_new:
+            self._is_new = False
+            if data.startswith(_RESP_BEGINS) and self.resp is not None:
+                self._hand_over(self.resp, data)
+                return
         self._read_bytes = len(data)
         if self._is_in_headers:
             self._header_bytes += len(data)
@@ -135,6 +145,15 @@ class BoundedProtocol(HttpToolsProtocol):
         )
         self._refuse(error)
 
+    def _hand_over(self, resp: RespService, data: bytes) -> None:
+        """Leaves a connection to the other protocol that is spoken on this port."""
+        self._disarm()
+        self._disarm_write()
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        if not self.transport.is_closing():
+            RespConnection(resp, self.server_state).take_over(self.transport, data)
+
     def _size_of_headers(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
@@ -197,11 +216,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def bounded_protocol(settings: GatewaySettings) -> type[BoundedProtocol]:
-    """Returns the protocol class for one gateway's settings."""
+def bounded_protocol(
+    settings: GatewaySettings, resp: RespService | None = None
+) -> type[BoundedProtocol]:
+    """Returns the protocol class for one gateway's settings.
+
+    Args:
+        resp: what connections are left to that begin like a RESP command; None: to nobody.
+    """
 
     class Bound(BoundedProtocol):
         pass
 
     Bound.settings = settings
+    Bound.resp = resp
     return Bound

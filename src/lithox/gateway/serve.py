@@ -22,6 +22,7 @@ from lithox.errors import ConfigError
 from lithox.gateway.app import Gateway
 from lithox.gateway.ports import GatewayNode
 from lithox.gateway.protocol import bounded_protocol
+from lithox.gateway.resp.service import open_resp
 from lithox.gateway.settings import SECOND_NS, GatewaySettings
 
 BACKLOG: Final = 2048
@@ -103,7 +104,7 @@ async def serve(
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
         cast("Any", Gateway(node, settings)),
-        http=bounded_protocol(settings),
+        http=bounded_protocol(settings, open_resp(node, settings)),
         ws="none",
         lifespan="off",
         interface="asgi3",

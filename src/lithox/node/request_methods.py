@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lithox.dispatch.accepted_records import ASYNC_PLACE
 from lithox.dispatch.dispatcher import Dispatcher
-from lithox.dispatch.job import ATOMIC_PLACE, Clock
+from lithox.dispatch.job import ATOMIC_PLACE, Clock, OnAnswer
 from lithox.errors import BadArguments, NotFound, NotPermitted
 from lithox.model.ids import (
     EntityPath,
@@ -57,6 +57,15 @@ class RequestMethods:
 
         self.dispatcher.submit(request, on_answer)
         return future
+
+    def submit_to(self, request: Request, on_answer: OnAnswer) -> None:
+        """Takes a request like `submit`, without a future: for those who ask often.
+
+        Args:
+            on_answer: called once, on the node's thread, perhaps before this returns; must not
+                raise. Not called for a run that is broken off because the node closes.
+        """
+        self.dispatcher.submit(request, on_answer)
 
     async def call(  # noqa: PLR0913 - the public call, all but three by keyword
         self,

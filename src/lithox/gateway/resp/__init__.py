@@ -1,0 +1,1 @@
+"""RESP IN AND OUT: the protocol of Redis on the port of HTTP."""

@@ -1,0 +1,352 @@
+"""The commands that ask for runs: CALL, CALLWITH, ATOMIC, ASYNC, RESULT.
+
+    CALL entity handler [argument ...]
+    CALLWITH entity handler [option value ...] [ARGS argument ... | JSON list | MSGPACK list]
+    ATOMIC [option value ...] JSON list | MSGPACK list | CALL entity handler count argument ... ...
+    ASYNC [PUSH] [CALLBACK url] CALL ... | CALLWITH ... | ATOMIC ...
+    RESULT id [ENTITY path] [WAIT_MS time] [REPLY form]
+
+Options are those of HTTP's bodies, by the same names: ID (there a header), DEADLINE_MS, FUEL,
+MEMORY, WALL_MS, OUTPUT, CALLS, STATE, BIG; and REPLY (VALUE, FULL, JSON or MSGPACK).
+
+Invariants: a request is made of values that were checked; nothing of it is kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from lithox.dispatch.atomic import CALLS_MAX
+from lithox.errors import BadArguments, LithoxError, Overloaded
+from lithox.gateway.bodies import DEADLINE_MS_MAX, LimitsBody
+from lithox.gateway.process_routes import WAIT_MS_MAX
+from lithox.gateway.resp.answers import SLOTS, describe_outcome, encode_outcome
+from lithox.gateway.resp.connection import RespConnection, Slot
+from lithox.gateway.resp.parsing import Command
+from lithox.gateway.resp.replies import encode_push, encode_reply
+from lithox.gateway.resp.words import read_amount, read_argument, read_target, read_text
+from lithox.model.ids import check_entity_path, check_handler_name, check_request_id
+from lithox.model.request import Answer, Call, Caller, Request
+from lithox.model.values import INT_MAX, decode_json, decode_value
+
+CALLBACK_CHARACTERS_MAX: Final = 2_000
+_CALL_WORDS_MIN: Final = 3
+_NOTHING: Final[list[Any]] = []
+
+
+@dataclass(slots=True)
+class Options:
+    """What was said of one request. Unfrozen for speed."""
+
+    request_id: str | None = None
+    deadline_ms: int | None = None
+    limits: dict[str, int] = field(default_factory=dict[str, int])
+    slot: type[Slot] = Slot
+
+
+def _set_id(options: Options, word: bytes) -> None:
+    options.request_id = check_request_id(read_text(word, "a request id"))
+
+
+def _set_deadline(options: Options, word: bytes) -> None:
+    options.deadline_ms = read_amount(word, "DEADLINE_MS", (1, DEADLINE_MS_MAX))
+
+
+def _set_form(options: Options, word: bytes) -> None:
+    found = SLOTS.get(word.upper())
+    if found is None:
+        raise BadArguments(f"REPLY is VALUE, FULL, JSON or MSGPACK; found {word[:20]!r}")
+    options.slot = found
+
+
+def _limit(name: str, bound: int) -> Callable[[Options, bytes], None]:
+    def set_limit(options: Options, word: bytes) -> None:
+        options.limits[name] = read_amount(word, name.upper(), (1, bound))
+
+    return set_limit
+
+
+_AMOUNTS: Final = ("fuel", "memory", "output", "calls", "state", "big")
+_SETTERS: Final[dict[bytes, Callable[[Options, bytes], None]]] = {
+    b"ID": _set_id,
+    b"DEADLINE_MS": _set_deadline,
+    b"REPLY": _set_form,
+    b"WALL_MS": _limit("wall_ms", DEADLINE_MS_MAX),
+    **{name.upper().encode(): _limit(name, INT_MAX) for name in _AMOUNTS},
+}
+
+
+def call(connection: RespConnection, words: Command) -> None:
+    """CALL: runs a handler; the hot path."""
+    request = _read_call(connection.caller or connection.identified(), words)
+    slot = Slot(connection)
+    connection.slots.append(slot)
+    connection.node.submit_to(request, slot.on_answer)
+
+
+def call_with(connection: RespConnection, words: Command) -> None:
+    """CALLWITH: the same with options before the arguments."""
+    request, options = _read_call_with(connection, words)
+    _submit(connection, request, options)
+
+
+def atomic(connection: RespConnection, words: Command) -> None:
+    """ATOMIC: several calls in one transaction; the answer is the list of their values."""
+    request, options = _read_atomic(connection, words)
+    _submit(connection, request, options)
+
+
+def _submit(connection: RespConnection, request: Request, options: Options) -> None:
+    slot = options.slot(connection)
+    connection.slots.append(slot)
+    connection.node.submit_to(request, slot.on_answer)
+
+
+def _read_call(caller: Caller, words: Command) -> Request:
+    if len(words) < _CALL_WORDS_MIN:
+        raise _wrong_form("CALL entity handler [argument ...]")
+    entity, handler = read_target(words[1], words[2])
+    return Request(
+        entity=entity,
+        handler=handler,
+        args=[read_argument(word) for word in words[3:]],
+        caller=caller,
+    )
+
+
+def _read_call_with(connection: RespConnection, words: Command) -> tuple[Request, Options]:
+    caller = connection.caller or connection.identified()
+    if len(words) < _CALL_WORDS_MIN:
+        raise _wrong_form("CALLWITH entity handler [option value ...] [ARGS argument ...]")
+    entity, handler = read_target(words[1], words[2])
+    options = Options()
+    at = _read_options(words, 3, options)
+    args = _read_arguments(words, at) if at < len(words) else list(_NOTHING)
+    limits, deadline_ms = options.limits, options.deadline_ms
+    request = Request(
+        entity=entity,
+        handler=handler,
+        args=args,
+        caller=caller,
+        limits=LimitsBody(**limits).to_limits() if limits else None,
+        deadline_ns=None if deadline_ms is None else connection.node.deadline_in(deadline_ms),
+        request_id=cast("Any", options.request_id),
+    )
+    return request, options
+
+
+def _read_options(words: Command, at: int, options: Options) -> int:
+    """Returns where the first word stands that is no option."""
+    end = len(words)
+    find = _SETTERS.get
+    while at < end:
+        word = words[at]
+        setter = find(word) or find(word.upper())
+        if setter is None:
+            return at
+        if at + 1 >= end:
+            raise BadArguments(f"option {word[:20].decode('ascii', 'replace')} has a value")
+        setter(options, words[at + 1])
+        at += 2
+    return at
+
+
+def _read_arguments(words: Command, at: int) -> list[Any]:
+    kind = words[at].upper()
+    if kind == b"ARGS":
+        return [read_argument(word) for word in words[at + 1 :]]
+    found = _read_packed(kind, words, at)
+    if type(found) is not list:
+        raise BadArguments(f"arguments are a list; found {type(found).__name__}")
+    return cast("list[Any]", found)
+
+
+def _read_packed(kind: bytes, words: Command, at: int) -> Any:
+    """Returns the value in the one word behind JSON or MSGPACK."""
+    if kind not in {b"JSON", b"MSGPACK"}:
+        shown = words[at][:20].decode("ascii", "backslashreplace")
+        raise BadArguments(
+            f"{shown!r} is no option; known are ID, DEADLINE_MS, FUEL, MEMORY, WALL_MS, OUTPUT, "
+            "CALLS, STATE, BIG and REPLY, then ARGS, JSON or MSGPACK"
+        )
+    if len(words) != at + 2:
+        raise BadArguments(f"{kind.decode()} is followed by one word, the last one")
+    return decode_json(words[at + 1]) if kind == b"JSON" else decode_value(words[at + 1])
+
+
+# -- groups -------------------------------------------------------------------------------------
+
+
+def _read_atomic(connection: RespConnection, words: Command) -> tuple[Request, Options]:
+    caller = connection.caller or connection.identified()
+    options = Options()
+    at = _read_options(words, 1, options)
+    if at >= len(words):
+        raise _wrong_form(
+            "ATOMIC [option value ...] JSON list | MSGPACK list | CALL entity handler count ..."
+        )
+    if words[at].upper() == b"CALL":
+        calls = _read_spelled(words, at)
+    else:
+        calls = _read_listed(_read_packed(words[at].upper(), words, at))
+    if len(calls) > CALLS_MAX:
+        raise BadArguments(f"a group has at most {CALLS_MAX} calls; found {len(calls)}")
+    limits = LimitsBody(**options.limits).to_limits() if options.limits else None
+    request = connection.node.make_group(
+        tuple(calls),
+        request_id=options.request_id,
+        limits=limits,
+        deadline_ms=options.deadline_ms,
+        caller=caller,
+    )
+    return request, options
+
+
+def _read_spelled(words: Command, at: int) -> list[Call]:
+    """Reads `CALL entity handler count argument ...`, again and again."""
+    found: list[Call] = []
+    while at < len(words):
+        if words[at].upper() != b"CALL" or len(words) < at + 4:
+            raise _wrong_form("CALL entity handler count argument ... in a group")
+        count = read_amount(words[at + 3], "the count of arguments", (0, len(words)))
+        end = at + 4 + count
+        if end > len(words):
+            raise BadArguments(f"call {len(found)} has fewer arguments than it says")
+        try:
+            entity, handler = read_target(words[at + 1], words[at + 2])
+            args = [read_argument(word) for word in words[at + 4 : end]]
+        except LithoxError as error:
+            error.fields["call"] = len(found)
+            raise
+        found.append(Call(entity=entity, handler=handler, args=args))
+        at = end
+    return found
+
+
+def _read_listed(listed: Any) -> list[Call]:
+    """Reads `[[entity, handler, argument ...], ...]`, which is a value already."""
+    if type(listed) is not list:
+        raise BadArguments(f"a group is a list of calls; found {type(listed).__name__}")
+    found: list[Call] = []
+    for index, spec in enumerate(cast("list[Any]", listed)):
+        try:
+            found.append(_read_spec(spec))
+        except LithoxError as error:
+            error.fields["call"] = index
+            raise
+    return found
+
+
+def _read_spec(spec: Any) -> Call:
+    parts = cast("list[Any]", spec) if type(spec) is list else []
+    if len(parts) < 2 or type(parts[0]) is not str or type(parts[1]) is not str:
+        raise BadArguments("a call of a group is [entity, handler, argument ...]")
+    return Call(
+        entity=check_entity_path(parts[0]), handler=check_handler_name(parts[1]), args=parts[2:]
+    )
+
+
+# -- answered later -----------------------------------------------------------------------------
+
+_READERS: Final[dict[bytes, Callable[[RespConnection, Command], tuple[Request, Options]]]] = {
+    b"CALL": lambda connection, words: (
+        _read_call(connection.caller or connection.identified(), words),
+        Options(),
+    ),
+    b"CALLWITH": _read_call_with,
+    b"ATOMIC": _read_atomic,
+}
+
+
+def later(connection: RespConnection, words: Command) -> None:
+    """ASYNC: has a request accepted; the answer is its id once that is durable."""
+    callback: str | None = None
+    is_pushed, at = False, 1
+    while at < len(words):
+        word = words[at].upper()
+        if word == b"PUSH":
+            is_pushed, at = True, at + 1
+        elif word == b"CALLBACK" and at + 1 < len(words):
+            callback, at = read_text(words[at + 1], "CALLBACK"), at + 2
+        else:
+            break
+    reader = _READERS.get(words[at].upper()) if at < len(words) else None
+    if reader is None:
+        raise _wrong_form("ASYNC [PUSH] [CALLBACK url] CALL ... | CALLWITH ... | ATOMIC ...")
+    if callback is not None and not 1 <= len(callback) <= CALLBACK_CHARACTERS_MAX:
+        raise BadArguments(f"CALLBACK is a URL of 1 to {CALLBACK_CHARACTERS_MAX} characters")
+    if is_pushed:
+        _check_push(connection)
+    request, options = reader(connection, words[at:])
+    if options.slot is not Slot:
+        raise BadArguments("REPLY says how a call is answered; ASYNC is answered with an id")
+    connection.spawn(_accept(connection, request, callback, is_pushed=is_pushed))
+
+
+def _check_push(connection: RespConnection) -> None:
+    if not connection.is_resp3:
+        raise BadArguments("PUSH takes version 3 of the protocol: say HELLO 3 first")
+    allowed = connection.service.bounds.pushes_max
+    if connection.pushes >= allowed:
+        raise Overloaded(
+            f"{allowed} results are waited for on this connection", retry_after_ms=1_000
+        )
+
+
+async def _accept(
+    connection: RespConnection, request: Request, callback: str | None, *, is_pushed: bool
+) -> bytes:
+    request_id = await connection.node.accept(request, callback=callback)
+    if is_pushed:
+        connection.pushes += 1
+        connection.keep(_push_outcome(connection, request_id, request.caller))
+    return encode_reply(request_id, is_resp3=connection.is_resp3)
+
+
+async def _push_outcome(connection: RespConnection, request_id: str, caller: Caller) -> None:
+    """Waits for the end of an accepted request and tells it: ["result", id, outcome]."""
+    try:
+        answer: Answer | None = None
+        while answer is None:
+            answer = await connection.node.request_outcome(
+                request_id, wait_ms=WAIT_MS_MAX, caller=caller
+            )
+    except Exception as error:  # noqa: BLE001 - the border: every fault gets an answer
+        answer = Answer(request_id=cast("Any", request_id), error=error)
+    finally:
+        connection.pushes -= 1
+    connection.push(encode_push(["result", request_id, describe_outcome(answer)]))
+
+
+def result(connection: RespConnection, words: Command) -> None:
+    """RESULT: what one's own request came to, as a map, or that it runs."""
+    caller = connection.caller or connection.identified()
+    if len(words) < 2 or len(words) % 2:
+        raise _wrong_form("RESULT id [ENTITY path] [WAIT_MS time] [REPLY form]")
+    request_id = check_request_id(read_text(words[1], "a request id"))
+    entity: str | None = None
+    wait_ms, form = 0, b"FULL"
+    for name, word in zip(words[2::2], words[3::2], strict=True):
+        match name.upper():
+            case b"ENTITY":
+                entity = check_entity_path(read_text(word, "an entity path"))
+            case b"WAIT_MS":
+                wait_ms = read_amount(word, "WAIT_MS", (0, WAIT_MS_MAX))
+            case b"REPLY" if word.upper() in SLOTS:
+                form = word.upper()
+            case _:
+                raise _wrong_form("RESULT id [ENTITY path] [WAIT_MS time] [REPLY form]")
+
+    async def look() -> bytes:
+        answer = await connection.node.request_outcome(
+            request_id, entity=entity, wait_ms=wait_ms, caller=caller
+        )
+        return encode_outcome(connection, form, request_id, answer)
+
+    connection.spawn(look())
+
+
+def _wrong_form(form: str) -> BadArguments:
+    return BadArguments(f"the form is {form}")
