@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -15,8 +17,7 @@ import click
 from lithox.cli.options import data_option, json_option
 
 if TYPE_CHECKING:
-    import asyncio
-
+    from lithox.cli.serving_parent import Order
     from lithox.gateway.serve import Address
     from lithox.gateway.settings import GatewaySettings
     from lithox.node.config import NodeConfig
@@ -37,6 +38,23 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     type=click.Path(path_type=Path),
     envvar="LITHOX_CONFIG",
     help="Configuration file (TOML).",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    envvar="LITHOX_PROCESSES",
+    help="Processes behind the one address.  [default: one for each core]",
+)
+@click.option(
+    "--spread",
+    multiple=True,
+    metavar="PATTERN",
+    help="Place entities such as counter/* over all processes; else they live in the first.",
+)
+@click.option(
+    "--direct",
+    is_flag=True,
+    help="Each process listens on a port of its own, too: the ones behind the address.",
 )
 @click.option(
     "--cooperative",
@@ -63,11 +81,17 @@ def serve(
     data: Path,
     listen: str | None,
     config_path: Path | None,
+    processes: int | None,
+    spread: tuple[str, ...],
+    direct: bool,
     cooperative: bool,
     as_json: bool,
     **logs: str,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C.
+
+    It has a process for each core. Entities live in the first one, unless --spread or the
+    configuration says which are placed over all of them.
 
     What runs then is finished or aborted; nothing acknowledged is lost. Prints one line when it
     is ready. A token is wanted from callers unless the node listens on loopback only.
@@ -77,9 +101,11 @@ def serve(
     from lithox.cli.logs import configure_logs
     from lithox.errors import ConfigError
     from lithox.gateway.settings import settings_from
-    from lithox.node.config import NodeConfig, read_config
+    from lithox.cli.serving_parent import Order, check_processes, default_processes
+    from lithox.node.config import NodeConfig, parse_config, read_config_text
 
-    config = NodeConfig() if config_path is None else read_config(config_path)
+    text = None if config_path is None else read_config_text(config_path)
+    config = NodeConfig() if config_path is None else parse_config(text or "", config_path)
     if cooperative:
         config = replace(config, is_cooperative=True)
     settings = settings_from(
@@ -93,17 +119,46 @@ def serve(
         )
     form = logs["log_format"]
     is_human = form == "human" or (form == "auto" and sys.stderr.isatty())
+    count = processes or default_processes(data, config)
+    check_processes(count, config)
     with configure_logs(level=logs["log_level"], is_human=is_human):
-        uvloop.run(_serve(data=data, config=config, settings=settings, as_json=as_json))
+        if count == 1:
+            uvloop.run(_serve(data=data, config=config, settings=settings, as_json=as_json))
+            return
+        order = Order(
+            data=data,
+            config=config,
+            config_path=config_path,
+            config_text=text,
+            settings=settings,
+            processes=count,
+            spread=(*config.spread, *spread),
+            is_direct=direct,
+            is_cooperative=cooperative,
+            log_level=logs["log_level"],
+            is_human=is_human,
+        )
+        asyncio.run(_serve_processes(order, as_json=as_json))
+
+
+async def _serve_processes(order: Order, *, as_json: bool) -> None:
+    """Starts the processes of a server and ends them."""
+    from lithox.cli.serving_parent import serve_processes
+
+    stop = asyncio.Event()
+    _take_signals(stop)
+    await serve_processes(
+        order,
+        stop=stop,
+        on_ready=lambda address: _say_ready(address, order.data, as_json=as_json),
+    )
+    logging.getLogger(__name__).info("stopped")
 
 
 async def _serve(
     *, data: Path, config: NodeConfig, settings: GatewaySettings, as_json: bool
 ) -> None:
     """Opens the node, serves it, closes it."""
-    import asyncio
-    import logging
-
     from lithox.gateway.serve import serve as serve_http
     from lithox.node.node import Node
 
@@ -121,9 +176,6 @@ async def _serve(
 
 def _take_signals(stop: asyncio.Event) -> None:
     """The first signal stops gracefully; a second one has its usual meaning: at once."""
-    import asyncio
-    import logging
-
     loop = asyncio.get_running_loop()
 
     def on_signal(number: signal.Signals) -> None:

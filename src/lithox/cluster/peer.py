@@ -53,6 +53,7 @@ class Peer:
         path: Path,
         *,
         monotonic_ns: Callable[[], int],
+        on_up: Callable[[int], None] | None = None,
         silent_s_max: float = SILENT_S_MAX,
     ) -> None:
         """Connects nothing yet.
@@ -61,11 +62,13 @@ class Peer:
             volume: the volume the other process owns.
             path: its socket.
             monotonic_ns: the node's clock, by which deadlines are told.
+            on_up: told the volume when it has been connected to.
             silent_s_max: how long it may say nothing before it is given up.
         """
         self.volume: Final = volume
         self._path = path
         self._monotonic_ns = monotonic_ns
+        self._on_up = on_up
         self._silent_s_max = silent_s_max
         self._connection: Connection | None = None
         self._number = 0
@@ -88,8 +91,9 @@ class Peer:
         return len(self._waiting)
 
     def start(self) -> None:
-        """Connects, and connects again whenever it is lost."""
-        self._keeping = asyncio.get_running_loop().create_task(self._keep())
+        """Connects, and connects again whenever it is lost. Idempotent."""
+        if self._keeping is None:
+            self._keeping = asyncio.get_running_loop().create_task(self._keep())
 
     async def wait_up(self) -> None:
         """Returns when requests leave."""
@@ -170,6 +174,8 @@ class Peer:
         self._heard_s = asyncio.get_running_loop().time()
         self._connection = connection
         self._up.set()
+        if self._on_up is not None:
+            self._on_up(self.volume)
 
     async def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Returns when the link is lost, or the other side has been silent for too long."""
@@ -177,7 +183,8 @@ class Peer:
             return
         while not self._lost.is_set():
             try:
-                await asyncio.wait_for(self._lost.wait(), PING_S)
+                async with asyncio.timeout(PING_S):
+                    await self._lost.wait()
             except TimeoutError:
                 if loop.time() - self._heard_s > self._silent_s_max:
                     _log.error(

@@ -15,6 +15,7 @@ from lithox.cluster.peer import Peer
 from lithox.cluster.placement import KEPT_MAX, Placement
 from lithox.dispatch.job import OnAnswer
 from lithox.errors import InternalError
+from lithox.model.ids import SYSTEM_ENTITY_PREFIX
 from lithox.model.request import Request
 
 RUN_FOLDER: Final = "run"
@@ -49,6 +50,7 @@ class Sharing:
         *,
         node_entity: str,
         monotonic_ns: Callable[[], int],
+        on_up: Callable[[int], None] | None = None,
     ) -> None:
         """Connects nothing yet.
 
@@ -56,12 +58,13 @@ class Sharing:
             data: the server's data directory.
             node_entity: the entity as which each node answers for itself; it is nowhere else.
             monotonic_ns: the node's clock.
+            on_up: told the volume of a process that has been connected to.
         """
         self.data: Final = data
         self.volume: Final = volume
         self.placement: Final = placement
         self.peers: Final = {
-            other: Peer(other, link_path(data, other), monotonic_ns=monotonic_ns)
+            other: Peer(other, link_path(data, other), monotonic_ns=monotonic_ns, on_up=on_up)
             for other in range(placement.volumes)
             if other != volume
         }
@@ -72,13 +75,24 @@ class Sharing:
         )
 
     @property
+    def volumes(self) -> int:
+        """How many volumes, and processes, there are."""
+        return self.placement.volumes
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether entities may live outside volume 0."""
+        return bool(self.placement.spread)
+
+    @property
     def is_lead(self) -> bool:
         """Whether this process keeps what a server has once."""
         return self.volume == LEAD
 
     def volume_of(self, entity: str) -> int:
         """Returns the number of the volume an entity lives in."""
-        if entity == self._node_entity or entity.startswith(f"{self._node_entity}/"):
+        own = self._node_entity
+        if entity == own or entity.startswith((f"{own}/", SYSTEM_ENTITY_PREFIX)):
             return self.volume
         return self.placement.volume_of(entity)
 

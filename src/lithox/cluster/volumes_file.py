@@ -139,11 +139,7 @@ def settle_volumes(
                 "them again",
                 key="volumes",
             )
-    if (
-        known is None
-        or known.spread != wanted.spread
-        or known.volumes != wanted.volumes
-    ):
+    if known is None or known.spread != wanted.spread or known.volumes != wanted.volumes:
         write_volumes(data, wanted)
     return wanted
 

@@ -15,7 +15,7 @@ started by one parent; what is not of this form is a torn or foreign stream and 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -30,6 +30,7 @@ ANSWER: Final = 1
 ASK: Final = 2
 TOLD: Final = 3
 _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode_item: Final = msgspec.msgpack.Decoder(list[Any]).decode
 _INTERNAL: Final = "internal"
 
 
@@ -173,3 +174,23 @@ def unpack_caller(packed: list[Any] | None) -> Caller | None:
         return None
     identity, account, is_admin = packed
     return Caller(identity=Identity(identity), account=AccountName(account), is_admin=is_admin)
+
+
+def unpack_request(packed: Any, now_ns: int) -> Request:
+    """Returns what `pack_request` was given; raises PeerProtocolError."""
+    if not isinstance(packed, list):
+        raise PeerProtocolError("a request that is none")
+    return decode_request(cast("list[Any]", packed), now_ns)
+
+
+def encode_told_answer(answer: Answer) -> bytes:
+    """Returns an answer as bytes, to be part of an answer to a question."""
+    return encode_answer(0, answer)
+
+
+def decode_told_answer(data: Any) -> Answer:
+    """Returns what `encode_told_answer` was given; raises PeerProtocolError."""
+    try:
+        return decode_answer(_decode_item(data))
+    except (msgspec.MsgspecError, TypeError):
+        raise PeerProtocolError("an answer of another process cannot be read") from None

@@ -126,6 +126,11 @@ class Gateway:
         """Every route that is really there."""
         return self._router.routes
 
+    def find_route(self, method: str, path: bytes) -> tuple[Route, dict[str, bytes]] | None:
+        """Returns the route of a request and the raw names in its path; None: there is none."""
+        found = self._router.find(method, path)
+        return None if isinstance(found, frozenset) else found
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         if scope["type"] != "http":
@@ -208,7 +213,7 @@ class Gateway:
             settings = self._settings
             bound = settings.deploy_bytes_max if route.is_large else settings.body_bytes_max
             check_body(facts, bound)
-            raw = await _read_whole(receive, bound)
+            raw = await read_whole(receive, bound)
             asked.body = read_body(self._router.decoder(route), raw or b"{}")
         elif is_stream:
             assert route.takes is not None
@@ -241,7 +246,7 @@ _NOBODY: Final = Caller(identity=Identity("nobody"), account=AccountName("nobody
 """The caller of public routes, which ask for no right."""
 
 
-async def _read_whole(receive: Receive, bytes_max: int) -> bytes:
+async def read_whole(receive: Receive, bytes_max: int) -> bytes:
     """Returns the body; the protocol bounds the time it may take.
 
     Raises:

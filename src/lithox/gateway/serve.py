@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, cast
 
 import uvicorn
@@ -24,8 +25,11 @@ from lithox.gateway.ports import GatewayNode
 from lithox.gateway.protocol import bounded_protocol
 from lithox.gateway.resp.service import open_resp
 from lithox.gateway.settings import SECOND_NS, GatewaySettings
+from lithox.gateway.streams import Receive, Send
 
 BACKLOG: Final = 2048
+App = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+"""An ASGI application."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,22 +92,30 @@ async def serve(
     *,
     stop: asyncio.Event,
     on_ready: Callable[[Address], None] | None = None,
+    opened: socket.socket | None = None,
+    path: Path | None = None,
+    app: App | None = None,
 ) -> None:
     """Serves `node` until `stop` is set, then stops gracefully.
 
     Args:
+        opened: a bound socket to listen on instead of the settings' address.
+        path: of a Unix socket to listen on instead; whoever may reach its folder may connect.
+        app: what answers instead of a gateway of the node's own.
         stop: set it, on this loop, to stop.
         on_ready: told the real address once connections are accepted.
 
     Raises:
         ConfigError: the address cannot be listened on.
     """
-    opened = open_socket(settings)
-    address = Address(host=settings.host, port=opened.getsockname()[1])
+    if path is None and opened is None:
+        opened = open_socket(settings)
+    address = Address(host=settings.host, port=0 if opened is None else opened.getsockname()[1])
     # What uvicorn would say of bad requests is answered and counted by us.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
-        cast("Any", Gateway(node, settings)),
+        cast("Any", app or Gateway(node, settings)),
+        uds=None if path is None else str(path),
         http=bounded_protocol(settings, open_resp(node, settings)),
         ws="none",
         lifespan="off",
@@ -126,7 +138,8 @@ async def serve(
 
     watcher = asyncio.create_task(watch(), name="gateway stop")
     try:
-        await server.serve(sockets=[opened])
+        await server.serve(sockets=None if opened is None else [opened])
     finally:
         watcher.cancel()
-        opened.close()
+        if opened is not None:
+            opened.close()

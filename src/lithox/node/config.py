@@ -58,6 +58,7 @@ class NodeConfig:
         store_schema: name of the schema there.
         store_migrate: "verify" refuses a schema there that is not current, "apply" makes it so.
         store_unsafe: whether a server may be used that can lose what it has confirmed.
+        spread: patterns of entities that are placed over all volumes (`cluster/placement.py`).
     """
 
     node_entity: str = "~node"
@@ -81,6 +82,7 @@ class NodeConfig:
     store_schema: str = "lithox"
     store_migrate: str = "verify"
     store_unsafe: bool = False
+    spread: tuple[str, ...] = ()
 
 
 _KNOWN: Final = {
@@ -105,6 +107,7 @@ _KNOWN: Final = {
     "store_schema",
     "store_migrate",
     "store_unsafe",
+    "volumes",
 }
 
 
@@ -114,10 +117,25 @@ def read_config(path: Path) -> NodeConfig:
     Raises:
         ConfigError: unreadable, malformed, an unknown key or a wrong value; names file and key.
     """
+    return parse_config(read_config_text(path), path)
+
+
+def read_config_text(path: Path) -> str:
+    """Returns the text of a configuration file; raises ConfigError. Blocks for the disk."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
+
+
+def parse_config(text: str, path: Path) -> NodeConfig:
+    """Returns the configuration that `text` says; `path` is where it came from.
+
+    Raises:
+        ConfigError: see `read_config`.
+    """
+    try:
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: malformed TOML: {error}") from None
     for key in data:
@@ -179,6 +197,8 @@ def _build(data: dict[str, Any], where: str) -> NodeConfig:
             changes[key] = data[key]
     if "store_unsafe" in data:
         changes["store_unsafe"] = _boolean(data["store_unsafe"], f"{where}: store_unsafe")
+    if "volumes" in data:
+        changes["spread"] = _spread(data["volumes"], f"{where}: volumes")
     return NodeConfig(**changes)
 
 
@@ -228,6 +248,15 @@ def _code_cache(data: Any, where: str) -> CacheBounds:
         else:
             raise ConfigError(f"{where}: unknown key {key!r}; known are size, entries")
     return CacheBounds(**changes)
+
+
+def _spread(data: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(data, dict) or set(data) - {"spread"}:  # pyright: ignore[reportUnknownArgumentType]
+        raise ConfigError(f"{where} is a table with spread, a list of patterns")
+    listed: Any = data.get("spread", [])  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):  # pyright: ignore[reportUnknownVariableType]
+        raise ConfigError(f'{where}: spread is a list of patterns such as "counter/*"')
+    return tuple(listed)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _program_limits(value: Any, where: str) -> Limits:

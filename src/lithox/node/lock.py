@@ -48,8 +48,13 @@ class DirectoryLock:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return cls(descriptor)
 
+    @property
+    def descriptor(self) -> int:
+        """The open file that holds the lock: whoever inherits it holds the directory, too."""
+        return self._descriptor
+
     def close(self) -> None:
-        """Frees the directory. Idempotent."""
+        """Frees the directory, unless another process holds what it has inherited. Idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
 
+from lithox.cluster.volumes_file import check_alone
 from lithox.dispatch.catalog import Catalog
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.job import Clock
@@ -29,12 +30,14 @@ from lithox.node.big_values import BigAdmin
 from lithox.node.builtin import add_builtins
 from lithox.node.clock import RealClock
 from lithox.node.closing import answer_rest, drain, free_guests
+from lithox.node.code_sync import CodeSync
 from lithox.node.code_workers import CodeWorkers
 from lithox.node.config import NodeConfig, read_config
 from lithox.node.deploy import DeployReport
 from lithox.node.deploying import Deploys
 from lithox.node.lock import DirectoryLock
 from lithox.node.logs import log_bug, log_guest
+from lithox.node.member import Member
 from lithox.node.message_admin import MessageAdmin
 from lithox.node.message_methods import MessageMethods
 from lithox.node.messages_side import MessagesSide
@@ -100,6 +103,7 @@ class Node(
         clock: where time comes from (for tests).
         keeps_services: whether defined services are started; False for a node that is opened
             for a moment. Then they can be defined and looked at only.
+        member: its part of a server of several processes; None: it is alone.
     """
 
     def __init__(
@@ -110,8 +114,10 @@ class Node(
         engines: dict[str, Engine] | None = None,
         clock: Clock | None = None,
         keeps_services: bool = True,
+        member: Member | None = None,
     ) -> None:
         self._keeps_services = keeps_services
+        self._member = member
         self.data = Path(data)
         if config is None:
             config = NodeConfig()
@@ -141,7 +147,8 @@ class Node(
         Raises:
             StoreInUse: another node holds the data directory.
             StoreCorrupt: the store is damaged, not ours, or of a newer version.
-            ConfigError: the sandbox cannot work on this machine.
+            ConfigError: the sandbox cannot work on this machine, or the data directory's entities
+                are spread over several processes and this node is alone.
         """
         if __debug__ is False:  # pragma: no cover - only under python -O
             raise InternalError("lithox needs its assertions: run without -O")
@@ -152,7 +159,11 @@ class Node(
             sys.setswitchinterval(SWITCH_INTERVAL_S)
         # What is open is released in the opposite order, at the end or when something here fails.
         with ExitStack() as opened:
-            opened.callback(DirectoryLock.open(self.data).close)
+            member = self._member
+            given = None if member is None else member.lock
+            opened.callback((given or DirectoryLock.open(self.data)).close)
+            if member is None:
+                check_alone(self.data)
             self._store: Store = open_store(
                 self.data, self.config, post=loop.call_soon_threadsafe, reach=_crash_point()
             )
@@ -173,6 +184,8 @@ class Node(
             opened.callback(self._moves.close)
             opened.callback(self._deploys.stop)
             self._templates.adopt()
+            if member is not None:
+                await member.before_start(self)
             opened.callback(self.messages_side.stop)
             self.messages_side.start()
             opened.callback(self.request_side.stop)
@@ -191,6 +204,8 @@ class Node(
     def _wire(self, loop: asyncio.AbstractEventLoop) -> None:
         """Puts the rooms together over an open store and its engines."""
         self._kernel = Kernel(self.config.policy)
+        if self._member is not None:
+            self._kernel.share_pids(*self._member.pids)
         catalog = Catalog(
             engines=self._engines,
             node_limits=self.config.limits,
@@ -214,9 +229,15 @@ class Node(
             timers=self.config.timers,
             results=self.config.results,
             workers=self._workers,
+            elsewhere=None if self._member is None else self._member.sharing,
         )
         self._wire_sides(loop)
         self._templates = TemplateWatch(store=self._store, catalog=catalog)
+        self.code_sync = CodeSync(
+            store=self._store,
+            templates=self._templates,
+            wall_ms=lambda: self._clock.wall_ns() // 1_000_000,
+        )
         self._deploys = Deploys(
             store=self._store,
             catalog=catalog,

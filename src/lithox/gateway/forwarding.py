@@ -1,0 +1,185 @@
+"""HTTP between the processes of one server: a request that belongs to a sibling is passed on whole.
+
+Method, path, headers and body leave as they came, so the sibling checks the sender, the caller and
+the bounds exactly as if the connection were its own; its answer comes back the same way, streamed in
+both directions. The way is a Unix socket in a folder of this user alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from lithox.errors import StoreUnavailable, TooLarge
+from lithox.gateway.answers import Header, Reply
+from lithox.gateway.streams import ClientGone, Receive, Send
+
+RETRY_AFTER_MS: Final = 500
+CONNECTIONS_MAX: Final = 512
+"""To one sibling; a request beyond that waits for one that ends."""
+CONNECT_S_MAX: Final = 5.0
+WHOLE_BYTES_MAX: Final = 32 << 20
+"""Of an answer that is made one with others; a page has at most 1 MiB."""
+PART_BYTES: Final = 64 << 10
+_OF_THE_HOP: Final = frozenset(
+    {b"connection", b"keep-alive", b"transfer-encoding", b"date", b"upgrade", b"te", b"trailer"}
+)
+"""Headers that speak of one connection, and the date that the outer server writes itself."""
+_SAY_A_BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
+_OWN_BY_DEFAULT: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+Scope = dict[str, Any]
+
+
+class Forwarder:
+    """Passes requests on to siblings. Used on the loop's thread; never blocks.
+
+    Args:
+        path_of: volume -> the Unix socket on which its process answers over HTTP.
+    """
+
+    def __init__(self, path_of: Callable[[int], Path]) -> None:
+        self._path_of = path_of
+        self._sessions: dict[int, aiohttp.ClientSession] = {}
+
+    async def forward(self, volume: int, scope: Scope, receive: Receive, send: Send) -> None:
+        """Has the process of `volume` answer a request.
+
+        Raises:
+            StoreUnavailable: it could not be asked, or ended before it answered anything.
+            ClientGone: the client left first.
+        """
+        begun = False
+        try:
+            async with self._ask(volume, scope, _read(receive)) as answer:
+                begun = True
+                await send(
+                    {
+                        "type": "http.response.start",
+                        "status": answer.status,
+                        "headers": _headers_of(answer),
+                    }
+                )
+                async for part in answer.content.iter_chunked(PART_BYTES):
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            if begun:
+                # Too late for an answer: it is broken off, so that nobody takes it for whole.
+                return
+            raise _unavailable(volume) from None
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def fetch(self, volume: int, scope: Scope, body: bytes) -> Reply:
+        """Returns the whole answer of the process of `volume` to a request with that body.
+
+        Raises:
+            StoreUnavailable: it could not be asked, or ended before it had answered.
+            TooLarge: its answer has more than `WHOLE_BYTES_MAX`.
+        """
+        try:
+            async with self._ask(volume, scope, body or None) as answer:
+                parts, size = list[bytes](), 0
+                async for part in answer.content.iter_chunked(PART_BYTES):
+                    size += len(part)
+                    if size > WHOLE_BYTES_MAX:
+                        raise TooLarge(f"an answer of more than {WHOLE_BYTES_MAX} bytes")
+                    parts.append(part)
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            raise _unavailable(volume) from None
+        return Reply(answer.status, b"".join(parts), _headers_of(answer))
+
+    async def close(self) -> None:
+        """Ends every connection."""
+        for session in self._sessions.values():
+            await session.close()
+
+    def _ask(self, volume: int, scope: Scope, body: Any) -> Any:
+        given: list[Header] = scope["headers"]
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in given
+            if name not in _OF_THE_HOP
+        ]
+        has_body = any(name in _SAY_A_BODY for name, _ in given)
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        target = (scope["raw_path"] + query).decode("latin-1")
+        return self._session_of(volume).request(
+            scope["method"],
+            URL(f"http://server{target}", encoded=True),
+            headers=headers,
+            data=body if has_body else None,
+            allow_redirects=False,
+            skip_auto_headers=_OWN_BY_DEFAULT,
+        )
+
+    def _session_of(self, volume: int) -> aiohttp.ClientSession:
+        session = self._sessions.get(volume)
+        if session is None:
+            session = self._sessions[volume] = aiohttp.ClientSession(
+                connector=aiohttp.UnixConnector(
+                    path=str(self._path_of(volume)), limit=CONNECTIONS_MAX
+                ),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S_MAX),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return session
+
+
+async def _read(receive: Receive) -> AsyncIterator[bytes]:
+    """Gives a body as it comes; raises ClientGone."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        more = message.get("more_body", False)
+        part: bytes = message.get("body", b"")
+        if part:
+            yield part
+
+
+def _headers_of(answer: aiohttp.ClientResponse) -> list[Header]:
+    return [
+        (name.lower(), value)
+        for name, value in answer.raw_headers
+        if name.lower() not in _OF_THE_HOP
+    ]
+
+
+def _unavailable(volume: int) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the process that owns volume {volume} is not there; it is started again: try again",
+        retry_after_ms=RETRY_AFTER_MS,
+    )
+
+
+async def answer_here(
+    app: Callable[[Scope, Receive, Send], Any], scope: Scope, body: bytes
+) -> Reply:
+    """Returns the whole answer of an application in this process to a request with that body."""
+    status, headers, parts = 0, list[Header](), list[bytes]()
+    told = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal told
+        if told:
+            await asyncio.Future()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status, headers
+        if message["type"] == "http.response.start":
+            status, headers = message["status"], message["headers"]
+        else:
+            parts.append(message.get("body", b""))
+
+    with suppress(ClientGone):
+        await app(scope, receive, send)
+    return Reply(status, b"".join(parts), headers)
