@@ -61,7 +61,10 @@ class Elsewhere(Protocol):
     """Knows where entities are and reaches those of other processes. Called on one thread."""
 
     def is_elsewhere(self, entity: str) -> bool:
-        """Returns whether another process owns `entity`; pure and fast: asked for every request."""
+        """Returns whether another process owns `entity`; pure and fast: asked for every request.
+
+        Never of the node's own entity and of system entities, which every process has.
+        """
         ...
 
     def volume_of(self, entity: str) -> int:

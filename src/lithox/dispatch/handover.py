@@ -29,20 +29,18 @@ class Handover:
     """Sends away what is not this process's own. Every method is called on the node's thread.
 
     Attributes:
-        native_entity: the node's own entity, which every process has.
         on_returned: called when what was sent away has been answered.
         count: requests that are sent away and not answered yet.
     """
 
     elsewhere: Elsewhere
-    native_entity: str
     store: Store
     on_returned: Callable[[], None]
     count: int = 0
 
     def is_elsewhere(self, entity: str) -> bool:
         """Returns whether another process owns an entity."""
-        return entity != self.native_entity and self.elsewhere.is_elsewhere(entity)
+        return self.elsewhere.is_elsewhere(entity)
 
     def volume_of(self, entity: str) -> int:
         """Returns the number of the volume an entity lives in."""
@@ -51,8 +49,9 @@ class Handover:
     def is_away(self, request: Request) -> bool:
         """Returns whether another process owns what a request is for: all of it, for a group."""
         if not request.calls:
-            return self.is_elsewhere(request.entity)
-        return self.is_elsewhere(request.calls[0].entity) and self._find_split(request) is None
+            return self.elsewhere.is_elsewhere(request.entity)
+        first = request.calls[0].entity
+        return self.elsewhere.is_elsewhere(first) and self._find_split(request) is None
 
     def send(self, request: Request, on_answer: OnAnswer) -> None:
         """Has the owner of its entity answer a request."""
@@ -88,13 +87,14 @@ class Handover:
             OtherVolume: entities of several volumes in one group.
             StoreUnavailable: another process owns its entity: somebody is wrong about that.
         """
-        split = self._find_split(request)
-        if split is not None:
-            first, call = request.calls[0], request.calls[split]
-            error = other_volume(first.entity, call.entity)
-            raise name_call(error, split, call.entity, call.handler)
-        entity = request.calls[0].entity if request.calls else request.entity
-        if self.is_elsewhere(entity):
+        entity = request.entity
+        if request.calls:
+            split, entity = self._find_split(request), request.calls[0].entity
+            if split is not None:
+                call = request.calls[split]
+                error = other_volume(entity, call.entity)
+                raise name_call(error, split, call.entity, call.handler)
+        if self.elsewhere.is_elsewhere(entity):
             raise StoreUnavailable(
                 f"{entity} belongs to another process of this server; try again",
                 retry_after_ms=1_000,
@@ -103,8 +103,6 @@ class Handover:
     def _find_split(self, request: Request) -> int | None:
         """Returns the first call of a group whose entity is not where that of call 0 is."""
         calls = request.calls[:CALLS_MAX]
-        if len(calls) < 2:
-            return None
         volume_of = self.elsewhere.volume_of
         home = volume_of(calls[0].entity)
         for index, call in enumerate(calls):
