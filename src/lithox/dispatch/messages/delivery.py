@@ -288,6 +288,9 @@ class Delivery:
             # It waits for a place of its volume: what hangs there takes none of those here.
             assert self._forwarding is not None
             self._waiting.end_delivery(entry)
+            if entry.given_up is not None:
+                self._give_up(pair, entry, entry.given_up)
+                return
             self._forwarding.deliver(entry, pair.key.receiver, partial(self._end, pair, entry))
             return
         try:
@@ -426,6 +429,7 @@ class Delivery:
 
         def take(is_done: bool, failure: Exception | None) -> None:  # noqa: FBT001
             if failure is not None:
+                entry.given_up = error
                 self._rest(pair, self._bounds.pause_last_ms)
             elif is_done:
                 self._end(pair, entry, None)
