@@ -20,7 +20,8 @@ PAUSE_SECONDS: Final = 0.1
 ATTEMPTS_MAX: Final = 30
 """Three seconds in all; a node says that it is ready after one."""
 _CONNECT_SECONDS_MAX: Final = 1.0
-_PORTS: Final = {"http": 80, "https": 443}
+_PORTS: Final = {"http": 80, "https": 443, "lithox": None}
+"""Schemes of a node's address, and the port of those that have one of their own."""
 Connect = Callable[[tuple[str, int]], None]
 
 

@@ -23,7 +23,8 @@ from lithox.client.requests import RequestMethods, encode_call, read_answer
 from lithox.client.services import ServiceMethods
 from lithox.client.stores import StoreMethods
 from lithox.client.values import ValueMethods
-from lithox.client.wire import ANSWER_SECONDS_DEFAULT, Wire, item_path
+from lithox.client.wire import ANSWER_SECONDS_DEFAULT, Wire, item_path, open_link
+from lithox.client.words import call_words, read_told
 from lithox.errors import ConfigError, NotFound, TooLarge
 from lithox.model.bundles import MEDIA_TYPE, WASM_BYTES_MAX, write_bundle
 from lithox.model.ids import (
@@ -52,13 +53,15 @@ class Client(
     StoreMethods,
     ValueMethods,
 ):
-    """A node over HTTP, used as an async context manager.
+    """A node elsewhere, used as an async context manager.
 
-        async with lithox.Client("http://127.0.0.1:7070") as client:
+        async with lithox.Client("lithox://127.0.0.1:7070") as client:
             await client.call("counter/alice", "increment", 5, request_id="r-1")
 
     Args:
-        url: `http://HOST:PORT` of the node.
+        url: `http://HOST:PORT` of the node: everything goes over HTTP. `lithox://HOST:PORT` of the
+            same port: calls, groups and async requests of all callers share one connection, which
+            takes a fraction of the time; the rest goes over HTTP.
         token: bearer token; a node on loopback only may need none.
         answer_seconds_max: how long to wait for any answer.
 
@@ -73,10 +76,13 @@ class Client(
         *,
         answer_seconds_max: float = ANSWER_SECONDS_DEFAULT,
     ) -> None:
+        self._link, url = open_link(url, token=token, answer_seconds_max=answer_seconds_max)
         self._wire = Wire(url, token=token, answer_seconds_max=answer_seconds_max)
 
     async def __aenter__(self) -> Self:
         await self._wire.open()
+        if self._link is not None:
+            self._link.open()
         return self
 
     async def __aexit__(
@@ -85,6 +91,8 @@ class Client(
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._link is not None:
+            await self._link.close()
         await self._wire.close()
 
     # -- requests ---------------------------------------------------------------------------
@@ -137,6 +145,10 @@ class Client(
             BadArguments: what is asked cannot be written down; nothing was sent.
             PeerUnreachable, PeerProtocolError: whether it ran is not known.
         """
+        if self._link is not None:
+            options: Any = {"limits": limits, "deadline_ms": deadline_ms}
+            words = call_words(entity, handler, args, request_id=request_id, **options)
+            return read_told(await self._link.ask(words))
         path = f"/v1/entities/{check_entity_path(entity)}:{check_handler_name(handler)}"
         if request_id is not None:
             check_request_id(request_id)

@@ -8,8 +8,18 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from lithox.client.link import Link
 from lithox.client.processes import encode_limits
 from lithox.client.wire import Wire
+from lithox.client.words import (
+    call_words,
+    group_words,
+    later_words,
+    read_accepted,
+    read_result,
+    read_told,
+    result_words,
+)
 from lithox.errors import BadArguments, PeerProtocolError, rebuild
 from lithox.model.ids import (
     RequestId,
@@ -32,6 +42,7 @@ class RequestMethods:
     """Methods of a client; `lithox.Node` has the same and says what each promises."""
 
     _wire: Wire
+    _link: Link | None
 
     async def atomic(
         self,
@@ -63,6 +74,10 @@ class RequestMethods:
         deadline_ms: int | None = None,
     ) -> Answer:
         """Runs a group like `atomic`; returns the whole answer, with what the run used."""
+        if self._link is not None:
+            options: Any = {"limits": limits, "deadline_ms": deadline_ms}
+            words = group_words(calls, request_id=request_id, **options)
+            return read_told(await self._link.ask(words))
         body = encode_group(calls, limits=limits, deadline_ms=deadline_ms)
         status, data = await self._wire.exchange(
             "POST", "/v1/atomic", body, request_id=_checked(request_id)
@@ -80,6 +95,10 @@ class RequestMethods:
         callback: str | None = None,
     ) -> str:
         """Has a call accepted to be run later; returns its request id once that is durable."""
+        if self._link is not None:
+            options: Any = {"limits": limits, "deadline_ms": deadline_ms}
+            words = call_words(entity, handler, args, request_id=request_id, **options)
+            return read_accepted(await self._link.ask(later_words(words, callback)))
         path = f"/v1/entities/{check_entity_path(entity)}:{check_handler_name(handler)}"
         body = encode_call(list(args), limits=limits, deadline_ms=deadline_ms, callback=callback)
         return await self._accept(path, body, request_id)
@@ -94,6 +113,10 @@ class RequestMethods:
         callback: str | None = None,
     ) -> str:
         """Has a group accepted to be run later; see `atomic` and `call_async`."""
+        if self._link is not None:
+            options: Any = {"limits": limits, "deadline_ms": deadline_ms}
+            words = group_words(calls, request_id=request_id, **options)
+            return read_accepted(await self._link.ask(later_words(words, callback)))
         body = encode_group(calls, limits=limits, deadline_ms=deadline_ms, callback=callback)
         return await self._accept("/v1/atomic", body, request_id)
 
@@ -117,6 +140,9 @@ class RequestMethods:
             entity: whose handler was asked; not needed for accepted requests and groups.
             wait_ms: how long to wait for the end of one that runs, at most half a minute.
         """
+        if self._link is not None:
+            words = result_words(request_id, entity=entity, wait_ms=wait_ms)
+            return read_result(await self._link.ask(words))
         query: dict[str, Any] = {"wait_ms": int(wait_ms)}
         if entity is not None:
             query["entity"] = check_entity_path(entity)

@@ -8,7 +8,7 @@ time), aiohttp 3.14 takes 0.10 ms (docs/decisions/0004-http-server.md).
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Self, cast
 from urllib.parse import quote
@@ -16,6 +16,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from lithox.client.link import Link
 from lithox.errors import (
     TABLE,
     BadArguments,
@@ -28,6 +29,7 @@ from lithox.errors import (
 from lithox.model.ids import check_entity_path, check_state_key
 from lithox.model.values import from_json, parse_json
 
+LINK_SCHEME: Final = "lithox://"
 CONNECTIONS_MAX: Final = 64
 CONNECT_SECONDS_MAX: Final = 10.0
 ANSWER_SECONDS_DEFAULT: Final = 120.0
@@ -53,7 +55,9 @@ class Wire:
         self.url = url.rstrip("/")
         parsed = URL(self.url)
         if parsed.scheme not in {"http", "https"} or not parsed.host:
-            raise BadArguments(f"a node is named by http://HOST:PORT; found {url[:200]!r}")
+            raise BadArguments(
+                f"a node is named by lithox://HOST:PORT or http://HOST:PORT; found {url[:200]!r}"
+            )
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._timeout = aiohttp.ClientTimeout(
             total=answer_seconds_max, sock_connect=CONNECT_SECONDS_MAX
@@ -226,6 +230,24 @@ class Wire:
         if status >= 300:
             raise self.error_of(status, data)
         return data
+
+
+def open_link(url: str, *, token: str | None, answer_seconds_max: float) -> tuple[Link | None, str]:
+    """Returns (the link of a `lithox://` URL or None, the URL of the same node over HTTP).
+
+    Raises:
+        BadArguments: a `lithox://` URL that names more than a host and a port, or no port.
+    """
+    if not url.startswith(LINK_SCHEME):
+        return None, url
+    host = port = place = whole = None
+    with suppress(ValueError):
+        parsed = URL(url.replace(LINK_SCHEME, "http://", 1))
+        host, port, place, whole = parsed.host, parsed.explicit_port, parsed.origin(), str(parsed)
+    if host is None or port is None or whole not in {str(place), f"{place}/"}:
+        raise BadArguments(f"a node is named by lithox://HOST:PORT; found {url[:200]!r}")
+    link = Link(host, port, token=token, answer_seconds_max=answer_seconds_max)
+    return link, str(place)
 
 
 def item_path(entity: str, key: str) -> str:

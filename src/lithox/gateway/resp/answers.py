@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -10,11 +9,11 @@ import msgspec
 from lithox.errors import LithoxError
 from lithox.gateway.answers import note_internal, reply_answer, reply_json
 from lithox.gateway.resp.connection import RespConnection, Slot
-from lithox.gateway.resp.replies import encode_error, encode_reply
+from lithox.gateway.resp.replies import encode_reply
 from lithox.model.outcome import STATUS_OK, STATUS_RUNNING, outcome_to_json
 from lithox.model.request import Answer
 
-Encode = Callable[[dict[str, Any]], bytes]
+STATUS_ACCEPTED: Final = "accepted"
 
 
 def describe(answer: Answer) -> dict[str, Any]:
@@ -59,38 +58,42 @@ class PackedSlot(Slot):
 
     __slots__ = ()
 
-    def on_answer(self, answer: Answer) -> None:
-        self._finish_by(lambda: encode_packed(describe(answer)))
-
-    def _finish_by(self, encode: Callable[[], bytes]) -> None:
-        if self.connection is None:
-            return
-        try:
-            reply = encode()
-        except Exception as bug:  # noqa: BLE001 - the border: every fault gets an answer
-            reply = encode_error(bug)
-        self.finish(reply)
+    def encode(self, answer: Answer) -> bytes:
+        return encode_packed(describe(answer))
 
 
-class JsonSlot(PackedSlot):
+class JsonSlot(Slot):
     """`REPLY JSON`: the body that HTTP answers."""
 
     __slots__ = ()
 
-    def on_answer(self, answer: Answer) -> None:
-        self._finish_by(lambda: encode_blob(reply_answer(answer).body))
+    def encode(self, answer: Answer) -> bytes:
+        return encode_blob(reply_answer(answer).body)
 
 
-class FullSlot(PackedSlot):
+class FullSlot(Slot):
     """`REPLY FULL`: the same as a RESP map."""
 
     __slots__ = ()
 
-    def on_answer(self, answer: Answer) -> None:
+    def encode(self, answer: Answer) -> bytes:
+        return encode_reply(describe(answer), is_resp3=self.connection.is_resp3)
+
+
+class TaggedSlot(PackedSlot):
+    """`TAG`: the same as `REPLY MSGPACK`, in a push that bears the tag, as soon as it is there."""
+
+    __slots__ = ("_tag",)
+
+    def __init__(self, connection: RespConnection, tag: bytes) -> None:
+        super().__init__(connection)
+        self._tag = tag
+
+    def finish(self, reply: bytes) -> None:
         connection = self.connection
-        if connection is not None:
-            is_resp3 = connection.is_resp3
-            self._finish_by(lambda: encode_reply(describe(answer), is_resp3=is_resp3))
+        if self.reply is None and not connection.is_lost:
+            self.reply = reply
+            connection.note_loose(self, b">3\r\n$6\r\nanswer\r\n:%b\r\n%b" % (self._tag, reply))
 
 
 SLOTS: Final[dict[bytes, type[Slot]]] = {
@@ -101,14 +104,30 @@ SLOTS: Final[dict[bytes, type[Slot]]] = {
 }
 
 
-def encode_outcome(
-    connection: RespConnection, form: bytes, request_id: str, answer: Answer | None
-) -> bytes:
-    """Returns what RESULT tells: an outcome, or that there is none yet."""
-    if form == b"JSON":
+def open_slot(connection: RespConnection, kind: type[Slot], tag: bytes | None) -> Slot:
+    """Returns the place of the answer of the command that is being done."""
+    if tag is None:
+        slot = kind(connection)
+        connection.slots.append(slot)
+    else:
+        slot = TaggedSlot(connection, tag)
+        connection.loose.add(slot)
+    return slot
+
+
+def encode_accepted(slot: Slot, request_id: str) -> bytes:
+    """Returns what ASYNC tells: the id, in the form of its slot."""
+    if isinstance(slot, TaggedSlot):
+        return encode_packed({"request": request_id, "status": STATUS_ACCEPTED})
+    return encode_reply(request_id, is_resp3=slot.connection.is_resp3)
+
+
+def encode_outcome(slot: Slot, request_id: str, answer: Answer | None) -> bytes:
+    """Returns what RESULT tells, in the form of its slot: an outcome, or that there is none yet."""
+    if isinstance(slot, JsonSlot):
         told = describe_running(request_id) if answer is None else outcome_to_json(answer)
         return encode_blob(reply_json(told).body)
     told = describe_running(request_id) if answer is None else describe_outcome(answer)
-    if form == b"MSGPACK":
+    if isinstance(slot, PackedSlot):
         return encode_packed(told)
-    return encode_reply(told, is_resp3=connection.is_resp3)
+    return encode_reply(told, is_resp3=slot.connection.is_resp3)

@@ -4,6 +4,7 @@
     CALLWITH entity handler [option value ...] [ARGS argument ... | JSON list | MSGPACK list]
     ATOMIC [option value ...] JSON list | MSGPACK list | CALL entity handler count argument ... ...
     ASYNC [PUSH] [CALLBACK url] CALL ... | CALLWITH ... | ATOMIC ...
+    TAG number CALL ... | CALLWITH ... | ATOMIC ... | ASYNC ... | RESULT ...
     RESULT id [ENTITY path] [WAIT_MS time] [REPLY form]
 
 Options are those of HTTP's bodies, by the same names: ID (there a header), DEADLINE_MS, FUEL,
@@ -22,17 +23,24 @@ from lithox.dispatch.atomic import CALLS_MAX
 from lithox.errors import BadArguments, LithoxError, Overloaded
 from lithox.gateway.bodies import DEADLINE_MS_MAX, LimitsBody
 from lithox.gateway.process_routes import WAIT_MS_MAX
-from lithox.gateway.resp.answers import SLOTS, describe_outcome, encode_outcome
+from lithox.gateway.resp.answers import (
+    SLOTS,
+    describe_outcome,
+    encode_accepted,
+    encode_outcome,
+    open_slot,
+)
 from lithox.gateway.resp.connection import RespConnection, Slot
 from lithox.gateway.resp.parsing import Command
-from lithox.gateway.resp.replies import encode_push, encode_reply
+from lithox.gateway.resp.replies import encode_push
 from lithox.gateway.resp.words import read_amount, read_argument, read_target, read_text
-from lithox.model.ids import check_entity_path, check_handler_name, check_request_id
+from lithox.model.ids import RequestId, check_entity_path, check_handler_name, check_request_id
 from lithox.model.request import Answer, Call, Caller, Request
 from lithox.model.values import INT_MAX, decode_json, decode_value
 
 CALLBACK_CHARACTERS_MAX: Final = 2_000
 _CALL_WORDS_MIN: Final = 3
+_TAG_WORDS_MIN: Final = 3
 _NOTHING: Final[list[Any]] = []
 
 
@@ -40,10 +48,14 @@ _NOTHING: Final[list[Any]] = []
 class Options:
     """What was said of one request. Unfrozen for speed."""
 
-    request_id: str | None = None
+    request_id: RequestId | None = None
     deadline_ms: int | None = None
     limits: dict[str, int] = field(default_factory=dict[str, int])
     slot: type[Slot] = Slot
+
+
+Read = Callable[[RespConnection, Command, Options], Request]
+"""Makes a request of the words of a command; the options are filled in on the way."""
 
 
 def _set_id(options: Options, word: bytes) -> None:
@@ -78,35 +90,45 @@ _SETTERS: Final[dict[bytes, Callable[[Options, bytes], None]]] = {
 }
 
 
-def call(connection: RespConnection, words: Command) -> None:
+def call(connection: RespConnection, words: Command, tag: bytes | None = None) -> None:
     """CALL: runs a handler; the hot path."""
-    request = _read_call(connection.caller or connection.identified(), words)
-    slot = Slot(connection)
-    connection.slots.append(slot)
+    request = _read_call(connection, words)
+    slot: Slot = Slot(connection) if tag is None else open_slot(connection, Slot, tag)
+    if tag is None:
+        connection.slots.append(slot)
     connection.node.submit_to(request, slot.on_answer)
 
 
-def call_with(connection: RespConnection, words: Command) -> None:
+def call_with(connection: RespConnection, words: Command, tag: bytes | None = None) -> None:
     """CALLWITH: the same with options before the arguments."""
-    request, options = _read_call_with(connection, words)
-    _submit(connection, request, options)
+    _ask(connection, words, tag, _read_call_with)
 
 
-def atomic(connection: RespConnection, words: Command) -> None:
+def atomic(connection: RespConnection, words: Command, tag: bytes | None = None) -> None:
     """ATOMIC: several calls in one transaction; the answer is the list of their values."""
-    request, options = _read_atomic(connection, words)
-    _submit(connection, request, options)
+    _ask(connection, words, tag, _read_atomic)
 
 
-def _submit(connection: RespConnection, request: Request, options: Options) -> None:
-    slot = options.slot(connection)
-    connection.slots.append(slot)
-    connection.node.submit_to(request, slot.on_answer)
+def _ask(connection: RespConnection, words: Command, tag: bytes | None, read: Read) -> None:
+    options = Options()
+    try:
+        request = read(connection, words, options)
+    except LithoxError as error:
+        if options.slot is Slot:
+            raise
+        # Who asked for another form is refused in it, too.
+        open_slot(connection, options.slot, tag).refuse(error)
+        return
+    connection.node.submit_to(request, open_slot(connection, options.slot, tag).on_answer)
 
 
-def _read_call(caller: Caller, words: Command) -> Request:
+def _read_call(
+    connection: RespConnection, words: Command, options: Options | None = None
+) -> Request:
+    del options  # There is none.
     if len(words) < _CALL_WORDS_MIN:
         raise _wrong_form("CALL entity handler [argument ...]")
+    caller = connection.caller or connection.identified()
     entity, handler = read_target(words[1], words[2])
     return Request(
         entity=entity,
@@ -116,25 +138,22 @@ def _read_call(caller: Caller, words: Command) -> Request:
     )
 
 
-def _read_call_with(connection: RespConnection, words: Command) -> tuple[Request, Options]:
-    caller = connection.caller or connection.identified()
+def _read_call_with(connection: RespConnection, words: Command, options: Options) -> Request:
     if len(words) < _CALL_WORDS_MIN:
         raise _wrong_form("CALLWITH entity handler [option value ...] [ARGS argument ...]")
-    entity, handler = read_target(words[1], words[2])
-    options = Options()
     at = _read_options(words, 3, options)
-    args = _read_arguments(words, at) if at < len(words) else list(_NOTHING)
+    caller = connection.caller or connection.identified()
+    entity, handler = read_target(words[1], words[2])
     limits, deadline_ms = options.limits, options.deadline_ms
-    request = Request(
+    return Request(
         entity=entity,
         handler=handler,
-        args=args,
+        args=_read_arguments(words, at) if at < len(words) else list(_NOTHING),
         caller=caller,
         limits=LimitsBody(**limits).to_limits() if limits else None,
         deadline_ns=None if deadline_ms is None else connection.node.deadline_in(deadline_ms),
-        request_id=cast("Any", options.request_id),
+        request_id=options.request_id,
     )
-    return request, options
 
 
 def _read_options(words: Command, at: int, options: Options) -> int:
@@ -179,10 +198,9 @@ def _read_packed(kind: bytes, words: Command, at: int) -> Any:
 # -- groups -------------------------------------------------------------------------------------
 
 
-def _read_atomic(connection: RespConnection, words: Command) -> tuple[Request, Options]:
-    caller = connection.caller or connection.identified()
-    options = Options()
+def _read_atomic(connection: RespConnection, words: Command, options: Options) -> Request:
     at = _read_options(words, 1, options)
+    caller = connection.caller or connection.identified()
     if at >= len(words):
         raise _wrong_form(
             "ATOMIC [option value ...] JSON list | MSGPACK list | CALL entity handler count ..."
@@ -193,15 +211,13 @@ def _read_atomic(connection: RespConnection, words: Command) -> tuple[Request, O
         calls = _read_listed(_read_packed(words[at].upper(), words, at))
     if len(calls) > CALLS_MAX:
         raise BadArguments(f"a group has at most {CALLS_MAX} calls; found {len(calls)}")
-    limits = LimitsBody(**options.limits).to_limits() if options.limits else None
-    request = connection.node.make_group(
+    return connection.node.make_group(
         tuple(calls),
         request_id=options.request_id,
-        limits=limits,
+        limits=LimitsBody(**options.limits).to_limits() if options.limits else None,
         deadline_ms=options.deadline_ms,
         caller=caller,
     )
-    return request, options
 
 
 def _read_spelled(words: Command, at: int) -> list[Call]:
@@ -250,17 +266,14 @@ def _read_spec(spec: Any) -> Call:
 
 # -- answered later -----------------------------------------------------------------------------
 
-_READERS: Final[dict[bytes, Callable[[RespConnection, Command], tuple[Request, Options]]]] = {
-    b"CALL": lambda connection, words: (
-        _read_call(connection.caller or connection.identified(), words),
-        Options(),
-    ),
+_READERS: Final[dict[bytes, Read]] = {
+    b"CALL": _read_call,
     b"CALLWITH": _read_call_with,
     b"ATOMIC": _read_atomic,
 }
 
 
-def later(connection: RespConnection, words: Command) -> None:
+def later(connection: RespConnection, words: Command, tag: bytes | None = None) -> None:
     """ASYNC: has a request accepted; the answer is its id once that is durable."""
     callback: str | None = None
     is_pushed, at = False, 1
@@ -279,10 +292,20 @@ def later(connection: RespConnection, words: Command) -> None:
         raise BadArguments(f"CALLBACK is a URL of 1 to {CALLBACK_CHARACTERS_MAX} characters")
     if is_pushed:
         _check_push(connection)
-    request, options = reader(connection, words[at:])
+    options = Options()
+    request = reader(connection, words[at:], options)
     if options.slot is not Slot:
         raise BadArguments("REPLY says how a call is answered; ASYNC is answered with an id")
-    connection.spawn(_accept(connection, request, callback, is_pushed=is_pushed))
+    slot = open_slot(connection, Slot, tag)
+
+    async def accept() -> bytes:
+        request_id = await connection.node.accept(request, callback=callback)
+        if is_pushed:
+            connection.pushes += 1
+            connection.keep(_push_outcome(connection, request_id, request.caller))
+        return encode_accepted(slot, request_id)
+
+    connection.spawn(slot, accept())
 
 
 def _check_push(connection: RespConnection) -> None:
@@ -293,16 +316,6 @@ def _check_push(connection: RespConnection) -> None:
         raise Overloaded(
             f"{allowed} results are waited for on this connection", retry_after_ms=1_000
         )
-
-
-async def _accept(
-    connection: RespConnection, request: Request, callback: str | None, *, is_pushed: bool
-) -> bytes:
-    request_id = await connection.node.accept(request, callback=callback)
-    if is_pushed:
-        connection.pushes += 1
-        connection.keep(_push_outcome(connection, request_id, request.caller))
-    return encode_reply(request_id, is_resp3=connection.is_resp3)
 
 
 async def _push_outcome(connection: RespConnection, request_id: str, caller: Caller) -> None:
@@ -320,14 +333,14 @@ async def _push_outcome(connection: RespConnection, request_id: str, caller: Cal
     connection.push(encode_push(["result", request_id, describe_outcome(answer)]))
 
 
-def result(connection: RespConnection, words: Command) -> None:
+def result(connection: RespConnection, words: Command, tag: bytes | None = None) -> None:
     """RESULT: what one's own request came to, as a map, or that it runs."""
     caller = connection.caller or connection.identified()
     if len(words) < 2 or len(words) % 2:
         raise _wrong_form("RESULT id [ENTITY path] [WAIT_MS time] [REPLY form]")
     request_id = check_request_id(read_text(words[1], "a request id"))
     entity: str | None = None
-    wait_ms, form = 0, b"FULL"
+    wait_ms, kind = 0, SLOTS[b"FULL"]
     for name, word in zip(words[2::2], words[3::2], strict=True):
         match name.upper():
             case b"ENTITY":
@@ -335,17 +348,47 @@ def result(connection: RespConnection, words: Command) -> None:
             case b"WAIT_MS":
                 wait_ms = read_amount(word, "WAIT_MS", (0, WAIT_MS_MAX))
             case b"REPLY" if word.upper() in SLOTS:
-                form = word.upper()
+                kind = SLOTS[word.upper()]
             case _:
                 raise _wrong_form("RESULT id [ENTITY path] [WAIT_MS time] [REPLY form]")
+
+    slot = open_slot(connection, kind, tag)
 
     async def look() -> bytes:
         answer = await connection.node.request_outcome(
             request_id, entity=entity, wait_ms=wait_ms, caller=caller
         )
-        return encode_outcome(connection, form, request_id, answer)
+        return encode_outcome(slot, request_id, answer)
 
-    connection.spawn(look())
+    connection.spawn(slot, look())
+
+
+_TAGGED: Final[dict[bytes, Callable[[RespConnection, Command, bytes], None]]] = {
+    b"CALL": call,
+    b"CALLWITH": call_with,
+    b"ATOMIC": atomic,
+    b"ASYNC": later,
+    b"RESULT": result,
+}
+
+
+def tagged(connection: RespConnection, words: Command) -> None:
+    """TAG number command ...: the answer is a push with that number, as soon as it is there.
+
+    A slow run then holds up nobody else's answer, as it does where answers come in order. Every
+    answer, a refusal, too, is `>3 answer NUMBER DATA`, with the map of `REPLY FULL` as MessagePack.
+    """
+    if len(words) < _TAG_WORDS_MIN or not connection.is_resp3:
+        raise _wrong_form("TAG number command ..., in version 3 of the protocol")
+    read_amount(words[1], "a tag", (0, INT_MAX))
+    tag, inner = words[1], words[2:]
+    command = _TAGGED.get(inner[0].upper())
+    if command is None:
+        raise BadArguments("TAG stands before CALL, CALLWITH, ATOMIC, ASYNC or RESULT")
+    try:
+        command(connection, inner, tag)
+    except Exception as error:  # noqa: BLE001 - the border: every fault gets an answer
+        open_slot(connection, Slot, tag).refuse(error)
 
 
 def _wrong_form(form: str) -> BadArguments:

@@ -78,20 +78,21 @@ class Slot:
     __slots__ = ("connection", "reply")
 
     def __init__(self, connection: RespConnection) -> None:
-        self.connection: RespConnection | None = connection
+        self.connection = connection
         self.reply: bytes | None = None
 
+    def encode(self, answer: Answer) -> bytes:
+        """Returns the answer of a run: its value as RESP, or `-CODE MESSAGE`."""
+        if answer.error is not None:
+            return encode_error(answer.error)
+        return encode_reply(answer.value, is_resp3=self.connection.is_resp3)
+
     def on_answer(self, answer: Answer) -> None:
-        """Takes the answer of a run: its value as RESP, or `-CODE MESSAGE`."""
-        connection = self.connection
-        if connection is None:
+        """Takes the answer of a run."""
+        if self.connection.is_lost:
             return
         try:
-            error = answer.error
-            if error is None:
-                reply = encode_reply(answer.value, is_resp3=connection.is_resp3)
-            else:
-                reply = encode_error(error)
+            reply = self.encode(answer)
         except Exception as bug:  # noqa: BLE001 - the border: every fault gets an answer
             reply = encode_error(bug)
         self.finish(reply)
@@ -99,9 +100,13 @@ class Slot:
     def finish(self, reply: bytes) -> None:
         """Takes the answer as it will be written."""
         connection = self.connection
-        if connection is not None and self.reply is None:
+        if self.reply is None and not connection.is_lost:
             self.reply = reply
             connection.note_ready(self, len(reply))
+
+    def refuse(self, error: Exception) -> None:
+        """Takes an error in place of a run's answer."""
+        self.on_answer(Answer(error=error))
 
 
 class RespConnection(asyncio.Protocol):
@@ -120,7 +125,11 @@ class RespConnection(asyncio.Protocol):
         self.name = ""
         service.last_id += 1
         self.id = service.last_id
+        self.is_lost = False
         self.slots = deque[Slot]()
+        self.loose = set[Slot]()
+        """Places of commands whose answers are told by a tag, in any order."""
+        self._loose_ready: list[bytes] = []
         self.pushes = 0
         self._peers = peers
         self._parser = CommandParser(service.bounds.stranger_bytes_max)
@@ -162,7 +171,7 @@ class RespConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Says whether to stay open: until what was asked is answered."""
         self._end()
-        return bool(self.slots)
+        return self._is_busy
 
     def pause_writing(self) -> None:
         self._is_stuffed = True
@@ -181,10 +190,11 @@ class RespConnection(asyncio.Protocol):
         self._timer = _cancelled(self._timer)
         self._write_timer = _cancelled(self._write_timer)
         self._idle_timer = _cancelled(self._idle_timer)
+        self.is_lost = True
         self._todo.clear()
-        for slot in self.slots:
-            slot.connection = None
         self.slots.clear()
+        self.loose.clear()
+        self._loose_ready.clear()
         self._hold(-self._held_bytes)
         self._drained.set()
         for task in self._own_tasks:
@@ -195,7 +205,7 @@ class RespConnection(asyncio.Protocol):
     def shutdown(self) -> None:
         """Begins nothing more; closes once what is in flight is answered. Called by uvicorn."""
         self._end()
-        if not self.slots:
+        if not self._is_busy:
             self._close()
             return
         task = self._loop.create_task(self._drain(), name="resp drain")
@@ -208,8 +218,8 @@ class RespConnection(asyncio.Protocol):
             await self._drained.wait()
         except asyncio.CancelledError:
             error = StoreUnavailable(STOPPED, retry_after_ms=_RETRY_AFTER_MS)
-            for slot in list(self.slots):
-                slot.finish(encode_error(error))
+            for slot in [*self.slots, *self.loose]:
+                slot.refuse(error)
 
     # -- commands -----------------------------------------------------------------------------
 
@@ -232,25 +242,17 @@ class RespConnection(asyncio.Protocol):
             bounds.stranger_bytes_max if is_stranger else settings.body_bytes_max
         )
 
-    def add_slot(self) -> Slot:
-        """Returns the place of the answer of the command that is being done."""
-        slot = Slot(self)
-        self.slots.append(slot)
-        return slot
-
-    def spawn(self, work: Coroutine[Any, Any, bytes]) -> None:
+    def spawn(self, slot: Slot, work: Coroutine[Any, Any, bytes]) -> None:
         """Does a rare command that has to wait: its coroutine returns the answer."""
-        slot = self.add_slot()
 
         async def run() -> None:
             try:
                 slot.finish(await work)
             except asyncio.CancelledError:
-                error = StoreUnavailable(STOPPED, retry_after_ms=_RETRY_AFTER_MS)
-                slot.finish(encode_error(error))
+                slot.refuse(StoreUnavailable(STOPPED, retry_after_ms=_RETRY_AFTER_MS))
                 raise
             except Exception as error:  # noqa: BLE001 - the border: every fault gets an answer
-                slot.finish(encode_error(error))
+                slot.refuse(error)
 
         self.keep(run())
 
@@ -262,10 +264,10 @@ class RespConnection(asyncio.Protocol):
 
     def push(self, data: bytes) -> None:
         """Writes what was not asked for, behind the answers to all commands begun so far."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        slot = self.add_slot()
-        slot.finish(data)
+        if not self.is_lost:
+            slot = Slot(self)
+            self.slots.append(slot)
+            slot.finish(data)
 
     def quit(self) -> bytes:
         """Ends the connection behind the answer to this command."""
@@ -278,6 +280,18 @@ class RespConnection(asyncio.Protocol):
         if not self._is_due and self.slots and self.slots[0] is slot:
             self._is_due = True
             self._loop.call_soon(self._take_turn)
+
+    def note_loose(self, slot: Slot, data: bytes) -> None:
+        """Takes note of an answer that has no place among the others."""
+        self.loose.discard(slot)
+        self._loose_ready.append(data)
+        self._hold(len(data))
+        self._schedule()
+
+    @property
+    def _is_busy(self) -> bool:
+        """True with anything begun whose answer is not written."""
+        return bool(self.slots or self.loose or self._loose_ready)
 
     def _schedule(self) -> None:
         if not self._is_due:
@@ -308,7 +322,7 @@ class RespConnection(asyncio.Protocol):
 
     def _begin_commands(self) -> bool:
         """Returns whether only the bound on one turn ended it."""
-        todo, slots, parser = self._todo, self.slots, self._parser
+        todo, slots, loose, parser = self._todo, self.slots, self.loose, self._parser
         bounds, perform = self.service.bounds, self.service.perform
         left = bounds.turn_commands_max
         held_max = bounds.held_bytes_max >> 1
@@ -322,7 +336,7 @@ class RespConnection(asyncio.Protocol):
                     if not self._may_be_longer(error):
                         return False
                 continue
-            if len(slots) >= bounds.in_flight_max or self._is_stuffed:
+            if len(slots) + len(loose) >= bounds.in_flight_max or self._is_stuffed:
                 return False
             if self._held_bytes > held_max:
                 return False
@@ -353,17 +367,17 @@ class RespConnection(asyncio.Protocol):
         return False
 
     def _write_ready(self, transport: asyncio.Transport) -> None:
-        slots = self.slots
-        if not slots or slots[0].reply is None:
-            return
-        ready: list[bytes] = []
+        slots, ready = self.slots, self._loose_ready
         while slots and (reply := slots[0].reply) is not None:
             ready.append(reply)
             slots.popleft()
+        if not ready:
+            return
         data = b"".join(ready)
+        ready.clear()
         self._hold(-len(data))
         transport.write(data)
-        if self._is_ending and not slots:
+        if self._is_ending and not self._is_busy:
             self._drained.set()
             self._close()
 
@@ -449,7 +463,7 @@ class RespConnection(asyncio.Protocol):
         """Looks, once in `idle_ns`, whether anything was heard: no timer on the hot path."""
         self._idle_timer = None
         silent_s = self._loop.time() - self._heard_s
-        is_waiting = bool(self.slots) or self.pushes
+        is_waiting = self._is_busy or self.pushes
         if silent_s * 1e9 >= self.service.bounds.idle_ns and not is_waiting:
             self._end()
             self._close()

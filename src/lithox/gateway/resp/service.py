@@ -8,7 +8,7 @@ from typing import Any, Final
 from lithox.errors import BadArguments, Unauthenticated
 from lithox.gateway.ports import GatewayNode
 from lithox.gateway.resp.bounds import RespBounds
-from lithox.gateway.resp.calls import atomic, call, call_with, later, result
+from lithox.gateway.resp.calls import atomic, call, call_with, later, result, tagged
 from lithox.gateway.resp.connection import Perform, RespConnection, RespService
 from lithox.gateway.resp.parsing import Command
 from lithox.gateway.resp.replies import OK, PONG, encode_fault, encode_reply
@@ -88,6 +88,7 @@ def hello(connection: RespConnection, words: Command) -> bytes:
         "role": "master",
         "modules": [],
         "identity": str(caller.identity),
+        "command_bytes_max": connection.service.settings.body_bytes_max,
     }
     return encode_reply(told, is_resp3=version)
 
@@ -182,6 +183,7 @@ _COMMANDS: Final[dict[bytes, _Reply]] = {
     b"ATOMIC": atomic,
     b"ASYNC": later,
     b"RESULT": result,
+    b"TAG": tagged,
     b"PING": ping,
     b"ECHO": echo,
     b"HELLO": hello,
@@ -199,6 +201,7 @@ _SUMMARIES: Final = {
     "ATOMIC": "Runs several calls in one transaction",
     "ASYNC": "Has a call accepted and answers with its request id",
     "RESULT": "Tells what a request came to",
+    "TAG": "Does a command whose answer comes with its tag, out of order",
     "PING": "Answers PONG, or what it was given",
     "ECHO": "Answers what it was given",
     "HELLO": "Chooses the version of the protocol and says who speaks",
