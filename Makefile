@@ -23,6 +23,8 @@ docs: ## write the generated pages again
 	@$(PYTHON) tools/task.py docs
 bench: ## measure, each figure beside its yardstick
 	@$(PYTHON) tools/task.py bench
+bench-compare: ## what moved on the hot path since the last tag; REF=commit, QUICK=1, WRITE=1 renews
+	@$(PYTHON) tools/task.py bench-compare $(if $(REF),--ref $(REF)) $(if $(QUICK),--quick) $(if $(WRITE),--write)
 lock: ## choose dependency versions anew and write them with their hashes
 	@$(PYTHON) tools/task.py lock
 all: ## check, test and bench
@@ -30,4 +32,4 @@ all: ## check, test and bench
 clean: ## remove everything that set-up and tests have made
 	@$(PYTHON) tools/task.py clean
 
-.PHONY: help demo check fix test sim conformance e2e torment docs bench lock all clean
+.PHONY: help demo check fix test sim conformance e2e torment docs bench bench-compare lock all clean

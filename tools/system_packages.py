@@ -16,8 +16,8 @@ from places import LOGS, ROOT
 PACKAGES: dict[str, str] = {"curl": "curl", "pg_ctlcluster": "postgresql"}
 """Command a test looks for -> Debian package that brings it."""
 
-BENCH_PACKAGES: dict[str, str] = {"wrk": "wrk"}
-"""The same for `make bench`."""
+BENCH_PACKAGES: dict[str, str] = {"wrk": "wrk", "valgrind": "valgrind"}
+"""The same for `make bench` and `make bench-compare`."""
 
 
 def missing_packages(wanted: dict[str, str]) -> list[str]:

@@ -38,6 +38,10 @@ def _commands(target: str, extra: list[str]) -> list[list[str]]:
         ],
         "docs": [[python, str(tools / "generate.py")]],
         "bench": [[python, str(tools / "bench.py"), *extra]],
+        "bench-compare": [
+            [python, str(tools / "system_packages.py"), "bench"],
+            [python, "-m", "bench.guard", *extra],
+        ],
         "lock": [[python, str(tools / "lock.py")], [python, str(tools / "notice.py")]],
     }
     table["all"] = [*table["check"], *table["test"], *table["bench"]]
@@ -50,7 +54,7 @@ def _print_help() -> None:
     for line in (ROOT / "Makefile").read_text().splitlines():
         name, mark, words = line.partition(": ## ")
         if mark:
-            print(f"  {name:12} {words}")
+            print(f"  {name:14} {words}")
 
 
 def _clean() -> None:

@@ -31,6 +31,7 @@ PROMISED = {
     "torment",
     "docs",
     "bench",
+    "bench-compare",
     "lock",
     "all",
     "clean",
@@ -52,7 +53,7 @@ def rules() -> dict[str, tuple[str, list[str]]]:
     found: dict[str, tuple[str, list[str]]] = {}
     name = ""
     for line in (ROOT / "Makefile").read_text().splitlines():
-        head = re.match(r"([a-z0-9]+):(?: ## (.+))?$", line)
+        head = re.match(r"([a-z0-9-]+):(?: ## (.+))?$", line)
         if head:
             name = head[1]
             found[name] = (head[2] or "", [])
