@@ -71,9 +71,10 @@ def start(command: Sequence[str]) -> Served:
     return Served(url=json.loads(line)["url"], process=process, ready_s=time.perf_counter() - begun)
 
 
-def serve_command(data: Path, config: Path | None = None) -> list[str]:
+def serve_command(data: Path, config: Path | None = None, *, processes: int = 1) -> list[str]:
     """Returns the command of a node over HTTP on a free port."""
     command = [str(Path(sys.executable).parent / "lithox"), "serve", "--data", str(data)]
+    command += ["--processes", str(processes)]
     command += ["--listen", "127.0.0.1:0", "--json", "--log-level", "warning"]
     return command if config is None else [*command, "--config", str(config)]
 

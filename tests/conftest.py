@@ -17,6 +17,9 @@ settings.register_profile(
 )
 settings.load_profile("lithox")
 
+# A server started by a test is one process unless the test says otherwise: each costs a second.
+os.environ["LITHOX_PROCESSES"] = "1"
+
 
 COMPILED = Path(__file__).resolve().parent.parent / ".cache" / "compiled-by-tests"
 

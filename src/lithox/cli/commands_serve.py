@@ -76,7 +76,7 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     help="auto: words on a terminal, else JSON lines.",
 )
 @json_option
-def serve(
+def serve(  # noqa: PLR0913 - one a word of the command line; all by keyword
     *,
     data: Path,
     listen: str | None,
@@ -99,9 +99,9 @@ def serve(
     import uvloop
 
     from lithox.cli.logs import configure_logs
+    from lithox.cli.serving_parent import Order, check_processes, default_processes
     from lithox.errors import ConfigError
     from lithox.gateway.settings import settings_from
-    from lithox.cli.serving_parent import Order, check_processes, default_processes
     from lithox.node.config import NodeConfig, parse_config, read_config_text
 
     text = None if config_path is None else read_config_text(config_path)

@@ -146,7 +146,7 @@ def _has_entities(data: Path, config: NodeConfig, pattern: str) -> bool:
     store = open_store(data, config, post=lambda act: act(), reach=reach_nothing)
     try:
         wanted = Placement(2, (pattern,))
-        first = f"{pattern.split('/*')[0]}"
+        first = pattern.partition("/*")[0]
         after = ""
         while True:
             names = store.list_entities(first, after, LIST_MAX)

@@ -1,8 +1,8 @@
 """One process of `lithox serve --processes N`: a node on its volume, and its ways in.
 
-Started by the parent (`cluster/parent.py`) as `python -m lithox.cli.serving_process FD`; nobody else
-runs it. Order: it has the parent's first line; it opens its store, takes over the lead's code, and
-only then runs anything; it takes what siblings hand over; it listens; it says that it is ready once
+Started by the parent (`cluster/parent.py`) as `python -m lithox.cli.serving_process FD`; nobody
+else runs it. Order: it hears the parent's first line, opens its store, takes over the lead's code,
+and only then runs anything; takes what siblings hand over; listens; and says that it is ready once
 it has reached them. Told to stop it answers what it has, says so, and ends when all have.
 """
 
@@ -29,7 +29,7 @@ from lithox.errors import InternalError, LithoxError
 from lithox.gateway.app import Gateway
 from lithox.gateway.forwarding import Forwarder
 from lithox.gateway.serve import serve
-from lithox.gateway.settings import GatewaySettings, settings_from
+from lithox.gateway.settings import settings_from
 from lithox.gateway.shared import SharedGateway
 from lithox.node.clock import RealClock
 from lithox.node.config import NodeConfig, parse_config
@@ -43,7 +43,7 @@ PEERS_WAIT_S_MAX: Final = 20.0
 """How long a process waits for its siblings before it says that it is ready all the same."""
 _PR_SET_PDEATHSIG: Final = 1
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_log: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger("lithox.cli.serving_process")
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ async def _run(end: socket.socket) -> None:
             await _Process(said, control).serve()
         except LithoxError as error:
             control.fail(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the parent is told, whatever it is
             _log.exception("process %d ends by a fault of its own", said["volume"])
             control.fail(_as_failure(error))
         await control.flush()
@@ -74,8 +74,7 @@ async def _run(end: socket.socket) -> None:
 
 
 def _as_failure(error: Exception) -> LithoxError:
-    failure = LithoxError(f"lithox failed by a fault of its own: {error}", code=InternalError.code)
-    return failure
+    return LithoxError(f"lithox failed by a fault of its own: {error}", code=InternalError.code)
 
 
 def _die_with(parent: int) -> None:
@@ -165,7 +164,7 @@ class _Process:
                 node,
                 self._settings,
                 stop=inner_stop,
-                path=http_path(self._data, self._volume),
+                place=http_path(self._data, self._volume),
                 app=gateway,
             )
         )
@@ -180,7 +179,7 @@ class _Process:
                         node,
                         self._settings,
                         stop=self._stop,
-                        opened=socket.socket(fileno=fd),
+                        place=socket.socket(fileno=fd),
                         app=outside,
                     )
                     for fd in sockets

@@ -39,10 +39,9 @@ class Sharing:
         volume: the one this process owns.
         placement: where entities live.
         peers: the links to the other processes, by volume.
-        is_elsewhere: entity -> whether another process owns it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one wiring; all but three by keyword
         self,
         data: Path,
         volume: int,
@@ -69,10 +68,7 @@ class Sharing:
             if other != volume
         }
         self._node_entity = node_entity
-        # A function of C, since it is asked for every request.
-        self.is_elsewhere: Callable[[str], bool] = functools.lru_cache(maxsize=KEPT_MAX)(
-            lambda entity: self.volume_of(entity) != volume
-        )
+        self._is_elsewhere = functools.lru_cache(maxsize=KEPT_MAX)(self._find_elsewhere)
 
     @property
     def volumes(self) -> int:
@@ -95,6 +91,13 @@ class Sharing:
         if entity == own or entity.startswith((f"{own}/", SYSTEM_ENTITY_PREFIX)):
             return self.volume
         return self.placement.volume_of(entity)
+
+    def is_elsewhere(self, entity: str) -> bool:
+        """Returns whether another process owns `entity`; remembered, as it is asked so often."""
+        return self._is_elsewhere(entity)
+
+    def _find_elsewhere(self, entity: str) -> bool:
+        return self.volume_of(entity) != self.volume
 
     def send(self, request: Request, on_answer: OnAnswer) -> None:
         """See `dispatch.elsewhere.Elsewhere.send`."""

@@ -1,8 +1,8 @@
 """HTTP between the processes of one server: a request that belongs to a sibling is passed on whole.
 
 Method, path, headers and body leave as they came, so the sibling checks the sender, the caller and
-the bounds exactly as if the connection were its own; its answer comes back the same way, streamed in
-both directions. The way is a Unix socket in a folder of this user alone.
+the bounds exactly as if the connection were its own; its answer comes back the same way. Both are
+streamed. The way is a Unix socket in a folder of this user alone.
 """
 
 from __future__ import annotations

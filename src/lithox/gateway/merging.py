@@ -7,17 +7,18 @@ beyond that waits for the next page. So nothing is left out, and nothing comes t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from prometheus_client import Metric
-from prometheus_client.openmetrics import exposition
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.openmetrics import exposition, parser
 from prometheus_client.registry import Collector
 
 from lithox.errors import PeerProtocolError
 
 Body = dict[str, Any]
 PROCESS_LABEL: Final = "process"
+_parse = cast("Callable[[str], Iterable[Metric]]", parser.text_string_to_metric_families)  # pyright: ignore[reportUnknownMemberType]
+_generate = cast("Callable[[Collector], bytes]", exposition.generate_latest)  # pyright: ignore[reportUnknownMemberType]
 _SUMMED: Final = frozenset({"counter", "histogram"})
 
 
@@ -75,7 +76,7 @@ def merge_metrics(texts: Sequence[str]) -> bytes:
     sums: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
     try:
         for number, text in enumerate(texts):
-            for family in text_string_to_metric_families(text):
+            for family in _parse(text):
                 merged.setdefault(
                     family.name, Metric(family.name, family.documentation, family.type, family.unit)
                 )
@@ -92,7 +93,7 @@ def merge_metrics(texts: Sequence[str]) -> bytes:
         # In the order they came: a histogram's buckets stand in the order of their bounds.
         for (sample_name, labels), value in counts.items():
             merged[name].add_sample(sample_name, dict(labels), value)
-    return exposition.generate_latest(_Found(merged.values()))
+    return _generate(_Found(merged.values()))
 
 
 class _Found(Collector):

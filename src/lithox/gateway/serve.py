@@ -86,21 +86,20 @@ def open_socket(settings: GatewaySettings) -> socket.socket:
     return opened
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - one way in, described whole; all but two by keyword
     node: GatewayNode,
     settings: GatewaySettings,
     *,
     stop: asyncio.Event,
     on_ready: Callable[[Address], None] | None = None,
-    opened: socket.socket | None = None,
-    path: Path | None = None,
+    place: socket.socket | Path | None = None,
     app: App | None = None,
 ) -> None:
     """Serves `node` until `stop` is set, then stops gracefully.
 
     Args:
-        opened: a bound socket to listen on instead of the settings' address.
-        path: of a Unix socket to listen on instead; whoever may reach its folder may connect.
+        place: listen here instead of at the settings' address: a bound socket, or the path of a
+            Unix socket, to which whoever may reach its folder may connect.
         app: what answers instead of a gateway of the node's own.
         stop: set it, on this loop, to stop.
         on_ready: told the real address once connections are accepted.
@@ -108,7 +107,9 @@ async def serve(
     Raises:
         ConfigError: the address cannot be listened on.
     """
-    if path is None and opened is None:
+    path = place if isinstance(place, Path) else None
+    opened = place if isinstance(place, socket.socket) else None
+    if place is None:
         opened = open_socket(settings)
     address = Address(host=settings.host, port=0 if opened is None else opened.getsockname()[1])
     # What uvicorn would say of bad requests is answered and counted by us.

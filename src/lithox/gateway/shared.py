@@ -36,9 +36,14 @@ _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 class Whole(Protocol):
     """What is asked of a server's layout; `cluster.sharing.Sharing` by way of the node."""
 
-    volume: int
-    volumes: int
-    is_spread: bool
+    @property
+    def volume(self) -> int: ...
+
+    @property
+    def volumes(self) -> int: ...
+
+    @property
+    def is_spread(self) -> bool: ...
 
     def volume_of(self, entity: str) -> int: ...
 

@@ -6,7 +6,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from lithox.dispatch.accepted_records import DEFAULT_RESULTS, ResultBounds
 from lithox.dispatch.messages.bounds import DEFAULT_BOUNDS, MessageBounds
@@ -256,7 +256,7 @@ def _spread(data: Any, where: str) -> tuple[str, ...]:
     listed: Any = data.get("spread", [])  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):  # pyright: ignore[reportUnknownVariableType]
         raise ConfigError(f'{where}: spread is a list of patterns such as "counter/*"')
-    return tuple(listed)  # pyright: ignore[reportUnknownArgumentType]
+    return tuple(cast("list[str]", listed))
 
 
 def _program_limits(value: Any, where: str) -> Limits:

@@ -106,7 +106,7 @@ class Node(
         member: its part of a server of several processes; None: it is alone.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the public constructor; all but one by keyword
         self,
         data: str | os.PathLike[str],
         *,
