@@ -170,6 +170,7 @@ def main(arguments: list[str]) -> int:
     bench_table.show({**result, "rows": rows} if options.only else result)
     if not options.show:
         print(f"{time.monotonic() - begun:.0f} s; kept in {LATEST.relative_to(ROOT)}")
+        print("make bench-compare shows what moved; WRITE=1 puts the ratios into the repository")
     if options.write_docs:
         bench_table.write_page(result)
     if broken:

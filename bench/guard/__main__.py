@@ -1,6 +1,6 @@
 """`make bench-compare`: what moved on the hot path since the last tag; 1 when something got worse.
 
-    python -m bench.guard [--ref COMMIT] [--quick] [--write]
+    python -m bench.guard [--ref COMMIT] [--quick] [--keep FOLDER] [--write]
 
 Measures counts (seconds) and instructions (half a minute, with valgrind), takes ratios from the
 last `make bench`, and compares with the figures kept in the last tag; where there is no tag, or it
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from bench.guard.comparing import compare
@@ -29,7 +30,7 @@ from bench.guard.instructions import count_instructions, why_not
 from bench.guard.measure import ROOT, exact
 
 
-def measure_now(*, is_quick: bool) -> Figures:
+def measure_now(*, is_quick: bool, keep: Path | None = None) -> Figures:
     """Returns every section that can be measured here. Blocks: a minute at most, once warm."""
     print("counting calls, bytecodes and bytes", flush=True)
     found = exact()
@@ -41,7 +42,7 @@ def measure_now(*, is_quick: bool) -> Figures:
         print(f"instructions are not counted: {why}")
     else:
         print("counting instructions (callgrind)", flush=True)
-        figures, parts = count_instructions()
+        figures, parts = count_instructions(keep=keep)
         now["instructions"] = {"made": made_instructions(), "figures": figures, "parts": parts}
     if ratios := read_ratios():
         now["ratios"] = ratios
@@ -96,15 +97,16 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--ref", help="a commit or tag to compare with")
     parser.add_argument("--quick", action="store_true", help="without callgrind")
+    parser.add_argument("--keep", type=Path, help="leave callgrind's own files in this folder")
     parser.add_argument("--write", action="store_true", help=f"renew {FIGURES.relative_to(ROOT)}")
     options = parser.parse_args(arguments)
     kept: dict[str, Any] = read_figures()
     if options.write and not kept:
-        write_figures(measure_now(is_quick=options.quick))
+        write_figures(measure_now(is_quick=options.quick, keep=options.keep))
         print(f"written: {FIGURES.relative_to(ROOT)}; commit it")
         return 0
     name, then = choose_reference(options.ref)
-    now = measure_now(is_quick=options.quick)
+    now = measure_now(is_quick=options.quick, keep=options.keep)
     is_worse = tell(name, then, now)
     if options.write:
         # What could not be measured here stays as it was.

@@ -59,11 +59,14 @@ def why_not() -> str:
     return ""
 
 
-def count_instructions(cache: Path = CACHE) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+def count_instructions(
+    cache: Path = CACHE, *, keep: Path | None = None
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Returns instructions by piece of work, and the same split by whose code they are.
 
     Args:
         cache: where the interpreter compiled for valgrind's processor and the marks are kept.
+        keep: a folder in which callgrind's own files stay; None throws them away.
 
     Raises:
         SystemExit: what ran under valgrind failed; its last words.
@@ -89,7 +92,12 @@ def count_instructions(cache: Path = CACHE) -> tuple[dict[str, float], dict[str,
         )
         if done.returncode:
             raise SystemExit(f"nothing counted under valgrind:\n{done.stderr[-4000:]}")
-        texts = [path.read_text() for path in sorted(Path(where).glob("callgrind.out.*"))]
+        dumps = sorted(Path(where).glob("callgrind.out.*"))
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+            for dump in dumps:
+                shutil.copy(dump, keep)
+        texts = [dump.read_text() for dump in dumps]
     return _read_all(texts)
 
 
