@@ -22,7 +22,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lithox.errors import BadArguments, LithoxError, Overloaded, TooLarge
 from lithox.gateway.answers import reply_error
-from lithox.gateway.resp.connection import RespConnection, RespService
+from lithox.gateway.resp.connection import RespConnection
+from lithox.gateway.resp.shared import RespService
 from lithox.gateway.settings import GatewaySettings
 from lithox.model.quantities import format_duration
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,9 @@ class FakeNode(
         else:
             future.set_result(answer)
         return future
+
+    def submit_to(self, request: Request, on_answer: Callable[[Answer], None]) -> None:
+        self.submit(request).add_done_callback(lambda done: on_answer(done.result()))
 
     def arrival(self, entity: str) -> asyncio.Event:
         """Is set once a `wait` of `entity` has arrived."""

@@ -8,8 +8,9 @@ import msgspec
 
 from lithox.errors import LithoxError
 from lithox.gateway.answers import note_internal, reply_answer, reply_json
-from lithox.gateway.resp.connection import RespConnection, Slot
+from lithox.gateway.resp.connection import RespConnection
 from lithox.gateway.resp.replies import encode_reply
+from lithox.gateway.resp.slots import Slot
 from lithox.model.outcome import STATUS_OK, STATUS_RUNNING, outcome_to_json
 from lithox.model.request import Answer
 

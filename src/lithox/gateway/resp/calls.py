@@ -30,9 +30,10 @@ from lithox.gateway.resp.answers import (
     encode_outcome,
     open_slot,
 )
-from lithox.gateway.resp.connection import RespConnection, Slot
+from lithox.gateway.resp.connection import RespConnection
 from lithox.gateway.resp.parsing import Command
 from lithox.gateway.resp.replies import encode_push
+from lithox.gateway.resp.slots import Slot
 from lithox.gateway.resp.words import read_amount, read_argument, read_target, read_text
 from lithox.model.ids import RequestId, check_entity_path, check_handler_name, check_request_id
 from lithox.model.request import Answer, Call, Caller, Request
@@ -209,8 +210,8 @@ def _read_atomic(connection: RespConnection, words: Command, options: Options) -
         calls = _read_spelled(words, at)
     else:
         calls = _read_listed(_read_packed(words[at].upper(), words, at))
-    if len(calls) > CALLS_MAX:
-        raise BadArguments(f"a group has at most {CALLS_MAX} calls; found {len(calls)}")
+    if not 1 <= len(calls) <= CALLS_MAX:
+        raise BadArguments(f"a group has 1 to {CALLS_MAX} calls; found {len(calls)}")
     return connection.node.make_group(
         tuple(calls),
         request_id=options.request_id,
@@ -340,7 +341,7 @@ def result(connection: RespConnection, words: Command, tag: bytes | None = None)
         raise _wrong_form("RESULT id [ENTITY path] [WAIT_MS time] [REPLY form]")
     request_id = check_request_id(read_text(words[1], "a request id"))
     entity: str | None = None
-    wait_ms, kind = 0, SLOTS[b"FULL"]
+    wait_ms, kind = 0, Slot
     for name, word in zip(words[2::2], words[3::2], strict=True):
         match name.upper():
             case b"ENTITY":
@@ -382,10 +383,10 @@ def tagged(connection: RespConnection, words: Command) -> None:
         raise _wrong_form("TAG number command ..., in version 3 of the protocol")
     read_amount(words[1], "a tag", (0, INT_MAX))
     tag, inner = words[1], words[2:]
-    command = _TAGGED.get(inner[0].upper())
-    if command is None:
-        raise BadArguments("TAG stands before CALL, CALLWITH, ATOMIC, ASYNC or RESULT")
     try:
+        command = _TAGGED.get(inner[0].upper())
+        if command is None:
+            raise BadArguments("TAG stands before CALL, CALLWITH, ATOMIC, ASYNC or RESULT")
         command(connection, inner, tag)
     except Exception as error:  # noqa: BLE001 - the border: every fault gets an answer
         open_slot(connection, Slot, tag).refuse(error)

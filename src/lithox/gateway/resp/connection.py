@@ -23,90 +23,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from lithox.errors import BadArguments, LithoxError, Overloaded, StoreUnavailable, TooLarge
-from lithox.gateway.ports import GatewayNode
-from lithox.gateway.resp.bounds import RespBounds
 from lithox.gateway.resp.parsing import Command, CommandParser
-from lithox.gateway.resp.replies import OK, encode_error, encode_reply
-from lithox.gateway.settings import GatewaySettings
+from lithox.gateway.resp.replies import OK, encode_error
+from lithox.gateway.resp.shared import Peers, RespService
+from lithox.gateway.resp.slots import Slot
 from lithox.model.quantities import format_duration
-from lithox.model.request import Answer, Caller
+from lithox.model.request import Caller
 
 _RETRY_AFTER_MS: Final = 1_000
 STOPPED: Final = (
     "the node stopped before it could answer; whether the run committed is not known here: "
     "ask again with the same request id"
 )
-Perform = Callable[["RespConnection", Command], bytes | None]
-"""Does one command: returns its answer, or None after it has taken a slot."""
-
-
-@dataclass(slots=True, kw_only=True)
-class RespService:
-    """What all RESP connections of one gateway share.
-
-    Attributes:
-        perform: does one command.
-        held_bytes: answers held by all connections.
-        last_id: of a connection.
-    """
-
-    node: GatewayNode
-    settings: GatewaySettings
-    perform: Perform
-    bounds: RespBounds = field(default_factory=RespBounds)
-    held_bytes: int = 0
-    last_id: int = 0
-
-
-class Peers(Protocol):
-    """What uvicorn knows: connections, HTTP's among them, whose number is bounded together, and
-    tasks, which a stop waits for and, when its grace is over, cancels.
-    """
-
-    connections: set[Any]
-    tasks: set[asyncio.Task[None]]
-
-
-class Slot:
-    """The place of one command among the answers of its connection."""
-
-    __slots__ = ("connection", "reply")
-
-    def __init__(self, connection: RespConnection) -> None:
-        self.connection = connection
-        self.reply: bytes | None = None
-
-    def encode(self, answer: Answer) -> bytes:
-        """Returns the answer of a run: its value as RESP, or `-CODE MESSAGE`."""
-        if answer.error is not None:
-            return encode_error(answer.error)
-        return encode_reply(answer.value, is_resp3=self.connection.is_resp3)
-
-    def on_answer(self, answer: Answer) -> None:
-        """Takes the answer of a run."""
-        if self.connection.is_lost:
-            return
-        try:
-            reply = self.encode(answer)
-        except Exception as bug:  # noqa: BLE001 - the border: every fault gets an answer
-            reply = encode_error(bug)
-        self.finish(reply)
-
-    def finish(self, reply: bytes) -> None:
-        """Takes the answer as it will be written."""
-        connection = self.connection
-        if self.reply is None and not connection.is_lost:
-            self.reply = reply
-            connection.note_ready(self, len(reply))
-
-    def refuse(self, error: Exception) -> None:
-        """Takes an error in place of a run's answer."""
-        self.on_answer(Answer(error=error))
 
 
 class RespConnection(asyncio.Protocol):
@@ -305,12 +237,14 @@ class RespConnection(asyncio.Protocol):
             return
         is_more = self._begin_commands()
         self._is_due = False
-        self._write_ready(transport)
+        has_written = self._write_ready(transport)
         if transport.is_closing():
             return
-        if is_more:
+        is_backlog = bool(self._todo) or self._parser.has_more
+        if is_more or (has_written and is_backlog):
+            # What was written has made room.
             self._schedule()
-        if self._todo or self._parser.has_more or self._is_ending:
+        if is_backlog or self._is_ending:
             if not self._is_paused:
                 self._is_paused = True
                 transport.pause_reading()
@@ -366,13 +300,14 @@ class RespConnection(asyncio.Protocol):
         self._refuse(error)
         return False
 
-    def _write_ready(self, transport: asyncio.Transport) -> None:
+    def _write_ready(self, transport: asyncio.Transport) -> bool:
+        """Writes what may be written; returns whether there was any."""
         slots, ready = self.slots, self._loose_ready
         while slots and (reply := slots[0].reply) is not None:
             ready.append(reply)
             slots.popleft()
         if not ready:
-            return
+            return False
         data = b"".join(ready)
         ready.clear()
         self._hold(-len(data))
@@ -380,6 +315,7 @@ class RespConnection(asyncio.Protocol):
         if self._is_ending and not self._is_busy:
             self._drained.set()
             self._close()
+        return True
 
     def _hold(self, size: int) -> None:
         """Counts bytes of answers that are not in the socket."""

@@ -6,12 +6,11 @@ what is not whole for ever. A command has at most `WORDS_MAX` words and no array
 
 - A slice that hiredis is given begins where a command begins and has at most `SLICE_BYTES`.
 - No header in it has four digits (`_WIDE`): no long list is made.
-- Each array hiredis has seen began at the start of the slice or behind a line feed. If such places
-  are as many as whole commands came out, each of them was a command of its own and none was
-  inside another; one more of them is a command that is not whole, and it begins at the last such
-  place.
-- Anything else (a line feed and `*` inside of data, as in a text, or an attack) is read again by
-  `_Whole`, word by word, and so is the rest of a command that was not whole.
+- Each array that hiredis begins stands at the start of the slice or behind a line feed. If such
+  places are as many as the commands that came out, none of them is left inside: all is taken.
+- Else the sizes of the commands say where they end. What follows is a command that is not whole
+  (or nothing, when there is a line feed and `*` inside of data): its bytes are read by `_Whole`,
+  word by word, until it is. So is a slice in which something else than commands was found.
 
 So hiredis keeps nothing between two slices, and what it builds for one is bounded by it.
 
@@ -119,7 +118,8 @@ class CommandParser:
         """Reads a slice that begins with a command."""
         if data[0] != _COMMAND:
             raise _not_a_command(data)
-        if _WIDE.search(data) is not None or _AGGREGATE.search(data) is not None:
+        is_long = len(data) > self.bytes_max
+        if is_long or _WIDE.search(data) is not None or _AGGREGATE.search(data) is not None:
             return self._start_over(data)
         reader = self._reader
         if reader is None:
@@ -137,14 +137,13 @@ class CommandParser:
                 found.append(cast("Command", command))
         except cast("Any", hiredis).ProtocolError:
             return self._start_over(data)
-        began = data.count(b"\n*") + 1
-        if began == len(found) and not reader.has_data():
+        if data.count(b"\n*") + 1 == len(found) and not reader.has_data():
             return found
-        if began != len(found) + 1:
-            return self._start_over(data)
-        # The last command is not whole: its bytes go on being read by the careful reader.
-        self._reader = None
-        self._begin(data[data.rfind(b"\n*") + 1 :], found)
+        end = sum(map(_size_of, found))
+        if end < len(data):
+            # The last command is not whole: its bytes go on being read by the careful reader.
+            self._reader = None
+            self._begin(data[end:], found)
         return found
 
     def _start_over(self, data: bytes) -> list[Command]:
@@ -253,6 +252,13 @@ class _Whole:
             raise _not_a_command(bytes(buffer[at:end]))
         self._at = end + 2
         return int(found[0])
+
+
+def _size_of(command: Command) -> int:
+    """Returns the bytes of a command as it was sent; hiredis takes each number in one form only."""
+    lengths = list(map(len, command))
+    headers = len(b"%d" % len(command)) + sum(len(b"%d" % length) for length in lengths)
+    return sum(lengths) + headers + 3 + 5 * len(lengths)
 
 
 def _not_a_command(found: bytes) -> BadArguments:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from lithox.errors import BadArguments, Unauthenticated
 from lithox.gateway.ports import GatewayNode
 from lithox.gateway.resp.bounds import RespBounds
 from lithox.gateway.resp.calls import atomic, call, call_with, later, result, tagged
-from lithox.gateway.resp.connection import Perform, RespConnection, RespService
+from lithox.gateway.resp.connection import RespConnection
 from lithox.gateway.resp.parsing import Command
 from lithox.gateway.resp.replies import OK, PONG, encode_fault, encode_reply
+from lithox.gateway.resp.shared import Perform, RespService
 from lithox.gateway.resp.words import read_text
 from lithox.gateway.settings import GatewaySettings
 from lithox.security.identities import TOKEN_CHARACTERS_MAX
@@ -173,8 +174,15 @@ def info(connection: RespConnection, _words: Command) -> bytes:
     """INFO: what the node says of itself, one `name:value` a line."""
     connection.identified()
     rows = connection.node.info()
-    lines = ["# Server", *(f"{name}:{value}" for name, value in rows.items())]
+    # Lists with spaces: redis-py would cut them at commas.
+    lines = ["# Server", *(f"{name}:{_in_a_line(value)}" for name, value in rows.items())]
     return encode_reply("\r\n".join(lines) + "\r\n", is_resp3=connection.is_resp3)
+
+
+def _in_a_line(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, cast("list[Any]", value)))
+    return str(value)
 
 
 _COMMANDS: Final[dict[bytes, _Reply]] = {
