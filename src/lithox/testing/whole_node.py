@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from lithox.dispatch.catalog import Catalog
 from lithox.dispatch.dispatcher import Dispatcher
+from lithox.dispatch.elsewhere import Elsewhere
 from lithox.dispatch.job import Frame
 from lithox.dispatch.lanes import OnStep
 from lithox.dispatch.messages.bounds import DEFAULT_BOUNDS, MessageBounds
@@ -157,6 +158,7 @@ class WholeNode:
         disk: what earlier lives left.
         modules: template pattern -> handlers; on the disk already, by `deploy`.
         habits: bounds and speed.
+        elsewhere: the way to nodes that own other entities; None: all are here.
     """
 
     def __init__(
@@ -165,6 +167,8 @@ class WholeNode:
         disk: SimulatedDisk,
         modules: Mapping[str, Module],
         habits: NodeHabits,
+        *,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._world = world
         self.channels = Channels(world)
@@ -193,6 +197,7 @@ class WholeNode:
             long=SimulatedLong(self.channels),
             messages=habits.messages,
             timers=habits.timers,
+            elsewhere=elsewhere,
         )
         delivery = self.dispatcher.mail.delivery
         self.dispatcher.lanes.on_deadline = self._make_alarm(self.dispatcher.notify_time)

@@ -421,20 +421,23 @@ class Delivery:
         self.dead_bytes += size_bytes
 
     def _give_up(self, pair: Pair, entry: Entry, error: Exception) -> None:
-        """Buries a message once it is certain that it takes no effect elsewhere."""
+        """Buries a message once it is certain that it takes no effect elsewhere.
+
+        From here on it is only ever given up: a try more would be taken for done over there.
+        """
         if not self._goes_elsewhere(pair):
             self._bury(pair, entry, error)
             return
         assert self._forwarding is not None
+        entry.given_up = error
 
         def take(is_done: bool, failure: Exception | None) -> None:  # noqa: FBT001
-            if failure is not None:
-                entry.given_up = error
-                self._rest(pair, self._bounds.pause_last_ms)
-            elif is_done:
+            if failure is None and is_done:
                 self._end(pair, entry, None)
-            else:
+            elif failure is None and self._has_room_among_dead(entry):
                 self._bury(pair, entry, error)
+            else:
+                self._rest(pair, self._bounds.pause_last_ms)
 
         self._forwarding.give_up(entry, pair.key.receiver, take)
 

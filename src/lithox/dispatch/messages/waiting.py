@@ -50,8 +50,7 @@ class Entry:
         next_ms: wall-clock milliseconds before which it rests, 0 for not at all.
         unsent: what it is while it has no row; its content is here then, within the bounds for
             bytes that wait.
-        given_up: its last error, once it has failed as often as it may elsewhere; from then on it
-            is only ever given up, since nobody may know whether that has been done already.
+        given_up: its last error, once it has failed elsewhere as often as it may.
     """
 
     id: str
