@@ -138,7 +138,12 @@ class Dispatcher:
         )
 
     def _open_handover(self, elsewhere: Elsewhere) -> Handover:
-        return Handover(elsewhere=elsewhere, store=self._store, on_returned=self._note_left)
+        return Handover(
+            elsewhere=elsewhere,
+            store=self._store,
+            on_bug=self._internal,
+            on_returned=self._note_left,
+        )
 
     def _open_results(self, schedule: Schedule, bounds: ResultBounds) -> None:
         self._result_kept_ns = bounds.kept_ns

@@ -5,7 +5,7 @@ without it owns every entity.
 
 Invariants: what arrives is never handed on, so that two processes that disagree about who owns an
 entity refuse it instead of sending it to and fro; one answer is given for each request, even if a
-link should give two; a transaction has entities of one volume only.
+link should give two, or raise; a transaction has entities of one volume only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lithox.dispatch.elsewhere import Elsewhere, asked_elsewhere, other_volume
 from lithox.dispatch.job import Frame, OnAnswer
 from lithox.dispatch.messages.arriving import give_up_here
 from lithox.dispatch.messages.marks import SentElsewhere
-from lithox.errors import StoreUnavailable
+from lithox.errors import LithoxError, StoreUnavailable
 from lithox.model.limits import Limits
 from lithox.model.request import Answer, Request
 from lithox.store.contract import Store
@@ -29,12 +29,14 @@ class Handover:
     """Sends away what is not this process's own. Every method is called on the node's thread.
 
     Attributes:
+        on_bug: told of a bug of ours; returns what its caller is told.
         on_returned: called when what was sent away has been answered.
         count: requests that are sent away and not answered yet.
     """
 
     elsewhere: Elsewhere
     store: Store
+    on_bug: Callable[[Exception], Exception]
     on_returned: Callable[[], None]
     count: int = 0
 
@@ -67,7 +69,13 @@ class Handover:
             on_answer(answer)
             self.on_returned()
 
-        self.elsewhere.send(request, pass_on)
+        try:
+            self.elsewhere.send(request, pass_on)
+        except LithoxError as error:
+            # Before it had left: what it holds cannot be put on a link.
+            pass_on(Answer(error=error))
+        except Exception as bug:  # noqa: BLE001 - the border: our bug must not stop the node
+            pass_on(Answer(error=self.on_bug(bug)))
 
     def send_child(
         self, request: Request, on_answer: OnAnswer, parent: Frame, bound: Limits

@@ -11,6 +11,7 @@ from lithox.errors import (
     Diverged,
     GuestRaised,
     IdReused,
+    InternalError,
     LimitExceeded,
     NotPermitted,
     OtherVolume,
@@ -101,6 +102,23 @@ def test_a_line_that_answers_twice_is_heard_once() -> None:
     street.run()
     assert len(answers) == 1
     assert street.near.dispatcher.open_count == 0
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"), [(BadArguments("not plain"), BadArguments), (KeyError("x"), InternalError)]
+)
+def test_a_link_that_raises_answers_with_that(raised: Exception, told: type[Exception]) -> None:
+    """A fault of ours is counted as one; nothing is left open either way."""
+    street = Street()
+
+    def fail(request: Request, on_answer: object) -> None:
+        raise raised
+
+    street.line.send = fail  # type: ignore[method-assign]
+    answers = street.near.send("far/a", "add", 1)
+    assert isinstance(answers[0].error, told)
+    assert street.near.dispatcher.open_count == 0
+    assert street.near.dispatcher.counters.internal_errors == (told is InternalError)
 
 
 def test_a_closing_node_waits_for_what_it_has_handed_over() -> None:
