@@ -13,7 +13,12 @@ import sys
 from console import StepFailedError, run_step
 from places import LOGS, ROOT
 
-PACKAGES: dict[str, str] = {"curl": "curl", "pg_ctlcluster": "postgresql"}
+PACKAGES: dict[str, str] = {
+    "curl": "curl",
+    "pg_ctlcluster": "postgresql",
+    "redis-benchmark": "redis-tools",
+    "redis-cli": "redis-tools",
+}
 """Command a test looks for -> Debian package that brings it."""
 
 BENCH_PACKAGES: dict[str, str] = {"wrk": "wrk", "valgrind": "valgrind"}

@@ -105,6 +105,15 @@ def test_a_longer_bound_lets_a_refused_command_pass() -> None:
     assert not parser.has_more
 
 
+@given(cuts=st.lists(st.integers(0, 1 << 16), max_size=8), ends=st.lists(st.integers(0, 3)))
+def test_empty_lines_between_commands_are_nothing(cuts: list[int], ends: list[int]) -> None:
+    """As Redis takes them, and as `redis-cli --pipe` sends one."""
+    parser = CommandParser(BYTES_MAX)
+    data = b"".join(encode([b"PING"]) + b"\r\n" * end for end in ends)
+    assert feed_in_pieces(parser, data, cuts) == [[b"PING"]] * len(ends)
+    assert parser.partial is None
+
+
 HOSTILE = {
     "a list of a billion": b"*1000000000\r\n",
     "more words than may be": b"*%d\r\n" % (WORDS_MAX + 1),

@@ -192,7 +192,7 @@ class _Connection(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._outgoing.append(data)
         if self._sweeper is None:
-            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+            self._arm()
         try:
             return await waiter
         finally:
@@ -309,7 +309,11 @@ class _Connection(asyncio.Protocol):
             if not waiter.done():
                 waiter.set_exception(_unreachable(self._url, "it did not answer in time"))
         if self._waiting:
-            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+            self._arm()
+
+    def _arm(self) -> None:
+        after_s = min(SWEEP_SECONDS, self._answer_seconds_max)
+        self._sweeper = self._loop.call_later(after_s, self._sweep)
 
 
 def _unreachable(url: str, reason: str) -> PeerUnreachable:

@@ -116,8 +116,6 @@ class CommandParser:
 
     def _take_at_once(self, data: bytes) -> list[Command]:
         """Reads a slice that begins with a command."""
-        if data[0] != _COMMAND:
-            raise _not_a_command(data)
         is_long = len(data) > self.bytes_max
         if is_long or _WIDE.search(data) is not None or _AGGREGATE.search(data) is not None:
             return self._start_over(data)
@@ -172,6 +170,8 @@ class CommandParser:
                     raise
                 return b""
             if command is None:
+                if not whole.size:
+                    self._whole = None
                 return b""
             found.append(command)
             rest = whole.rest()
@@ -208,6 +208,10 @@ class _Whole:
     def take(self, bytes_max: int) -> Command | None:
         """Returns the next command and forgets its bytes, or None when it is not whole."""
         if self._expected < 0:
+            # As in Redis, an empty line is nothing: `redis-cli --pipe` sends one.
+            blank = len(self._buffer) - len(self._buffer.lstrip(b"\r\n"))
+            if blank:
+                del self._buffer[:blank]
             amount = self._read_header(_COMMAND)
             if amount is None:
                 return None
