@@ -1,9 +1,10 @@
 """`python -m lithox.testing.simulate`: simulations from the command line, behind `make sim`.
 
-There are three kinds: a whole `node` over a disk that fails (`node_simulator`), the `kernel` with
-runs that are scheduled (`simulator`), and programs that `talk` to each other (`talking`). For a
-seed it makes one of each; for many seeds a node for each and the other two for one seed in ten,
-since they take longer and have less to meet. Without a seed it draws one from the operating
+There are four kinds: a whole `node` over a disk that fails (`node_simulator`), nodes with `volumes`
+of their own and bad links (`volumes_simulator`), the `kernel` with runs that are scheduled
+(`simulator`), and programs that `talk` to each other (`talking`). For a seed it makes one of each;
+for many seeds a node for each and the others for one seed in ten, since they take longer or have
+less to meet. Without a seed it draws one from the operating
 system, prints it first, and so can always be repeated. The exit status is 1 when a law was broken,
 and the message names seed and command.
 """
@@ -22,6 +23,7 @@ from typing import Final, TextIO
 from lithox.testing.node_simulator import NodeSimulator
 from lithox.testing.simulator import SimulationFailed, SimulationReport, Simulator
 from lithox.testing.talking import TalkSimulator
+from lithox.testing.volumes_simulator import VolumesSimulator
 
 SEED_BITS: Final = 32
 RUNS_DEFAULT: Final = 1_000
@@ -35,6 +37,7 @@ CHUNK: Final = 10
 """Seeds one process takes at a time."""
 KINDS: Final[dict[str, Callable[[int], SimulationReport]]] = {
     "node": lambda seed: NodeSimulator(seed).run(),
+    "volumes": lambda seed: VolumesSimulator(seed).run(),
     "talk": lambda seed: TalkSimulator(seed).run(),
     "kernel": lambda seed: Simulator(seed).run(),
 }
