@@ -83,7 +83,7 @@ def tell(name: str, then: Figures, now: Figures) -> bool:
         print(f"  {move}")
     worse = sum(move.kind == "worse" for move in moves)
     if not moves:
-        print(f"nothing moved since {name}")
+        print(f"nothing {'that can be compared ' if notes else ''}moved since {name}")
     else:
         better = sum(move.kind == "better" for move in moves)
         print(f"since {name}: {worse} worse, {better} better, {len(moves) - worse - better} other")

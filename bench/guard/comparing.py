@@ -2,7 +2,8 @@
 
 A file has three sections, each with what its figures depend on (`made`):
 
-    counts        exact; the same minor version of Python gives the same, on any machine
+    counts        exact; the same minor version of Python gives the same, on any machine, as long as
+                  the same of our modules are compiled (what is compiled enters no function)
     instructions  the same builds of Python and packages give the same to some tenths of a percent
     ratios        figure to yardstick of `make bench`; the same machine gives about the same
 
@@ -65,7 +66,7 @@ def is_comparable(name: str, then: Section, now: Section) -> str:
         return f"{name}: not measured {'now' if then else 'then'}"
     before, after = then["made"], now["made"]
     if name == "counts":
-        keys = ["python"]
+        keys = ["python", "compiled"]
         before = {**before, "python": _minor(before["python"])}
         after = {**after, "python": _minor(after["python"])}
     else:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any, Final
 
+import lithox
 from bench.guard.measure import ROOT
 
 FIGURES: Final = Path(__file__).parent / "figures.json"
@@ -33,10 +36,21 @@ def write_figures(figures: Figures) -> None:
 
 def made_counts() -> dict[str, str]:
     """Returns what exact counts depend on."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "compiled": _compiled()}
     for name in PACKAGES:
         found[name] = _version_of(name)
     return found
+
+
+def _compiled() -> str:
+    """Returns the modules of lithox that are machine code here, or "none"."""
+    package = Path(lithox.__file__).parent
+    names = {
+        str(path.relative_to(package)).partition(".")[0]
+        for suffix in EXTENSION_SUFFIXES
+        for path in package.rglob(f"*{suffix}")
+    }
+    return " ".join(sorted(name.replace(os.sep, ".") for name in names)) or "none"
 
 
 def made_instructions() -> dict[str, str]:

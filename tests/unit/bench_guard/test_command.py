@@ -33,7 +33,7 @@ def test_without_a_tag_it_says_so_and_takes_this_commit(
     assert command.main([]) == 0
     said = capsys.readouterr().out
     assert said.startswith("no tag yet: compared with the figures of this commit")
-    assert said.endswith("nothing moved since this commit\n")
+    assert said.endswith("nothing that can be compared moved since this commit\n")
     del kept["HEAD"]
     with pytest.raises(SystemExit, match="no figures are kept yet"):
         command.choose_reference(None)

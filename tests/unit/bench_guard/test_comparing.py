@@ -34,11 +34,15 @@ def test_the_worst_comes_first_and_better_last() -> None:
 
 
 def test_counts_ask_for_the_same_minor_version_alone() -> None:
-    """A patch of Python or another machine changes no count; a minor version does."""
+    """A patch of Python changes no count; a minor version does, and modules that are compiled."""
     then = make_section({"python": "3.11.7", "uvloop": "1"})
     assert not is_comparable("counts", then, make_section({"python": "3.11.9", "uvloop": "2"}))
     words = is_comparable("counts", then, make_section({"python": "3.12.1"}))
     assert words == "counts: not compared: python 3.11 then, 3.12 now"
+    then["made"]["compiled"] = "none"
+    now = make_section({"python": "3.11.7", "compiled": "kernel.kernel"})
+    words = is_comparable("counts", then, now)
+    assert words == "counts: not compared: compiled none then, kernel.kernel now"
 
 
 def test_instructions_ask_for_the_same_builds() -> None:
