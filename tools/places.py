@@ -13,6 +13,8 @@ CACHE = ROOT / ".cache"
 LOGS = CACHE / "logs"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
 GUEST_SCRIPT = ROOT / "guests" / "build.py"
+COMPILE_SCRIPT = ROOT / "tools" / "compiled.py"
+SOURCES = ROOT / "src" / "lithox"
 GUEST = ROOT / "src" / "lithox" / "sandbox" / "guests" / "lua54.wasm"
 
 

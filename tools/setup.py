@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 
+from compiled_finder import state_of
 from console import Step, StepFailedError, run_step
-from places import CACHE, GUEST, GUEST_SCRIPT, LOGS, PYTHON, REQUIREMENTS, ROOT, VENV
+from places import CACHE, COMPILE_SCRIPT, GUEST, GUEST_SCRIPT, LOGS, PYTHON, REQUIREMENTS, ROOT, SOURCES, VENV
 
 _STAMP = VENV / "lithox-setup.json"
 
@@ -22,7 +24,8 @@ def set_up(*, with_guest: bool = True) -> None:
     """Makes whatever is missing or stale.
 
     Args:
-        with_guest: False leaves the Lua guest alone, for targets that run no handler.
+        with_guest: False leaves the guests and the compiled modules alone, for targets that run no
+            handler.
 
     Raises:
         StepFailedError: a step failed; what it said has been printed.
@@ -35,8 +38,10 @@ def set_up(*, with_guest: bool = True) -> None:
         ("dependencies", _digest_dependencies, _install_dependencies),
         ("project", _digest_project, _install_project),
         ("guest", _digest_guest, _build_guest),
+        ("compiled", _digest_compiled, _compile),
     ):
-        if stamps.get(name) == digest() or (name == "guest" and not with_guest):
+        is_left = name in {"guest", "compiled"} and not with_guest
+        if is_left or stamps.get(name) == digest():
             continue
         make()
         if name == "environment":
@@ -81,6 +86,12 @@ def _digest_guest() -> str:
         if "__pycache__" not in path.parts
     ]
     return _digest(GUEST.exists(), *seen)
+
+
+def _digest_compiled() -> str:
+    recipe = (COMPILE_SCRIPT, COMPILE_SCRIPT.with_name("compiled_finder.py"))
+    is_pure = bool(os.environ.get("LITHOX_PURE"))
+    return _digest(VENV, state_of(str(SOURCES)), is_pure, *(path.read_text() for path in recipe))
 
 
 def _make_environment() -> None:
@@ -142,6 +153,16 @@ def _build_guest() -> None:
         "building the guests, Lua and JavaScript",
         [str(PYTHON), str(GUEST_SCRIPT)],
         log=LOGS / "guest.log",
+        folder=ROOT,
+    )
+
+
+def _compile() -> None:
+    CACHE.mkdir(exist_ok=True)
+    run_step(
+        "compiling the hot path",
+        [str(PYTHON), str(COMPILE_SCRIPT), str(VENV), str(CACHE)],
+        log=LOGS / "compiled.log",
         folder=ROOT,
     )
 

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mypy_extensions import mypyc_attr
+
 from lithox.errors import StoreUnavailable, TransactionError
 from lithox.store.cells import VisibleCells
 from lithox.store.contract import AuditRecord, Cell, Commit, OnDone, Post, Range, ResultRecord
@@ -54,6 +56,7 @@ class Options:
     pending_bytes_max: int = PENDING_BYTES_MAX
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class VisibleStore:
     """Everything of a `Store` but the engine; see the contract for what the methods promise."""
 

@@ -1,0 +1,62 @@
+"""Lets this environment's Python find the compiled modules of a checkout, while they are fresh.
+
+tools/compiled.py copies this file into the environment as `_lithox_compiled.py`, with a `.pth` line
+that imports it at every start. When any source is newer than what was compiled, or LITHOX_PURE is
+set, it does nothing: the sources run as they are. So nobody ever runs code that is not what he
+reads, and nobody must compile after an edit. Installed packages need none of this: their extension
+modules lie beside the sources.
+"""
+
+import os
+import sys
+
+MANIFEST = "@MANIFEST@"
+SOURCES = "@SOURCES@"
+
+
+def state_of(folder):
+    """Returns how many sources are below `folder` and when the newest was changed, as one text."""
+    count = newest_ns = 0
+    folders = [folder]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    count += 1
+                    newest_ns = max(newest_ns, entry.stat().st_mtime_ns)
+                elif entry.name != "__pycache__" and entry.is_dir():
+                    folders.append(entry.path)
+    return f"{count} {newest_ns}"
+
+
+class Finder:
+    """Knows where the extension modules lie."""
+
+    def __init__(self, files):
+        self.files = files
+
+    def find_spec(self, name, path=None, target=None):
+        """Returns how to load a compiled module; None: it is none."""
+        file = self.files.get(name)
+        if file is None:
+            return None
+        from importlib.util import spec_from_file_location
+
+        return spec_from_file_location(name, file)
+
+
+def install():
+    """Puts the finder before all others if there is something fresh to find."""
+    if os.environ.get("LITHOX_PURE"):
+        return
+    try:
+        with open(MANIFEST) as file:
+            state, *lines = file.read().splitlines()
+        if state == state_of(SOURCES):
+            sys.meta_path.insert(0, Finder(dict(line.split(" ", 1) for line in lines)))
+    except OSError:
+        return
+
+
+if not MANIFEST.startswith("@"):
+    install()
