@@ -15,7 +15,7 @@ from lithox.cluster.parent import Parent, Start
 from lithox.cluster.placement import Placement
 from lithox.cluster.sharing import RUN_FOLDER
 from lithox.cluster.sockets import SharedAddress
-from lithox.cluster.volumes_file import folder_of, read_volumes, settle_volumes
+from lithox.cluster.volumes_file import read_volumes, settle_volumes
 from lithox.errors import ConfigError, StoreInUse
 from lithox.gateway.serve import Address
 from lithox.gateway.settings import PORT_MAX, GatewaySettings
@@ -90,13 +90,13 @@ async def serve_processes(
     """
     lock = take_lock(order.data)
     try:
+        _make_run_folder(order.data)
         placement = settle_volumes(
             order.data,
             order.processes,
             order.spread,
             lambda pattern: _has_entities(order.data, order.config, pattern),
         )
-        _make_folders(order.data, placement)
         shared = SharedAddress(order.settings.host, order.settings.port)
         address = Address(host=order.settings.host, port=shared.port)
         try:
@@ -159,7 +159,8 @@ def _has_entities(data: Path, config: NodeConfig, pattern: str) -> bool:
         store.close()
 
 
-def _make_folders(data: Path, placement: Placement) -> None:
+def _make_run_folder(data: Path) -> None:
+    """Makes the folder of the sockets, which nobody else may enter."""
     run = data / RUN_FOLDER
     if len(os.fsencode(run.absolute())) > SOCKET_PATH_BYTES_MAX - len("/255.sock"):
         raise ConfigError(
@@ -170,8 +171,6 @@ def _make_folders(data: Path, placement: Placement) -> None:
     try:
         run.mkdir(mode=0o700, exist_ok=True)
         run.chmod(0o700)
-        for volume in range(placement.volumes):
-            folder_of(data, volume).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{data}: {error.strerror}", key="data") from None
 

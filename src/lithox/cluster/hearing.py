@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from lithox.cluster.connection import Connection
 from lithox.cluster.frames import FRAME_BYTES_MAX
-from lithox.cluster.peer import PING
+from lithox.cluster.peer import PING, RETRY_AFTER_MS
 from lithox.cluster.wire import (
     ASK,
     REQUEST,
@@ -27,7 +27,7 @@ from lithox.cluster.wire import (
     encode_told,
 )
 from lithox.dispatch.job import OnAnswer
-from lithox.errors import InternalError, PeerProtocolError, TooLarge
+from lithox.errors import InternalError, Overloaded, PeerProtocolError, TooLarge
 from lithox.model.request import Answer, Request
 
 ANSWERS_BYTES_MAX: Final = 64 << 20
@@ -103,7 +103,7 @@ class Hearing:
     def _take(self, connection: Connection, items: list[list[Any]]) -> None:
         now_ns = self._monotonic_ns()
         for item in items:
-            if len(item) < 2:
+            if len(item) < 2 or type(item[1]) is not int:
                 raise PeerProtocolError("an item without a number")
             if item[0] == REQUEST:
                 request = decode_request(item, now_ns)
@@ -146,7 +146,12 @@ class Hearing:
         if tasks is None:
             return
         if len(tasks) >= QUESTIONS_MAX:
-            raise PeerProtocolError("more questions than may wait")
+            refusal = Overloaded(
+                f"{QUESTIONS_MAX} questions of one process are being answered; try again",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+            self._put(connection, encode_told(number, None, refusal))
+            return
         task = asyncio.get_running_loop().create_task(
             self._respond(connection, number, respond, payload)
         )

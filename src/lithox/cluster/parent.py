@@ -82,7 +82,7 @@ class Parent:
     on_ready: Callable[[], None]
     _children: dict[int, _Child] = field(default_factory=dict[int, _Child])
     _was_ready: bool = False
-    _is_stopping: bool = False
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _failure: Exception | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -108,6 +108,11 @@ class Parent:
         if self._failure is not None:
             raise self._failure
 
+    def is_serving(self, number: int) -> bool:
+        """Returns whether process `number` has said that it serves."""
+        child = self._children.get(number)
+        return child is not None and child.is_ready
+
     def kill(self) -> None:
         """Ends every process at once."""
         for child in self._children.values():
@@ -126,7 +131,7 @@ class Parent:
         """Has process `number` run until the server stops."""
         loop = asyncio.get_running_loop()
         pause_s = PAUSE_FIRST_S
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             begun_s = loop.time()
             try:
                 child = await self._start(number)
@@ -138,14 +143,16 @@ class Parent:
                 del self._children[number]
                 child.control.close()
                 self._changed.set()
-                if self._is_stopping:
+                if self._stopping.is_set():
                     return
                 self._note_end(number, status)
             if self._failure is not None:
                 return
             if loop.time() - begun_s > LIVED_WELL_S:
                 pause_s = PAUSE_FIRST_S
-            await asyncio.sleep(pause_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._stopping.wait()
             pause_s = min(2 * pause_s, PAUSE_S_MAX)
 
     async def _start(self, number: int) -> _Child:
@@ -172,7 +179,7 @@ class Parent:
         child = _Child(number=number, process=process, control=await Control.open(ours))
         self._children[number] = child
         child.control.say("begin", fds=fds, parent=os.getpid(), **start.begin)
-        if self._is_stopping:
+        if self._stopping.is_set():
             process.send_signal(signal.SIGTERM)
         return child
 
@@ -192,6 +199,9 @@ class Parent:
                         _log.warning("process %d serves again", child.number)
                 case "drained":
                     child.is_drained = True
+                    if not self._stopping.is_set():
+                        # Somebody told this one alone to stop: it ends, and is started again.
+                        child.control.say("close")
                 case "failed":
                     self._note_failure(child.number, failure_of(said))
                 case _:
@@ -201,7 +211,7 @@ class Parent:
     def _note_failure(self, number: int, error: Exception) -> None:
         if self._was_ready:
             _log.error("process %d cannot serve: %s", number, error)
-        elif self._failure is None and not self._is_stopping:
+        elif self._failure is None and not self._stopping.is_set():
             self._failure = error
             self._changed.set()
 
@@ -220,7 +230,7 @@ class Parent:
 
     async def _stop(self, keepers: list[asyncio.Task[None]]) -> None:
         """Has all finish what they have, then end; ends by force what takes too long."""
-        self._is_stopping = True
+        self._stopping.set()
         for child in self._children.values():
             with suppress(ProcessLookupError):
                 child.process.send_signal(signal.SIGTERM)
@@ -238,6 +248,5 @@ class Parent:
         except TimeoutError:
             _log.error("%d processes did not end in time; they are killed", len(self._children))
             self.kill()
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        # The directory is free when this returns: whoever inherited its lock is gone.
+        await asyncio.gather(*keepers)

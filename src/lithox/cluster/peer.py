@@ -6,8 +6,9 @@
 
 Invariants: every request gets exactly one answer. When the link is lost all that is under way is
 answered StoreUnavailable, since nobody here knows whether it was done: the same request id tells.
-At most `IN_FLIGHT_MAX` requests and `IN_FLIGHT_BYTES_MAX` bytes of them are under way; the next is
-Overloaded. A process that takes nothing and says nothing for `SILENT_S_MAX` is given up.
+At most `IN_FLIGHT_MAX` requests and `IN_FLIGHT_BYTES_MAX` bytes, of questions too, are under way;
+the next is Overloaded. A process that takes nothing and says nothing for `SILENT_S_MAX` is given
+up.
 """
 
 from __future__ import annotations
@@ -137,18 +138,20 @@ class Peer:
         connection = self._connection
         if connection is None:
             raise self._unavailable()
-        if len(self._asked) >= ASKED_MAX:
+        if len(self._asked) >= ASKED_MAX or self._waiting_bytes >= IN_FLIGHT_BYTES_MAX:
             raise self._overloaded()
         self._number += 1
         number = self._number
         item = encode_ask(number, name, payload)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asked[number] = future
+        self._waiting_bytes += len(item)
         connection.put(item)
         try:
             return await future
         finally:
             self._asked.pop(number, None)
+            self._waiting_bytes -= len(item)
 
     # The life of the link.
 
@@ -197,7 +200,7 @@ class Peer:
     def _take(self, _connection: Connection, items: list[list[Any]]) -> None:
         self._heard_s = asyncio.get_running_loop().time()
         for item in items:
-            if len(item) < 2:
+            if len(item) < 2 or type(item[1]) is not int:
                 raise PeerProtocolError("an item without a number")
             if item[0] == ANSWER:
                 self._take_answer(item)
@@ -235,8 +238,9 @@ class Peer:
         self._up.clear()
         if connection is not None:
             connection.close()
-        waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
-        for on_answer, _ in waiting.values():
+        waiting, self._waiting = self._waiting, {}
+        for on_answer, size in waiting.values():
+            self._waiting_bytes -= size
             on_answer(Answer(error=self._lost_error()))
         asked, self._asked = self._asked, {}
         for future in asked.values():

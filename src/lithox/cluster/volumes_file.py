@@ -48,7 +48,7 @@ def read_volumes(data: Path) -> Placement | None:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         found: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _damaged(path) from None
     said = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
     if said.get("format") != FORMAT:
@@ -108,6 +108,8 @@ def settle_volumes(
 ) -> Placement:
     """Returns the placement a server starts with, once it is recorded. Blocks for the disk.
 
+    The folders of its volumes are there then, too.
+
     Args:
         data: the data directory, there and locked.
         processes: how many the operator wants, one for each volume.
@@ -121,6 +123,7 @@ def settle_volumes(
     wanted = Placement(processes, (*spread, *(known.spread if known is not None else ())))
     if known is None and not wanted.spread:
         # Nothing is spread: the directory stays one that any number of processes may serve.
+        _make_folders(data, wanted)
         return wanted
     if known is not None and known.spread and known.volumes != processes:
         raise ConfigError(
@@ -139,9 +142,32 @@ def settle_volumes(
                 "them again",
                 key="volumes",
             )
+    if known is not None and known.spread:
+        _check_folders(data, known)
+    _make_folders(data, wanted)
     if known is None or known.spread != wanted.spread or known.volumes != wanted.volumes:
         write_volumes(data, wanted)
     return wanted
+
+
+def _make_folders(data: Path, placement: Placement) -> None:
+    try:
+        for volume in range(placement.volumes):
+            folder_of(data, volume).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{data}: {error.strerror}", key="data") from None
+
+
+def _check_folders(data: Path, placement: Placement) -> None:
+    """Refuses a directory that has lost a volume: it would be served as if it had been empty."""
+    for volume in range(placement.volumes):
+        folder = folder_of(data, volume)
+        if not folder.is_dir():
+            raise ConfigError(
+                f"{folder} is gone, and with it the entities of volume {volume}; restore it from a "
+                "backup",
+                key="data",
+            )
 
 
 def check_alone(data: Path) -> None:

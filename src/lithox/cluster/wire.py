@@ -64,6 +64,8 @@ def decode_request(item: list[Any], now_ns: int) -> Request:
     try:
         (_, _, entity, handler, args, identity, account, is_admin, limits, left_ns, request_id,
          hops, owner, calls, origin) = item  # fmt: skip
+        if not (type(entity) is type(handler) is str and type(args) is list):
+            raise TypeError("a name or the arguments are none")
         return Request(
             entity=EntityPath(entity),
             handler=HandlerName(handler),

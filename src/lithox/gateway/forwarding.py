@@ -8,6 +8,7 @@ streamed. The way is a Unix socket in a folder of this user alone.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from lithox.errors import StoreUnavailable, TooLarge
+from lithox.errors import BadArguments, StoreUnavailable, TooLarge
 from lithox.gateway.answers import Header, Reply
 from lithox.gateway.streams import ClientGone, Receive, Send
 
@@ -31,6 +32,8 @@ _OF_THE_HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"transfer-encoding", b"date", b"upgrade", b"te", b"trailer"}
 )
 """Headers that speak of one connection, and the date that the outer server writes itself."""
+_BEYOND_ASCII: Final = re.compile(rb"[^!-~]")
+"""Bytes that a path may have as they are and an HTTP client would write in its own way."""
 _SAY_A_BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
 _OWN_BY_DEFAULT: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 Scope = dict[str, Any]
@@ -100,17 +103,13 @@ class Forwarder:
 
     def _ask(self, volume: int, scope: Scope, body: Any) -> Any:
         given: list[Header] = scope["headers"]
-        headers = [
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in given
-            if name not in _OF_THE_HOP
-        ]
+        headers = [_text_of(header) for header in given if header[0] not in _OF_THE_HOP]
         has_body = any(name in _SAY_A_BODY for name, _ in given)
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        target = (scope["raw_path"] + query).decode("latin-1")
+        target = _BEYOND_ASCII.sub(lambda found: b"%%%02X" % found[0][0], scope["raw_path"] + query)
         return self._session_of(volume).request(
             scope["method"],
-            URL(f"http://server{target}", encoded=True),
+            URL(f"http://server{target.decode()}", encoded=True),
             headers=headers,
             data=body if has_body else None,
             allow_redirects=False,
@@ -142,6 +141,14 @@ async def _read(receive: Receive) -> AsyncIterator[bytes]:
         part: bytes = message.get("body", b"")
         if part:
             yield part
+
+
+def _text_of(header: Header) -> tuple[str, str]:
+    """Returns a header as text; what would not arrive as it came is refused."""
+    name, value = header
+    if not value.isascii() or not name.isascii():
+        raise BadArguments(f"headers are ASCII; found other bytes in {name[:40]!r}")
+    return name.decode(), value.decode()
 
 
 def _headers_of(answer: aiohttp.ClientResponse) -> list[Header]:
