@@ -19,6 +19,15 @@ def test_what_moves_within_its_tolerance_is_not_told() -> None:
     assert (move.name, move.kind) == ("turns", "worse")
 
 
+def test_a_figure_of_two_threads_has_more_room() -> None:
+    """Its noise is no news; twice its noise is."""
+    then = make_section({}, **{"sqlite.instructions": 64_000.0, "write.instructions": 64_000.0})
+    now = make_section({}, **{"sqlite.instructions": 68_000.0, "write.instructions": 68_000.0})
+    assert [move.name for move in find_moves(then, now, share=0.02)] == ["write.instructions"]
+    much = make_section({}, **{"sqlite.instructions": 74_000.0, "write.instructions": 64_000.0})
+    assert [move.name for move in find_moves(then, much, share=0.02)] == ["sqlite.instructions"]
+
+
 def test_the_worst_comes_first_and_better_last() -> None:
     """Worse by how much, then what is gone or new, then what is better."""
     then = make_section({}, a=100.0, b=100.0, c=100.0, old=1.0)
