@@ -25,6 +25,10 @@ bench: ## measure, each figure beside its yardstick
 	@$(PYTHON) tools/task.py bench
 bench-compare: ## what moved on the hot path since the last tag; REF=commit, QUICK=1, WRITE=1 renews
 	@$(PYTHON) tools/task.py bench-compare $(if $(REF),--ref $(REF)) $(if $(QUICK),--quick) $(if $(WRITE),--write)
+bench-peers: ## the same work for lithox and for Redis, Tarantool, workerd, Restate, DBOS, side by side
+	@$(PYTHON) tools/task.py bench-peers $(if $(ONLY),--only $(ONLY)) $(if $(WORKLOADS),--workloads $(WORKLOADS))
+bench-mixed: ## half an hour of mixed load (or MINUTES=n): throughput, p99 and memory must be flat
+	@$(PYTHON) tools/task.py bench-mixed $(if $(MINUTES),--mixed $(MINUTES))
 lock: ## choose dependency versions anew and write them with their hashes
 	@$(PYTHON) tools/task.py lock
 all: ## check, test and bench
@@ -32,4 +36,4 @@ all: ## check, test and bench
 clean: ## remove everything that set-up and tests have made
 	@$(PYTHON) tools/task.py clean
 
-.PHONY: help demo check fix test sim conformance e2e torment docs bench bench-compare lock all clean
+.PHONY: help demo check fix test sim conformance e2e torment docs bench bench-compare bench-peers bench-mixed lock all clean

@@ -1,4 +1,4 @@
-"""Chooses dependency versions anew: writes requirements/runtime.txt and dev.txt with hashes.
+"""Chooses dependency versions anew: writes requirements/*.txt with hashes.
 
 The files are universal (every supported Python and platform) and name no index.
 """
@@ -23,11 +23,13 @@ _OPTIONS = [
 
 
 def main() -> int:
-    """Writes both files; returns the exit status."""
+    """Writes the files; returns the exit status."""
     runtime, dev = ROOT / "requirements" / "runtime.txt", ROOT / "requirements" / "dev.txt"
+    peers = ROOT / "requirements" / "peers.txt"
     for inputs, constraints, output in (
         (["pyproject.toml"], [], runtime),
         (["pyproject.toml", "requirements/dev.in"], ["-c", "requirements/runtime.txt"], dev),
+        (["requirements/peers.in"], [], peers),
     ):
         command = [tool("uv"), "pip", "compile", *_OPTIONS, *inputs, *constraints]
         command += ["-o", str(output.relative_to(ROOT))]

@@ -15,6 +15,8 @@ from places import CACHE, PYTHON, ROOT, VENV, tool
 from setup import set_up
 
 PYTEST = [str(PYTHON), "-m", "pytest"]
+MIXED = ["--mixed", "30"]
+"""Half an hour of mixed load, unless another time is said."""
 WITHOUT_GUEST = {"check", "fix", "docs", "lock"}
 """Targets that run no handler, so that they need not wait for the guest to be built."""
 
@@ -42,6 +44,8 @@ def _commands(target: str, extra: list[str]) -> list[list[str]]:
             [python, str(tools / "system_packages.py"), "bench"],
             [python, "-m", "bench.guard", *extra],
         ],
+        "bench-peers": [[python, str(tools / "bench_peers.py"), *extra]],
+        "bench-mixed": [[python, str(tools / "bench_peers.py"), *(extra or MIXED)]],
         "lock": [[python, str(tools / "lock.py")], [python, str(tools / "notice.py")]],
     }
     table["all"] = [*table["check"], *table["test"], *table["bench"]]

@@ -89,15 +89,15 @@ def measure(packages: Packages, folder: Path, names: list[str], wanted: set[str]
     """Returns {workload: {peer: what was found, or {"failed_with": why}}}."""
     found: dict[str, Any] = {name: {} for name in ALONE if name in wanted}
     for name in names:
-        for workload in found:
+        for workload, rows in found.items():
             say(f"{name}: {workload}")
             where = folder / f"{name}-{workload}"
             try:
                 with fresh(packages, where, name) as peer:
                     loader = Loader(where / "loader")
-                    found[workload][name] = ALONE[workload](loader, peer, peer.roads()[0])
+                    rows[name] = ALONE[workload](loader, peer, peer.roads()[0])
             except (MissingError, OSError) as error:
-                found[workload][name] = {"failed_with": str(error)[:300]}
+                rows[name] = {"failed_with": str(error)[:300]}
     return found
 
 

@@ -75,9 +75,9 @@ class Asker:
         )
         draw = random.Random(SEED)
         count = len(self._messages)
-        self._order = range(count) if plan.is_once else [
-            draw.randrange(count) for _ in range(ORDER_LENGTH)
-        ]
+        self._order = (
+            range(count) if plan.is_once else [draw.randrange(count) for _ in range(ORDER_LENGTH)]
+        )
         self._next = 0
         self.latencies_ns = array("q")
         self.failed = 0
@@ -153,6 +153,9 @@ class Asker:
         found = self._found(elapsed, used_s)
         if not self.is_closed:
             self._drain(poll, connections)
+        poll.close()
+        for connection in connections.values():
+            connection.sock.close()
         return found
 
     def _is_done(self, connections: dict[int, Connection]) -> bool:

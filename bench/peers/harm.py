@@ -7,15 +7,15 @@ a restart. Nothing here fails the run: what happens is the result.
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import time
-from collections.abc import Iterator
 from typing import Any, Final
 
 from bench.peers.loading import Loader
 from bench.peers.peer import EACH, Peer, Road
 from bench.peers.processes import MemoryWatch, MissingError
-from bench.peers.wires import Action, number_in, READERS
+from bench.peers.wires import READERS, Action, number_in
 from bench.peers.workloads import INCREMENTS
 
 CALLERS: Final = 16
@@ -24,6 +24,8 @@ KILL_AFTER_S: Final = 1.5
 KILL_LOAD_S: Final = 30.0
 EATER_MB_MAX: Final = 2048.0
 HARM_BEGIN_S: Final = 0.3
+HARM_END_S: Final = 0.7
+"""How long harm goes on after the load beside it has ended; the generator starts meanwhile."""
 ASK_S_MAX: Final = 5.0
 FIRST_ANSWER_S_MAX: Final = 60.0
 SPOILED: Final = 999
@@ -58,45 +60,37 @@ def spoil(road: Road) -> dict[str, Any]:
     return {"is_clean": left == 1, "left": left, "words": "the call succeeded" if was_ok else ""}
 
 
-@contextlib.contextmanager
-def _harmful(road: Road, handler: str) -> Iterator[socket.socket]:
-    """Keeps one call of a harmful handler under way, as far as the server lets it."""
-    wire = road.wire
-    with socket.create_connection((wire.host, wire.port), ASK_S_MAX) as sock:
-        sock.sendall(wire.encode(Action(handler, handler)))
-        time.sleep(HARM_BEGIN_S)
-        yield sock
-
-
-def _words_of(road: Road, sock: socket.socket) -> str:
-    """Returns how the harmful call ended so far."""
-    sock.setblocking(False)
-    try:
-        data = sock.recv(65536)
-    except BlockingIOError:
-        return "runs on"
-    except OSError:
-        return "its connection is gone"
-    answers = READERS[road.wire.kind]().feed(data) if data else []
-    if not answers:
-        return "its connection is gone" if not data else "runs on"
-    return "ended well" if answers[0].is_ok else f"ended: {str(answers[0].value)[:160]}"
+def _words_of(found: dict[str, Any]) -> str:
+    """Returns what became of the harmful calls."""
+    ended = found["failed"] + found["answered"]
+    if found["is_closed"]:
+        return f"connection lost: {found['first_failure'][:120]}"
+    return (
+        f"ended and called again {ended} times: {found['first_failure'][:120]}"
+        if ended
+        else ("runs on")
+    )
 
 
 def beside(
     loader: Loader, peer: Peer, road: Road, handler: str, *, seconds: float
 ) -> dict[str, Any]:
-    """Returns the counter's rate of CALLERS alone and beside one call of `handler`."""
+    """Returns the counter's rate of CALLERS alone and beside one caller of `handler`.
+
+    That caller calls again whenever a call of its ended, so that limits give no relief.
+    """
     road = _each(road)
     loader.ask(road, INCREMENTS, callers=CALLERS, seconds=HARM_BEGIN_S)
     alone = loader.ask(road, INCREMENTS, callers=CALLERS, seconds=seconds)
-    with MemoryWatch(peer.pids(), mb_max=EATER_MB_MAX) as watch:
-        try:
-            with _harmful(road, handler) as sock:
-                found = loader.ask(road, INCREMENTS, callers=CALLERS, seconds=seconds)
-                words = _words_of(road, sock)
-        except OSError as error:
-            found, words = {"answered": 0, "failed": 0, "first_failure": str(error)}, str(error)
+    harmful = [Action(handler, handler)]
+    harm_s = HARM_BEGIN_S + seconds + HARM_END_S
+    with (
+        MemoryWatch(peer.pids(), mb_max=EATER_MB_MAX) as watch,
+        loader.begin(road, harmful, callers=1, seconds=harm_s) as process,
+    ):
+        time.sleep(HARM_BEGIN_S)
+        found = loader.ask(road, INCREMENTS, callers=CALLERS, seconds=seconds)
+        said, _ = process.communicate()
     rate = found["answered"] / seconds
     return {
         "alone": alone["rate"],
@@ -104,7 +98,7 @@ def beside(
         "kept": rate / alone["rate"] if alone["rate"] else 0.0,
         "failed": found["failed"],
         "first_failure": found["first_failure"],
-        "words": words,
+        "words": _words_of(json.loads(said)),
         "highest_mb": watch.highest_mb,
         "was_ended": watch.has_ended_it,
         "is_alive": all(child.process.poll() is None for child in peer.children),
@@ -115,9 +109,10 @@ def beside(
 def kill_and_restart(loader: Loader, peer: Peer, road: Road) -> dict[str, Any]:
     """Returns what SIGKILL under load lost, and how long the first answer took afterwards."""
     road = _each(road)
-    plan = {"is_recorded": True}
+    callers, seconds = KILL_CALLERS, KILL_LOAD_S
+    loader.ask(road, INCREMENTS, callers=callers, seconds=seconds, is_once=True)
     with loader.begin(
-        road, INCREMENTS, callers=KILL_CALLERS, seconds=KILL_LOAD_S, **plan
+        road, INCREMENTS, callers=callers, seconds=seconds, is_recorded=True
     ) as process:
         time.sleep(KILL_AFTER_S)
         peer.kill()
@@ -130,7 +125,7 @@ def kill_and_restart(loader: Loader, peer: Peer, road: Road) -> dict[str, Any]:
     road = _each(peer.roads()[0])
     first_s = _first_answer(road, begun)
     found = loader.ask(
-        road, INCREMENTS, callers=KILL_CALLERS, seconds=KILL_LOAD_S, is_once=True, is_recorded=True
+        road, INCREMENTS, callers=callers, seconds=seconds, is_once=True, is_recorded=True
     )
     kept = {int(index): value - 1 for index, value in found["highest"].items()}
     lost = sum(max(0, value - kept.get(index, 0)) for index, value in acknowledged.items())
@@ -143,8 +138,6 @@ def kill_and_restart(loader: Loader, peer: Peer, road: Road) -> dict[str, Any]:
 
 
 def _highest(said: str) -> dict[int, int]:
-    import json
-
     return {int(index): value for index, value in json.loads(said)["highest"].items()}
 
 

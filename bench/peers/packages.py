@@ -8,6 +8,7 @@ other source is tried.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -79,12 +80,14 @@ class Packages:
             folder.mkdir(exist_ok=True)
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(HERE / "npm" / name, folder / name)
+            # Not `npm ci`, which wants every optional package of systems that are not this one.
             # No scripts: one of the packages would report the installation to its makers.
             _step(
-                ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+                ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"],
                 folder=folder,
                 environment={"npm_config_cache": str(self._folder / "npm-cache")},
             )
+            check_pins(HERE / "npm" / "package-lock.json", modules / ".package-lock.json")
         return modules
 
     def python_with_dbos(self) -> Path:
@@ -102,8 +105,25 @@ class Packages:
         return python
 
 
+def check_pins(wanted: Path, installed: Path) -> None:
+    """Refuses packages of npm that are not those of `wanted`, by version and hash.
+
+    Raises:
+        MissingError: one is another, or was never pinned.
+    """
+    pins = json.loads(wanted.read_text())["packages"]
+    for name, found in json.loads(installed.read_text())["packages"].items():
+        pin = pins.get(name, {})
+        if any(pin.get(key) != found.get(key) for key in ("version", "integrity")):
+            shutil.rmtree(installed.parent)
+            raise MissingError(f"npm brought another {name} than package-lock.json names")
+
+
 def _step(
-    command: Sequence[str], *, folder: Path | None = None, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Runs a command that must work. Raises MissingError with its last words."""
     try:

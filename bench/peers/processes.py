@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 READY_S_MAX: Final = 60.0
 END_S_MAX: Final = 15.0
@@ -30,7 +30,7 @@ TRACE_ATTACH_S_MAX: Final = 10.0
 _CHILD: Final = re.compile(r"^\d+ \(.*\) \S (\d+) ", re.DOTALL)
 _SYNC_CALLS: Final = ("fsync", "fdatasync", "sync_file_range", "msync")
 _WRITE_CALLS: Final = ("write", "writev", "pwrite64", "pwritev", "pwritev2")
-_TRACED: Final = re.compile(r"(?:^|\s)(\w+)\((\d+|0x[0-9a-f]+)[,)]")
+_TRACED: Final = re.compile(r"(?:^|\s)(\w+)\((\d+|0x[0-9a-f]+)[,) ]")
 
 
 class MissingError(Exception):
@@ -45,7 +45,7 @@ def free_port() -> int:
 
 
 def wait_until(is_ready: Callable[[], bool], child: Child | None = None) -> None:
-    """Blocks until `is_ready`. Raises MissingError when `child` ends before, or it takes too long."""
+    """Blocks until `is_ready`. Raises MissingError when `child` ends before, or it is late."""
     end = time.monotonic() + READY_S_MAX
     while not is_ready():
         if child is not None and child.process.poll() is not None:
@@ -172,7 +172,7 @@ class MemoryWatch:
         self.highest_mb = 0.0
         self.has_ended_it = False
 
-    def __enter__(self) -> MemoryWatch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -232,7 +232,7 @@ class SyncTrace:
         self._calls = list(_SYNC_CALLS) + (list(_WRITE_CALLS) if self._files else [])
         self.result = Syncs(calls={})
 
-    def __enter__(self) -> SyncTrace:
+    def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp())
         self._output = self._folder / "calls"
         command = ["strace", "-f", "-s", "0", "-o", str(self._output)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+from pathlib import Path
 
 from bench.peers.packages import APPS, version_of
 from bench.peers.peer import EACH, Peer, Road
-from bench.peers.processes import Child, MissingError, free_port, is_listening, wait_until
+from bench.peers.processes import MissingError, free_port, is_listening, wait_until
 from bench.peers.wires import Action, Wire
 
 
@@ -40,11 +41,11 @@ class Restate(Peer):
         """Ports stay the same after a kill: the server remembers where its object is."""
         self.port, self._admin, self._fabric, self._object = (free_port() for _ in range(4))
 
-    def _start_object(self, npm: object) -> None:
-        script = f"{npm}/counter.mjs"
-        with open(script, "w", encoding="utf-8") as out:
-            out.write((APPS / "restate" / "counter.mjs").read_text())
-        child = self.launch(["node", script, str(self._object)], log="object.log")
+    def _start_object(self, npm: Path) -> None:
+        # Beside node_modules, where Node looks for what it imports.
+        script = npm / "counter.mjs"
+        script.write_text((APPS / "restate" / "counter.mjs").read_text())
+        child = self.launch(["node", str(script), str(self._object)], log="object.log")
         wait_until(lambda: is_listening(self._object), child)
 
     def _start_server(self, command: str) -> None:
@@ -81,10 +82,6 @@ class Restate(Peer):
             return 0
         finally:
             connection.close()
-
-    def object_process(self) -> Child:
-        """Returns the Node process, whose handlers may loop."""
-        return self.children[0]
 
     def roads(self) -> list[Road]:
         wire = Wire(kind="http", host="127.0.0.1", port=self.port, words=_words)

@@ -34,8 +34,11 @@ WARM_S: Final = 1.0
 FIRST_S_MAX: Final = 60.0
 TOUCH_S_MAX: Final = 12.0
 TRACE_S: Final = 1.0
+TRACE_HTTP_S: Final = 3.0
+"""Longer, since the slowest peers are among them and strace slows them further."""
 MIXED_S: Final = 24.0
-MIXED_INTERVAL_S: Final = 2.0
+MIXED_INTERVAL_S_MAX: Final = 10.0
+MIXED_INTERVALS: Final = 12
 PARTS: Final = ("syncs", "touch", "checks", *alone.ALONE, "mixed")
 """What is measured beside the loads of WORKLOADS; `--workloads` takes names of both."""
 
@@ -86,6 +89,7 @@ class Run:
             (peer, road)
             for peer in self.peers
             if workload.name not in peer.cannot
+            and (not workload.is_ours_alone or peer.name.startswith("lithox"))
             for road in peer.roads()
             if road.is_main or workload.is_for_all_roads
         ]
@@ -101,7 +105,7 @@ class Run:
             for number in range(self._options.rounds):
                 for row in rows:
                     self._add_round(number, workload, row)
-                if workload.name == "counter":
+                if workload.name == "flight":
                     self.result["limits"].setdefault("raw_log", []).append(
                         limits.raw_log(self._folder)
                     )
@@ -154,7 +158,8 @@ class Run:
                 say(f"syncs: {road.label}")
                 try:
                     with SyncTrace(peer.pids()) as trace:
-                        load = self.loader.ask(road, INCREMENTS, callers=CALLERS, seconds=TRACE_S)
+                        seconds = TRACE_S if road.wire.kind != "http" else TRACE_HTTP_S
+                        load = self.loader.ask(road, INCREMENTS, callers=CALLERS, seconds=seconds)
                 except MissingError as error:
                     found[road.label] = {"failed_with": str(error)}
                     continue
@@ -206,7 +211,9 @@ class Run:
                     where / f"{name}-mixed",
                     name,
                     seconds=self._options.mixed_seconds,
-                    interval_s=min(MIXED_INTERVAL_S, self._options.mixed_seconds / 6),
+                    interval_s=min(
+                        MIXED_INTERVAL_S_MAX, self._options.mixed_seconds / MIXED_INTERVALS
+                    ),
                 )
                 for name in there
                 if name in {"lithox-1", "lithox-2"}

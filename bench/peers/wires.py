@@ -96,9 +96,7 @@ def resp_message(words: Sequence[str]) -> bytes:
 def iproto_message(function: str, arguments: Sequence[Any]) -> bytes:
     """Returns a CALL."""
     header = msgspec.msgpack.encode({_IPROTO_TYPE: _IPROTO_CALL, _IPROTO_SYNC: 0})
-    body = msgspec.msgpack.encode(
-        {_IPROTO_FUNCTION: function, _IPROTO_ARGUMENTS: list(arguments)}
-    )
+    body = msgspec.msgpack.encode({_IPROTO_FUNCTION: function, _IPROTO_ARGUMENTS: list(arguments)})
     return _IPROTO_SIZE.pack(_IPROTO_SIZE_MARK, len(header) + len(body)) + header + body
 
 

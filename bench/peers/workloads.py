@@ -10,6 +10,7 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
+from bench.peers.limits import IN_FLIGHT
 from bench.peers.wires import Action
 
 ENTITIES: Final = 256
@@ -28,6 +29,7 @@ class Workload:
         title: in words, for the table.
         callers: each number of callers that is measured.
         is_for_all_roads: the counter goes every road; the rest only a peer's main ones.
+        is_ours_alone: it is compared with the raw log and not with peers.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Workload:
     first: tuple[Action, ...] = ()
     callers: tuple[int, ...] = (CALLERS,)
     is_for_all_roads: bool = False
+    is_ours_alone: bool = False
 
 
 def _entities(letter: str = "e", count: int = ENTITIES) -> list[str]:
@@ -60,14 +63,20 @@ WORKLOADS: Final = (
         is_for_all_roads=True,
     ),
     Workload(
+        name="flight",
+        title="durable counter, 128 in flight",
+        actions=INCREMENTS,
+        first=INCREMENTS,
+        callers=(IN_FLIGHT,),
+        is_ours_alone=True,
+    ),
+    Workload(
         name="read",
         title="read-only handler, 256 entities",
         actions=tuple(Action("look", one) for one in _entities()),
         first=INCREMENTS,
     ),
-    Workload(
-        name="hot", title="durable counter, one entity", actions=(Action("increment", "e0"),)
-    ),
+    Workload(name="hot", title="durable counter, one entity", actions=(Action("increment", "e0"),)),
     Workload(
         name="transfer", title="transfer between two entities", actions=_pairs(), first=INCREMENTS
     ),

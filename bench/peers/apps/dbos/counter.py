@@ -110,7 +110,7 @@ class Door(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def do_POST(self) -> None:  # noqa: N802 - the library asks for this name
+    def do_POST(self) -> None:
         """Runs the workflow that the path names."""
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         entity, handler, *others = self.path.strip("/").split("/")
