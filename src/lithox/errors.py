@@ -63,7 +63,7 @@ TABLE: Final[dict[str, Meaning]] = {
     "call.deadlock": Meaning(409, 59, 1, "guest"),
     "transaction.conflict": Meaning(409, 60, 4, "node"),
     "transaction.diverged": Meaning(409, 61, 4, "guest"),
-    "transaction.other_volume": Meaning(422, 69, 1, "guest"),
+    "transaction.other_volume": Meaning(422, 69, 2, "caller"),
     "store.results_full": Meaning(429, 62, 4, "node"),
     "message.queue_full": Meaning(429, 66, 4, "node"),
     "guest.too_many_hops": Meaning(422, 67, 1, "guest"),

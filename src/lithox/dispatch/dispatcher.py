@@ -128,13 +128,16 @@ class Dispatcher:
             more=self._more,
             on_committed=[self.mail.delivery.notify_committed, self.timers.notify_committed],
         )
+        self._open_lanes(schedule, long or LongThread(post=post, clock=clock))
+
+    def _open_lanes(self, schedule: Schedule, long: LongSteps) -> None:
         self.lanes = Lanes(
-            kernel=kernel,
+            kernel=self._kernel,
             by_pid=self.runs.table.by_pid,
             on_bug=self._internal,
-            clock=clock,
+            clock=self._clock,
             schedule=schedule,
-            long=long or LongThread(post=post, clock=clock),
+            long=long,
         )
 
     def _open_handover(self, elsewhere: Elsewhere) -> Handover:
