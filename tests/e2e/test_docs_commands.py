@@ -87,7 +87,7 @@ class Reading:
             (folder / name).symlink_to(ROOT / name)
         self.surroundings = {
             name: value for name, value in os.environ.items() if not name.startswith("LITHOX_")
-        }
+        } | {"LITHOX_PROCESSES": "1"}
 
     def words(self, shown: Shown) -> list[str]:
         """Returns the command with this folder's port and this environment's `lithox`."""

@@ -128,6 +128,7 @@ class _Process:
             opened.push_async_callback(sharing.stop)
             await opened.enter_async_context(node)
             front = self._front = FrontNode(node, sharing)
+            front.set_direct(self._said["direct"])
             hearing = Hearing(
                 link_path(self._data, self._volume),
                 arrive=node.dispatcher.arrive,

@@ -64,12 +64,12 @@ def decode_request(item: list[Any], now_ns: int) -> Request:
     try:
         (_, _, entity, handler, args, identity, account, is_admin, limits, left_ns, request_id,
          hops, owner, calls, origin) = item  # fmt: skip
-        if not (type(entity) is type(handler) is str and type(args) is list):
+        if not (isinstance(entity, str) and isinstance(handler, str) and isinstance(args, list)):
             raise TypeError("a name or the arguments are none")
         return Request(
             entity=EntityPath(entity),
             handler=HandlerName(handler),
-            args=args,
+            args=cast("list[Any]", args),
             caller=Caller(
                 identity=Identity(identity), account=AccountName(account), is_admin=is_admin
             ),

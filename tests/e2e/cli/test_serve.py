@@ -24,7 +24,7 @@ SECONDS_MAX = 40
 def environment(**more: str) -> dict[str, str]:
     """Returns this process's environment without what a user may have set for lithox."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("LITHOX_")}
-    return {**own, **more}
+    return {**own, "LITHOX_PROCESSES": "1", **more}
 
 
 def lithox(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -25,9 +25,12 @@ COMMAND = [sys.executable, "-m", "lithox.cli.main"]
 
 
 def surroundings(**more: str) -> dict[str, str]:
-    """Returns this process's environment without what somebody may have set for lithox."""
+    """Returns this process's environment without what somebody may have set for lithox.
+
+    A server is one process unless the test says otherwise (`--processes`).
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LITHOX_")}
-    return {**kept, **more}
+    return {**kept, "LITHOX_PROCESSES": "1", **more}
 
 
 def make_data(folder: Path, *, manifest: str, modules: dict[str, str]) -> Path:

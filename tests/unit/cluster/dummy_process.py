@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from lithox.cluster.control import Control
 from lithox.errors import NotFound
@@ -25,7 +26,7 @@ async def main() -> None:
     number = said["number"]
 
     def note(what: str) -> None:
-        with open(said["file"], "a") as file:
+        with Path(said["file"]).open("a") as file:
             file.write(f"{what}\n")
 
     note(f"begun {number} {os.getpid()}")

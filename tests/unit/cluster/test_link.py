@@ -1,4 +1,4 @@
-"""The link between two processes: one answer for each request, whatever becomes of the other side."""
+"""The link between two processes: one answer for each request, whatever the other side does."""
 
 from __future__ import annotations
 
@@ -54,6 +54,12 @@ class Owner:
         self.came.set()
         if not self.keeps:
             on_answer(Answer(request_id=request.request_id, value=request.args))
+
+    async def have(self, count: int) -> None:
+        """Returns once so many have arrived."""
+        while len(self.arrived) < count:
+            self.came.clear()
+            await self.came.wait()
 
 
 async def echo(payload: Any) -> Any:
@@ -174,8 +180,7 @@ def test_as_much_is_under_way_as_may(monkeypatch):
         async with linked(owner) as (peer, _, _):
             waiting = [send(peer, request_of(number)) for number in range(11)]
             assert isinstance((await waiting[10]).error, Overloaded)
-            while len(owner.arrived) < 10:
-                await asyncio.sleep(0)
+            await owner.have(10)
             for _, on_answer in owner.arrived:
                 on_answer(Answer(value=1))
             await asyncio.gather(*waiting[:10])
@@ -244,8 +249,7 @@ def test_a_process_that_does_not_take_its_answers_is_cut_off(monkeypatch):
 
             items = [encode_request(number, request_of(number), 0) for number in range(12)]
             writer.write(b"".join(make_frames(items)))
-            while len(owner.arrived) < 12:
-                await asyncio.sleep(0)
+            await owner.have(12)
             for _, on_answer in owner.arrived:
                 on_answer(Answer(value=b"x" * (1 << 20)))
                 await asyncio.sleep(0)

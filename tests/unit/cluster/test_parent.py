@@ -1,4 +1,4 @@
-"""The parent: all or nothing at the first start, again and again afterwards, together at the end."""
+"""The parent: all or none at the first start, again and again afterwards, together at the end."""
 
 from __future__ import annotations
 
@@ -70,8 +70,13 @@ def run(body: Callable[[], Awaitable[None]]) -> None:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    while not is_so():
+    """Returns when it is so; what another process does can only be looked at again and again."""
+    while not is_so():  # noqa: ASYNC110 - another process tells nobody here
         await asyncio.sleep(0.01)
+
+
+def is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
 
 
 def test_a_process_that_dies_is_started_again_and_the_others_stay(tmp_path):
@@ -98,7 +103,7 @@ def test_a_process_that_dies_is_started_again_and_the_others_stay(tmp_path):
         last = [one.split()[0] for one in server.file.read_text().splitlines()[before:]]
         assert last == ["drained"] * 3 + ["closed"] * 3
         for pid in (*first, *server.pids()):
-            assert not Path(f"/proc/{pid}").exists()
+            assert is_gone(pid)
 
     run(body)
 
@@ -112,7 +117,7 @@ def test_the_first_failure_ends_all_and_is_told(tmp_path):
             await server.task
         assert server.readies == 0
         for pid in server.pids():
-            assert not Path(f"/proc/{pid}").exists()
+            assert is_gone(pid)
 
     run(body)
 
@@ -122,7 +127,7 @@ def test_a_death_before_all_are_ready_is_a_failure(tmp_path):
 
     async def body():
         server = Server(tmp_path, "serve", "die")
-        with pytest.raises(StoreUnavailable, match="process 1 .* status 3"):
+        with pytest.raises(StoreUnavailable, match=r"process 1 .* status 3"):
             await server.task
         assert len(server.notes("begun")) <= 2
 
@@ -157,7 +162,7 @@ def test_what_does_not_end_is_killed(tmp_path, monkeypatch):
         os.kill(stuck, signal.SIGSTOP)
         server.stop.set()
         await server.task
-        assert not Path(f"/proc/{stuck}").exists()
+        assert is_gone(stuck)
 
     run(body)
 
