@@ -140,7 +140,7 @@ async def main() -> None:
     if arguments.profile:
         profile = cProfile.Profile()
         profile.enable()
-        await measure(reads_of["CALL", 16], 16, is_at_once=False)
+        await measure(reads_of["CALL", 1], 1, is_at_once=True)
         profile.disable()
         pstats.Stats(profile).sort_stats("tottime").print_stats(16)
         return

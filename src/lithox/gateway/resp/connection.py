@@ -70,8 +70,8 @@ class RespConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._is_ending = False
-        self._is_due = False
-        """A turn of this connection is scheduled, or runs."""
+        self._is_due = self._is_flush_due = False
+        """A turn of this connection is scheduled or runs; a write without a turn is scheduled."""
         self._is_paused = self._is_stuffed = False
         """Reading is paused; the peer does not read."""
         self._timer: asyncio.TimerHandle | None = None
@@ -210,15 +210,15 @@ class RespConnection(asyncio.Protocol):
         """Takes note of an answer; writes it with the others of this turn if it is its turn."""
         self._hold(size)
         if not self._is_due and self.slots and self.slots[0] is slot:
-            self._is_due = True
-            self._loop.call_soon(self._take_turn)
+            self._schedule_flush()
 
     def note_loose(self, slot: Slot, data: bytes) -> None:
         """Takes note of an answer that has no place among the others."""
         self.loose.discard(slot)
         self._loose_ready.append(data)
         self._hold(len(data))
-        self._schedule()
+        if not self._is_due:
+            self._schedule_flush()
 
     @property
     def _is_busy(self) -> bool:
@@ -230,6 +230,20 @@ class RespConnection(asyncio.Protocol):
             self._is_due = True
             self._loop.call_soon(self._take_turn)
 
+    def _schedule_flush(self) -> None:
+        """Sees that what is ready is written in the next turn; begins more if any was held back."""
+        if self._is_paused:
+            self._schedule()
+        elif not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            self._write_ready(transport)
+
     def _take_turn(self) -> None:
         """Begins commands as far as the bounds allow, then writes what is ready."""
         transport = self._transport
@@ -240,7 +254,8 @@ class RespConnection(asyncio.Protocol):
         has_written = self._write_ready(transport)
         if transport.is_closing():
             return
-        is_backlog = bool(self._todo) or self._parser.has_more
+        parser = self._parser
+        is_backlog = bool(self._todo) or parser.unread_bytes > 0 or parser.is_stalled
         if is_more or (has_written and is_backlog):
             # What was written has made room.
             self._schedule()
@@ -251,7 +266,7 @@ class RespConnection(asyncio.Protocol):
         elif self._is_paused:
             self._is_paused = False
             transport.resume_reading()
-        if self._timer is None and self._parser.partial is not None:
+        if self._timer is None and parser.partial is not None:
             self._arm()
 
     def _begin_commands(self) -> bool:

@@ -53,37 +53,34 @@ class CommandParser:
         bytes_max: of one command, headers included; may be changed between two `take`.
     """
 
-    __slots__ = ("_is_stalled", "_reader", "_unread", "_unread_bytes", "_whole", "bytes_max")
+    __slots__ = ("_reader", "_unread", "bytes_max", "is_stalled", "partial", "unread_bytes")
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
-        self._unread_bytes = 0
-        self._is_stalled = False
+        self.unread_bytes = 0
+        """Bytes fed and not looked at yet."""
+        self.is_stalled = False
         """The next command is refused as long as `bytes_max` stays what it is."""
         self._unread = deque[bytes]()
         self._reader: Any = None
-        self._whole: _Whole | None = None
+        self.partial: _Whole | None = None
+        """The command whose end is not there yet."""
 
     @property
     def has_more(self) -> bool:
         """True when `take` has something to look at or to refuse."""
-        return self._unread_bytes > 0 or self._is_stalled
-
-    @property
-    def partial(self) -> object | None:
-        """The command whose end is not there yet, for comparison by identity, or None."""
-        return self._whole
+        return self.unread_bytes > 0 or self.is_stalled
 
     @property
     def partial_bytes(self) -> int:
         """Bytes kept of a command that is not whole."""
-        return 0 if self._whole is None else self._whole.size
+        return 0 if self.partial is None else self.partial.size
 
     def feed(self, data: bytes) -> None:
         """Takes bytes as they came; `take` looks at them."""
         if data:
             self._unread.append(data)
-            self._unread_bytes += len(data)
+            self.unread_bytes += len(data)
 
     def take(self) -> list[Command]:
         """Returns the commands of one slice; an empty list says nothing about further slices.
@@ -93,25 +90,27 @@ class CommandParser:
             TooLarge: a command of more words than `WORDS_MAX`, or longer than `bytes_max`; with
                 more of these it can be taken after all.
         """
-        self._is_stalled = False
+        self.is_stalled = False
         data = self._next_slice()
-        if self._whole is None:
+        if self.partial is None:
             return self._take_at_once(data) if data else []
         found: list[Command] = []
-        rest = self._take_carefully(self._whole, data, found, is_all=False)
+        rest = self._take_carefully(self.partial, data, found, is_all=False)
         if rest:
             self._unread.appendleft(rest)
-            self._unread_bytes += len(rest)
+            self.unread_bytes += len(rest)
         return found
 
     def _next_slice(self) -> bytes:
-        if not self._unread:
+        unread = self._unread
+        if not unread:
             return b""
-        data = self._unread.popleft()
-        if len(data) > SLICE_BYTES:
-            self._unread.appendleft(data[SLICE_BYTES:])
-            data = data[:SLICE_BYTES]
-        self._unread_bytes -= len(data)
+        data = unread.popleft()
+        size = len(data)
+        if size > SLICE_BYTES:
+            unread.appendleft(data[SLICE_BYTES:])
+            data, size = data[:SLICE_BYTES], SLICE_BYTES
+        self.unread_bytes -= size
         return data
 
     def _take_at_once(self, data: bytes) -> list[Command]:
@@ -152,7 +151,7 @@ class CommandParser:
         return found
 
     def _begin(self, data: bytes, found: list[Command]) -> None:
-        whole = self._whole = _Whole()
+        whole = self.partial = _Whole()
         self._take_carefully(whole, data, found, is_all=True)
 
     def _take_carefully(
@@ -165,21 +164,21 @@ class CommandParser:
                 command = whole.take(self.bytes_max)
             except LithoxError:
                 # What came before it is good and is taken first; then this is found again.
-                self._is_stalled = True
+                self.is_stalled = True
                 if not found:
                     raise
                 return b""
             if command is None:
                 if not whole.size:
-                    self._whole = None
+                    self.partial = None
                 return b""
             found.append(command)
             rest = whole.rest()
             if not rest:
-                self._whole = None
+                self.partial = None
                 return b""
             if not is_all:
-                self._whole = None
+                self.partial = None
                 return rest
 
 

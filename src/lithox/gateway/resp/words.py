@@ -12,7 +12,6 @@ from lithox.model.ids import EntityPath, HandlerName, check_entity_path, check_h
 from lithox.model.values import INT_MAX, INT_MIN, decode_json
 
 TARGETS_KEPT_MAX: Final = 4096
-WORD_BYTES_KEPT_MAX: Final = 2048
 _SHOWN: Final = 80
 _JSON_STARTS: Final = frozenset(b'{["')
 _MAYBE_JSON: Final = frozenset(b"-0123456789tfn \t\r\n")
@@ -61,6 +60,8 @@ def read_argument(word: bytes) -> Any:
             value = _parse(word)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return read_text(word, "an argument")
+        except RecursionError:
+            return decode_json(word)
         if type(value) is int and INT_MIN <= value <= INT_MAX:
             return value
         return decode_json(word)
