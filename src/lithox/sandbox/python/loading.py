@@ -182,8 +182,12 @@ class Loading:
         held = self._held = self._take_worker()
         is_well = False
         try:
-            self._cpu_start_ns = held.worker.cpu_ns()
-            self._turns = 0
+            # What it has used before, and what it still answers of that, is nobody's here.
+            for _ in range(held.owed):
+                self._begin_counting(held)
+                self._next(held)
+            held.owed = 0
+            self._begin_counting(held)
             result = work(held)
             is_well = True
             return result
@@ -209,10 +213,11 @@ class Loading:
                     f"no worker for Python can be started: {self._pool.problem or 'it takes long'}"
                 )
             self._pool.wait(PIECE_MS / 1000)
-        for _ in range(held.owed):
-            self._next(held)
-        held.owed = 0
         return held
+
+    def _begin_counting(self, held: Held) -> None:
+        self._cpu_start_ns = held.worker.cpu_ns()
+        self._turns = 0
 
     def _check_types(self, held: Held) -> None:
         held.worker.bound_address_space(CHECK_ADDRESS_BYTES)

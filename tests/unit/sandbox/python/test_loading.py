@@ -90,3 +90,57 @@ def test_module_that_talks_is_bounded(monkeypatch: pytest.MonkeyPatch, limit: st
         one._next(cast("Any", SimpleNamespace(worker=worker)))
     assert caught.value.code == f"guest.out_of_{limit}"
     assert worker.lines == (96 if limit == "fuel" else 1001)
+
+
+class Used(Talker):
+    """A worker that has worked for others before and still answers two of their requests."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spent_ns = 10_000_000_000
+
+    def cpu_ns(self) -> int:
+        """Says what it has used in all its life."""
+        return self.spent_ns + super().cpu_ns()
+
+    def take_event(self) -> Event:
+        """Answers, after a while."""
+        self.spent_ns += 1_000_000_000
+        return Event(EventKind.OK)
+
+
+class OnePool:
+    """Gives one worker and notes what comes back."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+        self.problem = ""
+        self.dropped: list[Any] = []
+
+    def take(self, image: object) -> Any:
+        """Is at hand."""
+        return self.held
+
+    def drop(self, held: Any) -> None:
+        """Is dropped."""
+        self.dropped.append(held)
+
+
+def test_what_a_worker_did_before_is_not_the_modules() -> None:
+    """Neither its age nor what it answers late is paid by the module that is loaded now."""
+    held = SimpleNamespace(worker=Used(), owed=2, image=None)
+    source = Source(language="python", name="a.py", text=b"", digest="")
+    bounds = LoadBounds(fuel=8_000_000_000, memory_bytes=1 << 20, is_checked=False)
+    one = Loading(cast("Any", OnePool(held)), source, bounds)
+    assert one._in_worker(lambda given: given.owed) == 0
+
+
+def test_worker_that_answers_too_late_is_dropped() -> None:
+    """One that does not come to an end with what it owes is not forgotten while it runs."""
+    held = SimpleNamespace(worker=Talker(), owed=1, image=None)
+    pool = OnePool(held)
+    source = Source(language="python", name="a.py", text=b"", digest="")
+    bounds = LoadBounds(fuel=100 * TURN_FUEL, memory_bytes=1 << 20, is_checked=False)
+    with pytest.raises(LimitExceeded):
+        Loading(cast("Any", pool), source, bounds)._in_worker(lambda given: given.owed)
+    assert pool.dropped == [held]
