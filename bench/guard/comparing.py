@@ -22,8 +22,7 @@ COUNT_SHARE: Final = 0.01
 INSTRUCTION_SHARE: Final = 0.02
 """Ten times what two runs of callgrind differ by."""
 UNSTEADY: Final = {"sqlite.instructions": 0.10}
-"""Figures with two threads in them: when they meet is chance, 6 % between a quiet and a busy machine.
-"""
+"""Figures with two threads in them: when they meet is chance, 6 % on a busy machine."""
 RATIO_SHARE: Final = 0.30
 """Medians of five rounds on a shared machine move by a fifth from one hour to the next."""
 SLACK: Final = 0.02

@@ -31,7 +31,7 @@ from typing import Final
 
 from bench.guard.house import House, open_lua
 from bench.guard.http import Connection
-from bench.guard.measure import CACHE, REQUESTS, ROOT, RUNS, WORKS
+from bench.guard.measure import CACHE, REQUESTS, ROOT, RUNS, SURROUNDINGS, WORKS
 from bench.guard.resp import DEPTH, RespWire
 from bench.guard.sqlite import BATCH, BatchFigures
 
@@ -84,7 +84,7 @@ def count_instructions(
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
+            env={**os.environ, **SURROUNDINGS},
             capture_output=True,
             text=True,
             timeout=SECONDS_MAX,

@@ -39,6 +39,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 CACHE: Final = ROOT / ".cache" / "guard"
 RUNS: Final = 128
 REQUESTS: Final = 32
+SURROUNDINGS: Final = {"PYTHONHASHSEED": "0", "LITHOX_PURE": "1"}
+"""Texts hash alike, and the sources run as they are: whether a checkout's compiled modules are
+fresh is chance, and compiled code enters no function of Python."""
 SECONDS_MAX: Final = 120
 DIGITS: Final = 3
 
@@ -175,7 +178,7 @@ def exact(cache: Path = CACHE) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "bench.guard.measure", "--cache", str(cache)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": "0"},
+        env={**os.environ, **SURROUNDINGS},
         capture_output=True,
         text=True,
         timeout=SECONDS_MAX,
