@@ -22,7 +22,7 @@ from lithox.dispatch.cold_code import Workers
 from lithox.dispatch.counters import Counters
 from lithox.dispatch.elsewhere import AskedElsewhere, Elsewhere
 from lithox.dispatch.endpoints import Endpoint
-from lithox.dispatch.handover import Handover
+from lithox.dispatch.handover import Handover, without_value
 from lithox.dispatch.inflight import InFlight, digest_of_job, id_reused, key_of
 from lithox.dispatch.job import UNKNOWN, Clock, Frame, GroupCall, Job, LogSink, OnAnswer
 from lithox.dispatch.lanes import Lanes, LongSteps, LongThread, Schedule
@@ -200,6 +200,8 @@ class Dispatcher:
         job = self._job_of(request, on_answer)
         if isinstance(request.origin, AskedElsewhere):
             job.bound = request.origin.bound
+        elif request.origin is not None:
+            job.on_answer = without_value(on_answer)
         self._take(job)
 
     def _submit_child(

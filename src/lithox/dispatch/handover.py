@@ -128,3 +128,12 @@ class Handover:
             return False
         give_up_here(self.store, origin, on_answer)
         return True
+
+
+def without_value(on_answer: OnAnswer) -> OnAnswer:
+    """Returns what tells how a message ended and not what its handler returned: nobody asks."""
+
+    def tell(answer: Answer) -> None:
+        on_answer(replace(answer, value=None))
+
+    return tell

@@ -124,6 +124,7 @@ class Line:
         copies: a copy of each request, to be delivered late by a test.
         before: called with each request before it is delivered.
         sent: how many were handed over.
+        answers: all that came back.
     """
 
     def __init__(self, street: Street, volume: int) -> None:
@@ -134,6 +135,7 @@ class Line:
         self.copies: list[Callable[[], None]] = []
         self.before: Callable[[Request], None] = lambda _: None
         self.sent = 0
+        self.answers: list[Answer] = []
         self._waiting: dict[object, OnAnswer] = {}
 
     def is_elsewhere(self, entity: str) -> bool:
@@ -152,6 +154,7 @@ class Line:
         self._waiting[token] = on_answer
 
         def answer(found: Answer) -> None:
+            self.answers.append(found)
             if self._street.houses[self._volume] is asker:
                 self._waiting.pop(token, None)
                 asker.queue.append(lambda: on_answer(_crossed(found)))

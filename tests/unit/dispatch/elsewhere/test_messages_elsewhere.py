@@ -46,6 +46,14 @@ def test_a_message_takes_effect_in_the_other_volume_and_its_row_goes() -> None:
     assert street.near.dispatcher.mail.statistics()["waiting"] == 0
 
 
+def test_what_the_handler_of_a_message_returns_stays_where_it_is() -> None:
+    """Nobody asks for it, and it may be large."""
+    street = Street()
+    street.call("box/a", "send", "far/b", "add", 7)
+    assert street.far.get("far/b", "count") == 7
+    assert [(one.error, one.value) for one in street.line.answers] == [(None, None)]
+
+
 def test_the_messages_of_a_pair_keep_their_order() -> None:
     """Those to two receivers mixed, and one mark for each pair is all that stays."""
     street = Street()
