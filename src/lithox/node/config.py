@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -29,6 +29,9 @@ _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
 IDENTITIES_MAX: Final = 100_000
 BIG_VALUE_BYTES_CEILING: Final = 64 << 20
 """A quarter of what may wait for the disk (`store.visible`): four at once are taken."""
+
+LIMIT_NAMES: Final = tuple(one.name for one in fields(Limits))
+POLICY_NAMES: Final = frozenset(one.name for one in fields(Policy))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,11 +277,11 @@ def _boolean(value: Any, where: str) -> bool:
 
 def _over(said: Limits, default: Limits) -> Limits:
     """Returns `said`, with the default where it says nothing."""
-    fields = {
+    chosen = {
         name: getattr(said, name) if getattr(said, name) is not None else getattr(default, name)
-        for name in Limits.__slots__
+        for name in LIMIT_NAMES
     }
-    return smallest(Limits(**fields))
+    return smallest(Limits(**chosen))
 
 
 def _policy(data: Any, where: str) -> Policy:
@@ -286,7 +289,7 @@ def _policy(data: Any, where: str) -> Policy:
         raise ConfigError(f"{where}: scheduler is a table")
     table: dict[str, Any] = data  # pyright: ignore[reportUnknownVariableType]
     for key in table:
-        if key not in Policy.__slots__:
+        if key not in POLICY_NAMES:
             raise ConfigError(f"{where}: scheduler: unknown key {key!r}")
     if "quanta_fuel" in table:
         table = {**table, "quanta_fuel": tuple(table["quanta_fuel"])}

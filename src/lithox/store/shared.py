@@ -42,7 +42,6 @@ PREFETCH_BYTES_MAX: Final = 1 << 20
 class SharedStore(VisibleStore):
     """A `Store` whose engine other nodes write too; see the module's header."""
 
-    _is_shared = True
     _engine: SharedEngine
 
     def __init__(
@@ -62,6 +61,7 @@ class SharedStore(VisibleStore):
             version=version,
             audit_sequence=audit_sequence,
             options=options,
+            is_shared=True,
         )
         self._next_version = self._beliefs.next_version(version)
         self._version_step = self._beliefs.next_version(0) - engine.slot

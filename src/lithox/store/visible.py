@@ -60,15 +60,22 @@ class Options:
 class VisibleStore:
     """Everything of a `Store` but the engine; see the contract for what the methods promise."""
 
-    _version_step: int = 1
-    """From one version to the next."""
-    _is_shared: bool = False
-    """Whether other nodes may change what the engine holds; see `shared.py`."""
-
-    def __init__(
-        self, *, engine: Engine, post: Post, version: int, audit_sequence: int, options: Options
+    def __init__(  # noqa: PLR0913 - what its subclasses' `open` has collected; all by keyword
+        self,
+        *,
+        engine: Engine,
+        post: Post,
+        version: int,
+        audit_sequence: int,
+        options: Options,
+        is_shared: bool = False,
     ) -> None:
-        """Makes the core of a store whose durable data have versions up to `version`."""
+        """Makes the core of a store whose durable data have versions up to `version`.
+
+        Args:
+            is_shared: other nodes may change what the engine holds; see `shared.py`.
+        """
+        self._version_step = 1  # from one version to the next
         self.visible_version = version
         self.durable_version = version
         self.withdrawn_version = 0
@@ -80,9 +87,9 @@ class VisibleStore:
             engine,
             RecentChanges(floor_version=version),
             EntityViews(bytes_max=options.cache_bytes_max),
-            is_shared=self._is_shared,
+            is_shared=is_shared,
         )
-        self._results = VisibleResults(engine, is_shared=self._is_shared)
+        self._results = VisibleResults(engine, is_shared=is_shared)
         self._pending: deque[Part] = deque()
         self._pending_bytes = 0
         self._waiters: dict[int, list[OnDone]] = {}
