@@ -91,7 +91,7 @@ class Reading:
 
     def words(self, shown: Shown) -> list[str]:
         """Returns the command with this folder's port and this environment's `lithox`."""
-        words = shlex.split(shown.command.replace(f":{SHOWN_PORT}", f":{self.port}"))
+        words = shlex.split(re.sub(rf"(?<=[: ]){SHOWN_PORT}\b", self.port, shown.command))
         if words[0].startswith(".venv/bin/"):
             words[0] = str(LITHOX.with_name(words[0].removeprefix(".venv/bin/")))
         if words[1:2] == ["serve"] and "--listen" not in words:
@@ -170,8 +170,9 @@ def reading(tmp_path: Path) -> Iterator[Reading]:
 def test_what_is_shown_works(document: str, reading: Reading) -> None:
     """Each command of the document ends with 0 and prints what is shown below it."""
     shown = [one for one in shown_commands() if one.where.rsplit(":", 1)[0] == document]
-    if any(one.command.startswith("curl") for one in shown) and not shutil.which("curl"):
-        pytest.skip("curl is not installed")
+    for tool in ("curl", "redis-cli"):
+        if any(one.command.startswith(tool) for one in shown) and not shutil.which(tool):
+            pytest.skip(f"{tool} is not installed")
     reading.write_files(ROOT / document)
     for one in shown:
         reading.type(one)

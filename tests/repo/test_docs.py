@@ -19,7 +19,7 @@ from tests.documents import (
 )
 from tests.repo.checkout import ROOT, name_of
 
-RUN_BY_E2E = {".venv/bin/lithox", "curl", ".venv/bin/python"}
+RUN_BY_E2E = {".venv/bin/lithox", "curl", ".venv/bin/python", "redis-benchmark", "redis-cli"}
 """Programs that tests/e2e/test_docs_commands.py can run."""
 
 
