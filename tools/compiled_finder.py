@@ -7,14 +7,20 @@ reads, and nobody must compile after an edit. Installed packages need none of th
 modules lie beside the sources.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
 
 MANIFEST = "@MANIFEST@"
 SOURCES = "@SOURCES@"
 
 
-def state_of(folder):
+def state_of(folder: str) -> str:
     """Returns how many sources are below `folder` and when the newest was changed, as one text."""
     count = newest_ns = 0
     folders = [folder]
@@ -32,10 +38,10 @@ def state_of(folder):
 class Finder:
     """Knows where the extension modules lie."""
 
-    def __init__(self, files):
+    def __init__(self, files: dict[str, str]) -> None:
         self.files = files
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
         """Returns how to load a compiled module; None: it is none."""
         file = self.files.get(name)
         if file is None:
@@ -45,12 +51,12 @@ class Finder:
         return spec_from_file_location(name, file)
 
 
-def install():
+def install() -> None:
     """Puts the finder before all others if there is something fresh to find."""
     if os.environ.get("LITHOX_PURE"):
         return
     try:
-        with open(MANIFEST) as file:
+        with open(MANIFEST) as file:  # noqa: PTH123 - at every start: pathlib takes milliseconds
             state, *lines = file.read().splitlines()
         if state == state_of(SOURCES):
             sys.meta_path.insert(0, Finder(dict(line.split(" ", 1) for line in lines)))

@@ -15,17 +15,29 @@ import sys
 
 from compiled_finder import state_of
 from console import Step, StepFailedError, run_step
-from places import CACHE, COMPILE_SCRIPT, GUEST, GUEST_SCRIPT, LOGS, PYTHON, REQUIREMENTS, ROOT, SOURCES, VENV
+from places import (
+    CACHE,
+    COMPILE_SCRIPT,
+    GUEST,
+    GUEST_SCRIPT,
+    LOGS,
+    PYTHON,
+    REQUIREMENTS,
+    ROOT,
+    SOURCES,
+    VENV,
+)
 
 _STAMP = VENV / "lithox-setup.json"
 
 
-def set_up(*, with_guest: bool = True) -> None:
+def set_up(*, with_guest: bool = True, with_compiled: bool = True) -> None:
     """Makes whatever is missing or stale.
 
     Args:
-        with_guest: False leaves the guests and the compiled modules alone, for targets that run no
-            handler.
+        with_guest: False leaves the guests alone, for targets that run no handler.
+        with_compiled: False leaves the compiled modules alone, for targets whose figures or checks
+            are those of the sources.
 
     Raises:
         StepFailedError: a step failed; what it said has been printed.
@@ -40,7 +52,7 @@ def set_up(*, with_guest: bool = True) -> None:
         ("guest", _digest_guest, _build_guest),
         ("compiled", _digest_compiled, _compile),
     ):
-        is_left = name in {"guest", "compiled"} and not with_guest
+        is_left = {"guest": not with_guest, "compiled": not with_compiled}.get(name, False)
         if is_left or stamps.get(name) == digest():
             continue
         make()

@@ -19,6 +19,12 @@ MIXED = ["--mixed", "30"]
 """Half an hour of mixed load, unless another time is said."""
 WITHOUT_GUEST = {"check", "fix", "docs", "lock"}
 """Targets that run no handler, so that they need not wait for the guest to be built."""
+UNCOMPILED = {*WITHOUT_GUEST, "bench-compare", "sim"}
+"""Targets that look at the sources, or run them as they are."""
+PURE = ["env", "LITHOX_PURE=1"]
+"""Before a command: it runs the sources as they are."""
+PATCHES = [*PURE, *PYTEST, "-q", "-m", "patches_source", "tests/unit"]
+"""What puts something else into a module cannot be done to a compiled one."""
 
 
 def _commands(target: str, extra: list[str]) -> list[list[str]]:
@@ -30,7 +36,7 @@ def _commands(target: str, extra: list[str]) -> list[list[str]]:
         "demo": [[python, str(tools / "demo.py"), *extra]],
         "check": [[python, str(tools / "check.py"), *extra]],
         "fix": [[ruff, "check", "--fix", "-q", "."], [ruff, "format", "."]],
-        "test": [[python, str(tools / "system_packages.py")], [*PYTEST, *extra]],
+        "test": [[python, str(tools / "system_packages.py")], PATCHES, [*PYTEST, *extra]],
         "sim": [[python, "-m", "lithox.testing.simulate", *extra]],
         "conformance": [[*PYTEST, "tests/conformance", *extra]],
         "e2e": [[python, str(tools / "system_packages.py")], [*PYTEST, "tests/e2e", *extra]],
@@ -93,7 +99,7 @@ def main(arguments: list[str]) -> int:
         print(f"there is no target {target!r}; `make` lists them", file=sys.stderr)
         return 2
     try:
-        set_up(with_guest=target not in WITHOUT_GUEST)
+        set_up(with_guest=target not in WITHOUT_GUEST, with_compiled=target not in UNCOMPILED)
     except StepFailedError:
         return 1
     except KeyboardInterrupt:

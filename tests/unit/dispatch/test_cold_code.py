@@ -257,6 +257,7 @@ def test_a_program_that_left_the_cache_again_is_not_waited_for_twice() -> None:
     assert len(house.loaded) == 1
 
 
+@pytest.mark.patches_source
 def test_too_many_modules_at_once_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond its bound a run that needs another module is told to try again."""
     monkeypatch.setattr(cold_code, "FETCHES_MAX", 2)

@@ -575,6 +575,7 @@ def test_damaged_record_is_told_as_such() -> None:
     assert house.call("counter/b", "increment") == 1
 
 
+@pytest.mark.patches_source
 def test_bug_of_ours_ends_only_its_run() -> None:
     """An exception inside the node is an internal error of that request, counted and told."""
     house = counter_house()

@@ -240,6 +240,7 @@ def test_maps_have_one_form() -> None:
     assert list(decoded["b"]) == ["x", "y"]
 
 
+@pytest.mark.patches_source
 def test_a_value_has_a_greatest_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """One byte more than the bound is refused on the way in and out; the bound itself passes."""
     monkeypatch.setattr(values, "VALUE_BYTES_MAX", 10)

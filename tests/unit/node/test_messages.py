@@ -125,6 +125,7 @@ def test_purged_letters_are_gone_for_good(tmp_path: Path) -> None:
     run(tmp_path, body, config=QUICK)
 
 
+@pytest.mark.patches_source
 def test_a_letter_without_room_stays_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The administrator is told, as a sender would be."""
     bounds = MessageBounds(tries_max=1, pair_max=1)
@@ -142,6 +143,7 @@ def test_a_letter_without_room_stays_dead(tmp_path: Path, monkeypatch: pytest.Mo
     run(tmp_path, body, config=NodeConfig(messages=bounds))
 
 
+@pytest.mark.patches_source
 def test_letters_without_room_keep_none_behind_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

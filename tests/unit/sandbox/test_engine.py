@@ -163,6 +163,7 @@ def test_engine_keeps_a_bounded_number_of_idle_cells(
     assert (statistics["idle_guests"], statistics["live_guests"]) == (3, 0)
 
 
+@pytest.mark.patches_source
 @pytest.mark.parametrize(
     ("name", "bound", "kept"), [("IDLE_BYTES_MAX", 0, 3), ("IDLE_CELL_BYTES_MAX", -1, 0)]
 )
@@ -189,6 +190,7 @@ def test_engine_bounds_idle_cells_in_bytes(
     assert statistics["live_guests"] == 0
 
 
+@pytest.mark.patches_source
 def test_engine_calls_it_overload_when_the_machine_has_no_room(
     engine: WasmEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def weight_of(value: Any) -> int:
     return 2 if isinstance(value, bytes) else 1
 
 
+@pytest.mark.patches_source
 @given(VALUES)
 def test_the_weight_of_any_value_is_that_of_its_items(value: Any) -> None:
     """Whatever forms MessagePack has, each item is found once."""
@@ -46,6 +47,7 @@ def test_the_weight_of_any_value_is_that_of_its_items(value: Any) -> None:
         assert said.weigh(ENCODE(value)) == weight_of(value)
 
 
+@pytest.mark.patches_source
 @given(st.binary(max_size=200))
 def test_weighing_takes_any_bytes(data: bytes) -> None:
     """What is no MessagePack at all is left to the decoder."""

@@ -24,6 +24,7 @@ def put(store: MemoryStore, posted: list, key: str, value: bytes = b"v") -> None
         posted.pop(0)()
 
 
+@pytest.mark.patches_source
 def test_history_without_snapshots_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What no open snapshot needs is forgotten; older snapshots then conflict to be safe."""
     store, posted = make_store(monkeypatch)
@@ -38,6 +39,7 @@ def test_history_without_snapshots_is_short(monkeypatch: pytest.MonkeyPatch) -> 
     assert not store.is_current(store.visible_version - 4, [("a", "k19")], [])
 
 
+@pytest.mark.patches_source
 def test_open_snapshot_keeps_its_history(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a snapshot is open all changes since are known; released, they go."""
     store, posted = make_store(monkeypatch)

@@ -127,6 +127,7 @@ def test_no_time_is_looked_for_without_room(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(times(house)) == 4
 
 
+@pytest.mark.patches_source
 def test_a_batch_looks_for_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left goes into batches of its own, between which others have their turn."""
     steps: list[int] = []

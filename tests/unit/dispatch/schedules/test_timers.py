@@ -314,6 +314,7 @@ def test_a_timer_that_is_cancelled_makes_room_in_the_same_run() -> None:
     assert house.rows_of("clock/a") == (1, 1)
 
 
+@pytest.mark.patches_source
 def test_a_full_outbox_costs_a_bounded_look_and_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many timers of an account wait for room, one go looks at a batch of them."""
     taken: list[int] = [0]
