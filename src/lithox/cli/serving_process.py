@@ -126,6 +126,7 @@ class _Process:
         )
         async with AsyncExitStack() as opened:
             opened.push_async_callback(sharing.stop)
+            await self._wait_lead()
             await opened.enter_async_context(node)
             front = self._front = FrontNode(node, sharing)
             front.set_direct(self._said["direct"])
@@ -144,20 +145,30 @@ class _Process:
         following.cancel()
         _log.info("stopped")
 
-    async def _take_code(self, node: Node) -> None:
-        """Takes over the code of the lead, which need not be there yet."""
+    async def _wait_lead(self) -> None:
+        """Waits for the lead, which fills the cache of compiled code that all use."""
         if not self._sharing.is_lead:
             lead = self._sharing.peers[LEAD]
             lead.start()
             await lead.wait_up()
-            await node.code_sync.pull(lead.ask)
+
+    async def _take_code(self, node: Node) -> None:
+        """Takes over the code of the lead."""
+        if not self._sharing.is_lead:
+            await self._wait_lead()
+            await node.code_sync.pull(self._sharing.peers[LEAD].ask)
 
     async def _serve_http(self, front: FrontNode) -> None:
         """Answers over HTTP, and siblings over their way in, until told to stop."""
         node: Any = front
         gateway = Gateway(node, self._settings)
         forwarder = Forwarder(lambda volume: http_path(self._data, volume))
-        outside = SharedGateway(gateway, self._sharing, forwarder)
+        outside = SharedGateway(
+            gateway,
+            self._sharing,
+            forwarder,
+            stream_bytes_max=self._settings.stream_bytes_max,
+        )
         # Siblings are answered until nobody outside waits any more.
         inner_stop = asyncio.Event()
         inner = asyncio.create_task(

@@ -172,6 +172,13 @@ def _check_folders(data: Path, placement: Placement) -> None:
 
 def check_alone(data: Path) -> None:
     """Raises ConfigError when one process alone must not open `data`: its entities are spread."""
+    whole = data.absolute().parent.parent
+    if data.absolute().parent.name == FOLDER_NAME and (whole / FILE_NAME).exists():
+        raise ConfigError(
+            f"{data} is one volume of {whole}; a node by itself would take what lives in the "
+            f"others for lost: use lithox serve --data {whole}",
+            key="data",
+        )
     known = read_volumes(data)
     if known is not None and known.spread and known.volumes > 1:
         raise ConfigError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,7 +59,7 @@ class Forwarder:
         """
         begun = False
         try:
-            async with self._ask(volume, scope, _read(receive)) as answer:
+            async with self.ask(volume, scope, _read(receive)) as answer:
                 begun = True
                 await send(
                     {
@@ -74,10 +74,10 @@ class Forwarder:
             if begun:
                 # Too late for an answer: it is broken off, so that nobody takes it for whole.
                 return
-            raise _unavailable(volume) from None
+            raise self.unavailable(volume) from None
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def fetch(self, volume: int, scope: Scope, body: bytes) -> Reply:
+    async def fetch(self, volume: int, scope: Scope, body: bytes | AsyncIterator[bytes]) -> Reply:
         """Returns the whole answer of the process of `volume` to a request with that body.
 
         Raises:
@@ -85,23 +85,40 @@ class Forwarder:
             TooLarge: its answer has more than `WHOLE_BYTES_MAX`.
         """
         try:
-            async with self._ask(volume, scope, body or None) as answer:
-                parts, size = list[bytes](), 0
-                async for part in answer.content.iter_chunked(PART_BYTES):
-                    size += len(part)
-                    if size > WHOLE_BYTES_MAX:
-                        raise TooLarge(f"an answer of more than {WHOLE_BYTES_MAX} bytes")
-                    parts.append(part)
+            async with self.ask(volume, scope, body or None) as answer:
+                return await self.read_whole(answer)
         except (aiohttp.ClientError, OSError, TimeoutError):
-            raise _unavailable(volume) from None
+            raise self.unavailable(volume) from None
+
+    async def read_whole(self, answer: aiohttp.ClientResponse) -> Reply:
+        """Returns an answer whose body is wanted whole; raises TooLarge."""
+        parts, size = list[bytes](), 0
+        async for part in answer.content.iter_chunked(PART_BYTES):
+            size += len(part)
+            if size > WHOLE_BYTES_MAX:
+                raise TooLarge(f"an answer of more than {WHOLE_BYTES_MAX} bytes")
+            parts.append(part)
         return Reply(answer.status, b"".join(parts), _headers_of(answer))
+
+    def unavailable(self, volume: int) -> StoreUnavailable:
+        """Returns the error for a process that cannot be asked."""
+        return StoreUnavailable(
+            f"the process that owns volume {volume} is not there; it is started again: try again",
+            retry_after_ms=RETRY_AFTER_MS,
+        )
 
     async def close(self) -> None:
         """Ends every connection."""
         for session in self._sessions.values():
             await session.close()
 
-    def _ask(self, volume: int, scope: Scope, body: Any) -> Any:
+    def ask(
+        self, volume: int, scope: Scope, body: bytes | AsyncIterator[bytes] | None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Returns what asks the process of `volume`: enter it for the beginning of its answer.
+
+        Raises aiohttp.ClientError or OSError when it is entered and nobody answers.
+        """
         given: list[Header] = scope["headers"]
         headers = [_text_of(header) for header in given if header[0] not in _OF_THE_HOP]
         has_body = any(name in _SAY_A_BODY for name, _ in given)
@@ -157,13 +174,6 @@ def _headers_of(answer: aiohttp.ClientResponse) -> list[Header]:
         for name, value in answer.raw_headers
         if name.lower() not in _OF_THE_HOP
     ]
-
-
-def _unavailable(volume: int) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"the process that owns volume {volume} is not there; it is started again: try again",
-        retry_after_ms=RETRY_AFTER_MS,
-    )
 
 
 async def answer_here(

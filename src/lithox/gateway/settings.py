@@ -18,6 +18,7 @@ DEFAULT_PORT: Final = 7070
 PORT_MAX: Final = 65_535
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 SECOND_NS: Final = 1_000_000_000
+STREAM_BYTES_MAX: Final = 4 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class GatewaySettings:
     hosts: frozenset[str] = field(default_factory=frozenset[str])
     body_bytes_max: int = 1 << 20
     deploy_bytes_max: int = 24 << 20
-    stream_bytes_max: int = 4 << 30
+    stream_bytes_max: int = STREAM_BYTES_MAX
     header_bytes_max: int = 16 << 10
     header_count_max: int = 64
     receive_ns: int = 30 * SECOND_NS

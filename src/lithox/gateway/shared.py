@@ -23,11 +23,22 @@ from lithox.gateway.forwarding import Forwarder, Scope, answer_here
 from lithox.gateway.metrics import CONTENT_TYPE
 from lithox.gateway.paths import read_amount, read_entity, read_query, unquote_strict
 from lithox.gateway.routes import CALL_PREFIX, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PID_MAX, Route
+from lithox.gateway.settings import STREAM_BYTES_MAX
+from lithox.gateway.shared_moving import export_all, import_all
 from lithox.gateway.shared_table import PLACES, Place
-from lithox.gateway.streams import ClientGone, Receive, Send
+from lithox.gateway.streams import (
+    ClientGone,
+    Receive,
+    Send,
+    StreamReply,
+    begin_stream,
+    read_chunks,
+    send_stream,
+)
 
 BODY_BYTES_MAX: Final = 1 << 20
 _OK: Final = 200
+_ONLY_IF_SPREAD: Final = (Place.LIST, Place.FIRST, Place.JOINED, Place.WHOLE)
 _ERROR_STATUS: Final = 400
 _NOT_FOUND: Final = 404
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
@@ -56,11 +67,20 @@ class SharedGateway:
     Args:
         gateway: of this process.
         whole: who owns what.
-        forwarder: reaches the others.
+        forwarder: reaches the others, and for archives this one, too.
+        stream_bytes_max: largest import.
     """
 
-    def __init__(self, gateway: Gateway, whole: Whole, forwarder: Forwarder) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        whole: Whole,
+        forwarder: Forwarder,
+        *,
+        stream_bytes_max: int = STREAM_BYTES_MAX,
+    ) -> None:
         self._gateway = gateway
+        self._stream_bytes_max = stream_bytes_max
         self._whole = whole
         self._forwarder = forwarder
 
@@ -74,11 +94,15 @@ class SharedGateway:
         found = self._gateway.find_route(scope["method"], scope["raw_path"])
         try:
             reply = await self._answer(found, scope, receive, send)
+            if isinstance(reply, StreamReply):
+                reply = await begin_stream(reply)
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - the border: every fault gets an answer
             reply = reply_error(error)
-        if reply is not None:
+        if isinstance(reply, StreamReply):
+            await send_stream(reply, [], receive, send)
+        elif reply is not None:
             await _send_reply(reply, send, has_body=scope["method"] != "HEAD")
 
     async def _answer(
@@ -87,20 +111,22 @@ class SharedGateway:
         scope: Scope,
         receive: Receive,
         send: Send,
-    ) -> Reply | None:
+    ) -> Reply | StreamReply | None:
         """Has the right process answer; returns a reply that is still to be sent, if any."""
         place = Place.HERE if found is None else PLACES[found[0].name]
         if found is None or place is Place.HERE:
             await self._gateway(scope, receive, send)
             return None
         route, names = found
-        if place in (Place.LIST, Place.FIRST, Place.WHOLE) and not self._whole.is_spread:
+        if place in _ONLY_IF_SPREAD and not self._whole.is_spread:
             place = Place.LEAD
         if place is Place.WHOLE:
             raise NotAvailable(
                 f"{route.path}: entities are spread over {self._whole.volumes} volumes, and no "
                 "process has all of them; see docs/how-to/all-cores.md for how to move them"
             )
+        if place is Place.JOINED:
+            return await self._of_volumes(route, scope, receive)
         if place in (Place.LIST, Place.ALL):
             return await self._of_all(route, scope, receive)
         if place is Place.FIRST:
@@ -149,6 +175,16 @@ class SharedGateway:
             return reply_json(_MERGES[route.name](bodies, limit))
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
             raise PeerProtocolError(f"a process answered in another form: {error}") from None
+
+    async def _of_volumes(
+        self, route: Route, scope: Scope, receive: Receive
+    ) -> Reply | StreamReply:
+        """Makes one archive of all, or takes one apart."""
+        whole = self._whole
+        if route.name == "import_entities":
+            chunks = read_chunks(receive, self._stream_bytes_max)
+            return await import_all(self._forwarder, whole.volume_of, scope, chunks)
+        return await export_all(self._forwarder, whole.volumes, scope)
 
     async def _of_first(self, scope: Scope, receive: Receive) -> Reply:
         body = await read_whole(receive, BODY_BYTES_MAX)

@@ -7,6 +7,7 @@
     LIST     every process, and one list of what they say, if entities are spread; else the lead
     ALL      every process, and one answer made of theirs
     FIRST    every process in turn, until one knows what is named, if spread; else the lead
+    JOINED   every process, and one archive made of theirs or taken apart for them, if spread
     WHOLE    the lead while nothing is spread; refused then, since no one process has all of it
 
 A route that is missing here is a bug that a test finds; there is no default.
@@ -28,6 +29,7 @@ class Place(Enum):
     LIST = auto()
     ALL = auto()
     FIRST = auto()
+    JOINED = auto()
     WHOLE = auto()
 
 
@@ -82,7 +84,7 @@ PLACES: Final[dict[str, Place]] = {
     "retry_dead_callback": Place.FIRST,
     "purge_dead_callback": Place.FIRST,
     "backup": Place.WHOLE,
-    "export_entities": Place.WHOLE,
-    "import_entities": Place.WHOLE,
+    "export_entities": Place.JOINED,
+    "import_entities": Place.JOINED,
 }
 """Route name -> place."""

@@ -168,9 +168,11 @@ class Node(
                 self.data, self.config, post=loop.call_soon_threadsafe, reach=_crash_point()
             )
             opened.callback(self._store.close)
-            opened.callback(forget_bounds, self.data / CACHE_NAME)
-            set_bounds(self.data / CACHE_NAME, self.config.code_cache)
-            self._engines = self._given_engines or open_engines(self.data / CACHE_NAME)
+            # Processes of one server share what one of them has compiled.
+            cache = (self.data if member is None else member.sharing.data) / CACHE_NAME
+            opened.callback(forget_bounds, cache)
+            set_bounds(cache, self.config.code_cache)
+            self._engines = self._given_engines or open_engines(cache)
             if self._given_engines is None:
                 for engine in self._engines.values():
                     opened.callback(engine.close)

@@ -6,11 +6,14 @@ in tests/unit/{cluster,node/test_front.py,gateway/test_shared.py}.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections import Counter
@@ -20,7 +23,16 @@ from typing import Any
 import pytest
 
 from lithox.cluster.placement import Placement
-from tests.e2e.node.serving import COMMAND, SECONDS_MAX, Served, ask, serving, surroundings
+from tests.e2e.node.serving import (
+    COMMAND,
+    SECONDS_MAX,
+    Served,
+    ask,
+    copy_data,
+    make_data,
+    serving,
+    surroundings,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -29,6 +41,16 @@ SPREAD = ("--processes", "2", "--spread", "counter/*", "--log-level", "warning")
 PLACEMENT = Placement(2, ("counter/*",))
 ENTITIES = [f"counter/e{number}" for number in range(12)]
 CALLERS = 6
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with the counter deployed and its interpreter compiled, by a node alone."""
+    return make_data(
+        tmp_path_factory.mktemp("first"),
+        manifest=(EXAMPLES / "counter" / "lithox.toml").read_text(),
+        modules={"counter.lua": (EXAMPLES / "counter" / "counter.lua").read_text()},
+    )
 
 
 def children_of(served: Served) -> list[int]:
@@ -75,7 +97,7 @@ class Callers:
             one.start()
 
     def _call(self, number: int) -> None:
-        chance = random.Random(number)  # noqa: S311 - which entity is next
+        chance = random.Random(number)
         while not self.is_over.is_set():
             entity = chance.choice(ENTITIES)
             try:
@@ -112,12 +134,13 @@ def check_counts(served: Served, callers: Callers) -> None:
         assert told <= body["value"] <= told + callers.unsure[entity], entity
 
 
-def test_deaths_of_processes_and_of_their_parent_lose_nothing(tmp_path: Path) -> None:
+def test_deaths_of_processes_and_of_their_parent_lose_nothing(
+    deployed: Path, tmp_path: Path
+) -> None:
     """One dies under load: the other's entities go on; it comes back; the parent dies: all end."""
-    data = tmp_path / "data"
+    data = copy_data(deployed, tmp_path / "data")
     of_volume = [[e for e in ENTITIES if PLACEMENT.volume_of(e) == volume] for volume in (0, 1)]
     with serving(data, *SPREAD) as served:
-        assert lithox("deploy", str(EXAMPLES / "counter"), url=served.url).returncode == 0
         callers = Callers(served)
         try:
             callers.wait_for_more(50, among=ENTITIES)
@@ -147,6 +170,18 @@ def test_deaths_of_processes_and_of_their_parent_lose_nothing(tmp_path: Path) ->
     assert "volumes.json is damaged" in broken.stderr
 
 
+def free_ports(count: int) -> int:
+    """Returns a port with `count` free ones in a row from it on."""
+    while True:
+        with socket.socket() as first:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+        with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+            for number in range(port, port + count):
+                opened.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
+
+
 def is_alive(pid: int) -> bool:
     """Returns whether a process runs; one that nobody has waited for yet has ended, too."""
     try:
@@ -156,15 +191,26 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def test_every_process_is_the_whole_server(tmp_path: Path) -> None:
+def test_every_process_is_the_whole_server(deployed: Path, tmp_path: Path) -> None:
     """State, groups, programs, lists and figures are the same by whatever process one is served."""
-    with serving(tmp_path / "data", *SPREAD) as served:
-        assert lithox("deploy", str(EXAMPLES / "counter"), url=served.url).returncode == 0
+    program = tmp_path / "answer.lua"
+    program.write_text("print(6 * 7)\n")
+    data = copy_data(deployed, tmp_path / "data")
+    with serving(data, *SPREAD) as served, contextlib.ExitStack() as opened:
+        bundle = tmp_path / "other"
+        shutil.copytree(EXAMPLES / "counter", bundle)
+        manifest = (bundle / "lithox.toml").read_text().replace("counter/*", "counter/*/more")
+        (bundle / "lithox.toml").write_text(manifest)
+        assert lithox("deploy", str(bundle), url=served.url).returncode == 0
         for entity in ENTITIES:
             assert served.call(entity, "increment", 1)["value"] == 1
+            assert served.call(f"{entity}/more", "increment", 2)["value"] == 2
         connections = connections_to_both(served)
+        opened.callback(lambda: [one.close() for one in connections])
         for connection in connections:
-            assert get(connection, "/v1/entities")["entities"] == sorted(ENTITIES)
+            assert get(connection, "/v1/entities")["entities"] == sorted(
+                [*ENTITIES, *(f"{one}/more" for one in ENTITIES)]
+            )
             for entity in ENTITIES:
                 assert get(connection, f"/v1/state/{entity}:count") == {"value": 1}
             assert get(connection, "/v1/processes")["processes"] == []
@@ -176,12 +222,37 @@ def test_every_process_is_the_whole_server(tmp_path: Path) -> None:
             assert send(served, "PUT", f"/v1/state/{entity}:{key}", body)[0] == 204
             for connection in connections:
                 assert get(connection, f"/v1/state/{entity}:{key}") == body
-        ran = lithox("run", "-e", "print(6 * 7)", url=served.url)
+        ran = lithox("run", str(program), url=served.url)
         assert ran.stdout == "42\n", ran.stderr
-        for connection in connections:
-            connection.close()
+        check_moving(served, tmp_path / "moved.jsonl")
         taken = lithox("serve", "--data", str(tmp_path / "b"), "--listen", served.address)
         assert "Address already in use" in taken.stderr
+
+
+def check_moving(served: Served, file: Path) -> None:
+    """All entities leave in one archive and come back to where they belong; a torn one does not."""
+    url = served.url
+    assert lithox("entity", "export", "counter/*", "-o", str(file), url=url).returncode == 0
+    lines = file.read_text().splitlines()
+    found = [json.loads(one)["e"] for one in lines if one.startswith('{"k":"entity"')]
+    assert found == sorted(ENTITIES)
+    for entity in ENTITIES:
+        served.call(entity, "increment", 100)
+    torn = file.with_name("torn.jsonl")
+    torn.write_text("\n".join(lines[:-1]) + "\n")
+    connection = served.connect()
+    headers = {"content-type": "application/jsonl"}
+    connection.request("POST", "/v1/import?mode=replace", torn.read_bytes(), headers)
+    assert connection.getresponse().status == 400
+    connection.close()
+    for entity in ENTITIES:
+        assert send(served, "GET", f"/v1/state/{entity}:count")[1]["value"] == 101
+    refused = lithox("entity", "import", str(file), url=url)
+    assert "is there" in refused.stderr, refused.stderr
+    moved = lithox("entity", "import", str(file), "--replace", "--json", url=url)
+    assert json.loads(moved.stdout)["imported"] == len(ENTITIES), moved.stdout + moved.stderr
+    for entity in ENTITIES:
+        assert send(served, "GET", f"/v1/state/{entity}:count")[1]["value"] == 1
 
 
 def get(connection: http.client.HTTPConnection, path: str) -> Any:
@@ -203,11 +274,13 @@ def connections_to_both(served: Served) -> list[http.client.HTTPConnection]:
     return [found[number] for number in (0, 1)]
 
 
-def test_by_default_everything_is_joined_and_the_number_is_free(tmp_path: Path) -> None:
-    """Without `spread` groups and calls between entities work as on one process, and N may change."""
-    data = tmp_path / "data"
-    with serving(data, "--processes", "2", "--direct") as served:
-        assert lithox("deploy", str(EXAMPLES / "counter"), url=served.url).returncode == 0
+def test_by_default_everything_is_joined_and_the_number_is_free(
+    deployed: Path, tmp_path: Path
+) -> None:
+    """Without `spread` groups and joined calls work as on one process, and N may change."""
+    data = copy_data(deployed, tmp_path / "data")
+    port = free_ports(3)
+    with serving(data, "--processes", "2", "--direct", "--listen", f"127.0.0.1:{port}") as served:
         calls = [{"entity": one, "handler": "increment", "args": [2]} for one in ENTITIES]
         for _ in range(4):
             status, body = send(served, "POST", "/v1/atomic", {"calls": calls})
@@ -221,7 +294,5 @@ def test_by_default_everything_is_joined_and_the_number_is_free(tmp_path: Path) 
         assert served.stop(signal.SIGTERM) == 0
     # What is here is in volume 0, which is the directory itself: one node alone may open it.
     assert lithox("call", ENTITIES[0], "increment", "1", "--data", str(data)).stdout == "11\n"
-    with serving(data, "--processes", "3") as more:
-        assert more.call(ENTITIES[0], "increment", 1)["value"] == 12
     spread = lithox("serve", "--data", str(data), *SPREAD, "--listen", "127.0.0.1:0")
     assert "there are entities of that name" in spread.stderr

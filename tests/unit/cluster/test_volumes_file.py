@@ -39,6 +39,13 @@ def test_a_spread_directory_keeps_its_number_and_its_patterns(tmp_path: Path) ->
         check_alone(tmp_path)
 
 
+def test_one_volume_of_several_is_no_node_by_itself(tmp_path: Path) -> None:
+    """It would deliver what it has for others to entities that it makes itself."""
+    settle_volumes(tmp_path, 2, ("counter/*",), nothing)
+    with pytest.raises(ConfigError, match="one volume of"):
+        check_alone(folder_of(tmp_path, 1))
+
+
 def test_a_pattern_is_added_only_while_nothing_has_its_name(tmp_path: Path) -> None:
     """Entities that exist live in volume 0: spreading their name would hide them."""
     settle_volumes(tmp_path, 2, ("counter/*",), nothing)
