@@ -13,6 +13,9 @@ answers not written, or a peer that does not read, no command is begun; with com
 nothing is read. What is in flight then may still end and is held: above `held_bytes_max`, or
 `held_bytes_all_max` over all connections, the connection is closed, with an error as its last word.
 
+It is long because order, flow and time of one connection are one state: parted, each part would
+have to look into the others.
+
 Invariants, for a connection that is not closing:
 - a command that is not whole has `_timer` armed; a peer that does not read has `_write_timer`;
   with nothing in flight `_idle_timer` ends it. So no silence is for ever.
