@@ -69,7 +69,7 @@ def write_page(result: dict[str, Any]) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise SystemExit(f"{PAGE.name} has lost its marks for the side-by-side run")
-    part = page.page_part(result, places)
+    part = page.page_part(result, places, figures=f"benchmarks/{WHOLE.name}")
     PAGE.write_text(f"{before}{BEGIN}\n\n{part}\n\n{END}{after}", encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}")
 

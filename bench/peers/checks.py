@@ -1,23 +1,26 @@
-"""A client that anybody knows, beside our own generator: redis-benchmark, on every RESP road.
+"""Clients that anybody knows, beside our own generator: redis-benchmark and Tarantool's net.box.
 
-If the two disagree by much, one of them measures itself.
+If one of them and ours disagree by much, one of the two measures itself.
 """
 
 from __future__ import annotations
 
 import csv
-import shutil
+import os
 import subprocess
 from collections.abc import Sequence
 from typing import Any, Final
 
 from bench.figures import say
+from bench.peers.packages import APPS
 from bench.peers.peer import ONE, Peer, Road
+from bench.peers.processes import MissingError
 from bench.peers.wires import Action
 from bench.peers.workloads import CALLERS
 
 REQUESTS: Final = 40_000
 SECONDS_MAX: Final = 60.0
+NET_BOX_S: Final = 2
 ENTITIES: Final = 256
 ANY_NUMBER: Final = "__rand_int__"
 
@@ -43,26 +46,49 @@ def rate_in(text: str) -> float:
     raise ValueError(f"unexpected words from redis-benchmark: {text[-200:]}")
 
 
+def net_box(peer: Peer, road: Road) -> float:
+    """Returns calls/s of CALLERS fibres of Tarantool's own client. Raises ValueError, OSError."""
+    program, environment = peer.packages.find_command("tarantool", "tarantool")
+    script = str(APPS / "tarantool" / "load.lua")
+    words = [program, script, str(road.wire.port), str(CALLERS), str(NET_BOX_S)]
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS_MAX,
+        env={**os.environ, **environment},
+    )
+    return float(done.stdout)
+
+
+def redis_benchmark(peer: Peer, road: Road) -> float:
+    """Returns calls/s of redis-benchmark on a RESP road. Raises ValueError, OSError."""
+    program, _ = peer.packages.find_command("redis-benchmark", "redis-tools")
+    done = subprocess.run(
+        command_of(program, road),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS_MAX,
+    )
+    return rate_in(done.stdout)
+
+
 def known_clients(peers: Sequence[Peer]) -> dict[str, Any]:
-    """Returns {road: {"rate": requests/s}}, or why there is none."""
-    program = shutil.which("redis-benchmark")
+    """Returns {road: {"client", "rate": calls/s}}, or why there is none."""
     found: dict[str, Any] = {}
     for peer in peers:
         for road in peer.roads():
-            if road.wire.kind != "resp":
+            if road.wire.kind == "resp":
+                client, ask = "redis-benchmark", redis_benchmark
+            elif road.wire.kind == "iproto" and road.shape == ONE:
+                client, ask = "net.box", net_box
+            else:
                 continue
-            say(f"redis-benchmark: {road.label}")
-            if program is None:
-                program, _ = peer.packages.find_command("redis-benchmark", "redis-tools")
+            say(f"{client}: {road.label}")
             try:
-                done = subprocess.run(
-                    command_of(program, road),
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                    timeout=SECONDS_MAX,
-                )
-                found[road.label] = {"rate": rate_in(done.stdout)}
-            except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-                found[road.label] = {"failed_with": str(error)[:200]}
+                found[road.label] = {"client": client, "rate": ask(peer, road)}
+            except (MissingError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+                found[road.label] = {"client": client, "failed_with": str(error)[:200]}
     return found

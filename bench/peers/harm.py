@@ -23,6 +23,7 @@ KILL_CALLERS: Final = 64
 KILL_AFTER_S: Final = 1.5
 KILL_LOAD_S: Final = 30.0
 EATER_MB_MAX: Final = 2048.0
+ALONE_S: Final = 3.0
 HARM_BEGIN_S: Final = 0.3
 HARM_END_S: Final = 0.7
 """How long harm goes on after the load beside it has ended; the generator starts meanwhile."""
@@ -81,7 +82,7 @@ def beside(
     """
     road = _each(road)
     loader.ask(road, INCREMENTS, callers=CALLERS, seconds=HARM_BEGIN_S)
-    alone = loader.ask(road, INCREMENTS, callers=CALLERS, seconds=seconds)
+    alone = loader.ask(road, INCREMENTS, callers=CALLERS, seconds=ALONE_S)
     harmful = [Action(handler, handler)]
     harm_s = HARM_BEGIN_S + seconds + HARM_END_S
     with (

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -144,6 +145,11 @@ class LithoxOnPostgres(Lithox):
     def pids(self) -> list[int]:
         found = super().pids()
         return found if self._database is None else [*found, *self._database.pids()]
+
+    def roads(self) -> list[Road]:
+        """Returns HTTP, as DBOS has it, and one connection of RESP beside it."""
+        http, *others = super().roads()
+        return [http, *(replace(road, is_main=False) for road in others if road.shape == ONE)]
 
     def stop(self) -> None:
         super().stop()

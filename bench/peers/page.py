@@ -269,20 +269,25 @@ def _mixed(result: dict[str, Any]) -> list[str]:
 
 def _checks(result: dict[str, Any]) -> list[str]:
     rows = [
-        [road, amount(found.get("rate")), found.get("failed_with", "-")]
+        [road, found["client"], amount(found.get("rate")), found.get("failed_with", "-")]
         for road, found in result.get("checks", {}).items()
     ]
-    title = "### The same with redis-benchmark, 64 callers"
-    return [title, "", *table(("road", "calls/s", "remark"), rows)] if rows else []
+    title = "### The counter with clients that anybody knows, 64 callers"
+    return [title, "", *table(("road", "client", "calls/s", "remark"), rows)] if rows else []
 
 
-def page_part(result: dict[str, Any], plots: dict[str, str]) -> str:
-    """Returns the generated part: plots (name to path), tables and caveats."""
+def page_part(result: dict[str, Any], plots: dict[str, str], *, figures: str = "") -> str:
+    """Returns the generated part: plots (title to path), tables and caveats.
+
+    Args:
+        figures: path of the file with every round, seen from the page; empty: there is none.
+    """
     facts = ", ".join(f"{key} {value}" for key, value in result.get("machine", {}).items())
     lines = [
         f"Measured {result['at']} UTC at commit {result.get('commit', 'unknown')}:",
         f"{result['rounds']} rounds of {result['seconds']:g} s, median [lowest .. highest].",
         f"Machine: {facts}.",
+        *([f"Every round is in [peers.json]({figures})."] if figures else []),
         "",
         *_reached(result),
         *(line for title, path in plots.items() for line in (f"![{title}]({path})", "")),

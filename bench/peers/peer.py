@@ -27,7 +27,7 @@ class Road:
     Attributes:
         label: peer and road in a table.
         shape: ONE (pipelined) or EACH.
-        is_main: whether all workloads go this way, or the counter alone.
+        is_main: whether all workloads go this way, or the counter alone, at 16 and 64 callers.
     """
 
     label: str
@@ -45,6 +45,8 @@ class Peer(ABC):
 
     def __init__(self, packages: Packages, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        # A database that does not run as root has its folder in ours.
+        folder.chmod(0o755)
         self.packages = packages
         self.folder = folder
         self.children: list[Child] = []

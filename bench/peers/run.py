@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -28,15 +30,23 @@ from bench.peers.packages import Packages
 from bench.peers.peer import Peer, Road
 from bench.peers.peers import MAKERS, chosen
 from bench.peers.processes import MissingError, SyncTrace, memory_mb
-from bench.peers.workloads import CALLERS, INCREMENTS, TOUCHED, WORKLOADS, Workload, touches
+from bench.peers.workloads import (
+    CALLERS,
+    INCREMENTS,
+    SIDE_CALLERS,
+    TOUCHED,
+    WORKLOADS,
+    Workload,
+    touches,
+)
 
 WARM_S: Final = 1.0
 FIRST_S_MAX: Final = 60.0
-TOUCH_S_MAX: Final = 12.0
+TOUCH_S_MAX: Final = 8.0
 TRACE_S: Final = 1.0
 TRACE_HTTP_S: Final = 3.0
 """Longer, since the slowest peers are among them and strace slows them further."""
-MIXED_S: Final = 24.0
+MIXED_S: Final = 18.0
 MIXED_INTERVAL_S_MAX: Final = 10.0
 MIXED_INTERVALS: Final = 12
 PARTS: Final = ("syncs", "touch", "checks", *alone.ALONE, "mixed")
@@ -136,6 +146,7 @@ class Run:
                 "of": (peer, road),
             }
             for callers in workload.callers
+            if road.is_main or callers in SIDE_CALLERS
         ]
 
     def _add_round(self, number: int, workload: Workload, row: dict[str, Any]) -> None:
@@ -143,18 +154,27 @@ class Run:
         say(f"{workload.name}, round {number + 1}: {road.label}, {row['callers']} callers")
         try:
             found = self.loader.measure(
-                peer, road, workload.actions, callers=row["callers"], seconds=self._options.seconds
+                peer,
+                road,
+                workload.actions,
+                callers=row["callers"],
+                seconds=self._seconds(workload),
             )
         except (OSError, ValueError) as error:
             row["rounds"].append({"failed_with": str(error)[:300]})
             return
         row["rounds"].append(found.to_json() | {"pss_mb": memory_mb(peer.pids())})
 
+    def _seconds(self, workload: Workload) -> float:
+        """Returns how long a round is: half as long where no goal stands."""
+        whole = float(self._options.seconds)
+        return whole if workload.name in {"counter", "flight"} else max(1.0, whole / 2)
+
     def measure_syncs(self) -> None:
         """Counts syncs from outside while CALLERS callers increment."""
         found: dict[str, Any] = {}
         for peer in self.peers:
-            for road in peer.roads():
+            for road in filter(lambda one: one.is_main, peer.roads()):
                 say(f"syncs: {road.label}")
                 try:
                     with SyncTrace(peer.pids()) as trace:
@@ -200,7 +220,10 @@ class Run:
                 self.measure_touches()
             if self.is_wanted("checks"):
                 self.result["checks"] = checks.known_clients(self.peers)
-        there = [name for name in names if "missing" not in self.result["peers"][name]]
+        self.run_alone([name for name in names if "missing" not in self.result["peers"][name]])
+
+    def run_alone(self, there: list[str]) -> None:
+        """Measures each peer with the machine to itself."""
         wanted = {name for name in alone.ALONE if self.is_wanted(name)}
         where = self._folder / "alone"
         self.result["alone"] = alone.measure(self.packages, where, there, wanted)
@@ -216,7 +239,7 @@ class Run:
                     ),
                 )
                 for name in there
-                if name in {"lithox-1", "lithox-2"}
+                if name in alone.OURS
             }
 
 
@@ -244,6 +267,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Measures in one temporary folder beside our own data, and removes it."""
     options = parse()
+    # Ended from outside, it still ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     DATA_PARENT.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="peers-", dir=DATA_PARENT))
     # A server that does not run as root has its folder in ours.

@@ -16,6 +16,8 @@ from bench.peers.wires import Action
 ENTITIES: Final = 256
 CALLERS: Final = 64
 COUNTER_CALLERS: Final = (1, 16, 64, 256)
+SIDE_CALLERS: Final = (16, 64)
+"""Numbers of callers that goals speak of; roads that are not main have these alone."""
 TOUCHED: Final = 10_000
 IDLE: Final = 100_000
 _SEED: Final = 11

@@ -32,6 +32,8 @@ PROMISED = {
     "docs",
     "bench",
     "bench-compare",
+    "bench-mixed",
+    "bench-peers",
     "lock",
     "all",
     "clean",

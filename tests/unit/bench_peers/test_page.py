@@ -13,7 +13,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def test_the_page_has_reach_peers_rounds_and_caveats() -> None:
     """Each figure with its spread; the verdict; the peer that is missing; what one cannot do."""
-    text = page_part(make_result(), {"A plot": "benchmarks/peers-counter.svg"})
+    plots = {"A plot": "benchmarks/peers-counter.svg"}
+    text = page_part(make_result(), plots, figures="benchmarks/peers.json")
+    assert "[peers.json](benchmarks/peers.json)" in text
     assert "| 4,000 (lithox-1, HTTP) | 1,000 | 4.4 | 4 times | yes |" in text
     assert "| 1 times | **no** |" in text
     assert "| restate | **missing**: npm failed |" in text
