@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from lithox.errors import BadArguments, Conflict, InternalError
 from lithox.store.absence import AbsenceFilter
@@ -284,7 +284,7 @@ class VisibleCells:
         self.views.trim()
         return value_bytes
 
-    def _keep_older(self, version: int, writes: Mapping[Cell, bytes | None]) -> int:
+    def _keep_older(self, version: int, writes: Mapping[Cell, Any]) -> int:
         """Checks `writes`, and keeps the values they replace for the snapshots that see them.
 
         It changes nothing visible, so it may fail: a single bad write would otherwise fail in the
