@@ -15,13 +15,12 @@ Invariants: a request is made of values that were checked; nothing of it is kept
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from lithox.dispatch.atomic import CALLS_MAX
 from lithox.errors import BadArguments, LithoxError, Overloaded
-from lithox.gateway.bodies import DEADLINE_MS_MAX, LimitsBody
 from lithox.gateway.process_routes import WAIT_MS_MAX
 from lithox.gateway.resp.answers import (
     SLOTS,
@@ -31,64 +30,25 @@ from lithox.gateway.resp.answers import (
     open_slot,
 )
 from lithox.gateway.resp.connection import RespConnection
+from lithox.gateway.resp.options import Options, read_options
 from lithox.gateway.resp.parsing import Command
 from lithox.gateway.resp.replies import encode_push
 from lithox.gateway.resp.slots import Slot
 from lithox.gateway.resp.words import read_amount, read_argument, read_target, read_text
-from lithox.model.ids import RequestId, check_entity_path, check_handler_name, check_request_id
+from lithox.model.ids import check_entity_path, check_handler_name, check_request_id
 from lithox.model.request import Answer, Call, Caller, Request
 from lithox.model.values import INT_MAX, decode_json, decode_value
 
 CALLBACK_CHARACTERS_MAX: Final = 2_000
+PUSH_REST_S: Final = 0.5
+"""Between two questions whether a result that is to be pushed is there."""
 _CALL_WORDS_MIN: Final = 3
 _TAG_WORDS_MIN: Final = 3
 _NOTHING: Final[list[Any]] = []
 
 
-@dataclass(slots=True)
-class Options:
-    """What was said of one request. Unfrozen for speed."""
-
-    request_id: RequestId | None = None
-    deadline_ms: int | None = None
-    limits: dict[str, int] = field(default_factory=dict[str, int])
-    slot: type[Slot] = Slot
-
-
 Read = Callable[[RespConnection, Command, Options], Request]
 """Makes a request of the words of a command; the options are filled in on the way."""
-
-
-def _set_id(options: Options, word: bytes) -> None:
-    options.request_id = check_request_id(read_text(word, "a request id"))
-
-
-def _set_deadline(options: Options, word: bytes) -> None:
-    options.deadline_ms = read_amount(word, "DEADLINE_MS", (1, DEADLINE_MS_MAX))
-
-
-def _set_form(options: Options, word: bytes) -> None:
-    found = SLOTS.get(word.upper())
-    if found is None:
-        raise BadArguments(f"REPLY is VALUE, FULL, JSON or MSGPACK; found {word[:20]!r}")
-    options.slot = found
-
-
-def _limit(name: str, bound: int) -> Callable[[Options, bytes], None]:
-    def set_limit(options: Options, word: bytes) -> None:
-        options.limits[name] = read_amount(word, name.upper(), (1, bound))
-
-    return set_limit
-
-
-_AMOUNTS: Final = ("fuel", "memory", "output", "calls", "state", "big")
-_SETTERS: Final[dict[bytes, Callable[[Options, bytes], None]]] = {
-    b"ID": _set_id,
-    b"DEADLINE_MS": _set_deadline,
-    b"REPLY": _set_form,
-    b"WALL_MS": _limit("wall_ms", DEADLINE_MS_MAX),
-    **{name.upper().encode(): _limit(name, INT_MAX) for name in _AMOUNTS},
-}
 
 
 def call(connection: RespConnection, words: Command, tag: bytes | None = None) -> None:
@@ -142,35 +102,19 @@ def _read_call(
 def _read_call_with(connection: RespConnection, words: Command, options: Options) -> Request:
     if len(words) < _CALL_WORDS_MIN:
         raise _wrong_form("CALLWITH entity handler [option value ...] [ARGS argument ...]")
-    at = _read_options(words, 3, options)
+    at = read_options(words, 3, options)
     caller = connection.caller or connection.identified()
     entity, handler = read_target(words[1], words[2])
-    limits, deadline_ms = options.limits, options.deadline_ms
+    deadline_ms = options.deadline_ms
     return Request(
         entity=entity,
         handler=handler,
         args=_read_arguments(words, at) if at < len(words) else list(_NOTHING),
         caller=caller,
-        limits=LimitsBody(**limits).to_limits() if limits else None,
+        limits=options.to_limits(),
         deadline_ns=None if deadline_ms is None else connection.node.deadline_in(deadline_ms),
         request_id=options.request_id,
     )
-
-
-def _read_options(words: Command, at: int, options: Options) -> int:
-    """Returns where the first word stands that is no option."""
-    end = len(words)
-    find = _SETTERS.get
-    while at < end:
-        word = words[at]
-        setter = find(word) or find(word.upper())
-        if setter is None:
-            return at
-        if at + 1 >= end:
-            raise BadArguments(f"option {word[:20].decode('ascii', 'replace')} has a value")
-        setter(options, words[at + 1])
-        at += 2
-    return at
 
 
 def _read_arguments(words: Command, at: int) -> list[Any]:
@@ -200,7 +144,7 @@ def _read_packed(kind: bytes, words: Command, at: int) -> Any:
 
 
 def _read_atomic(connection: RespConnection, words: Command, options: Options) -> Request:
-    at = _read_options(words, 1, options)
+    at = read_options(words, 1, options)
     caller = connection.caller or connection.identified()
     if at >= len(words):
         raise _wrong_form(
@@ -215,7 +159,7 @@ def _read_atomic(connection: RespConnection, words: Command, options: Options) -
     return connection.node.make_group(
         tuple(calls),
         request_id=options.request_id,
-        limits=LimitsBody(**options.limits).to_limits() if options.limits else None,
+        limits=options.to_limits(),
         deadline_ms=options.deadline_ms,
         caller=caller,
     )
@@ -323,10 +267,14 @@ async def _push_outcome(connection: RespConnection, request_id: str, caller: Cal
     """Waits for the end of an accepted request and tells it: ["result", id, outcome]."""
     try:
         answer: Answer | None = None
-        while answer is None:
+        while True:
             answer = await connection.node.request_outcome(
                 request_id, wait_ms=WAIT_MS_MAX, caller=caller
             )
+            if answer is not None:
+                break
+            # Of what another node works on it is said at once that there is nothing yet.
+            await asyncio.sleep(PUSH_REST_S)
     except Exception as error:  # noqa: BLE001 - the border: every fault gets an answer
         answer = Answer(request_id=cast("Any", request_id), error=error)
     finally:
