@@ -24,7 +24,7 @@ from bench.peers.workloads import CALLERS, IDLE, INCREMENTS, WORKLOADS, idlers, 
 
 IDLE_CALLERS: Final = 256
 IDLE_S_MAX: Final = 30.0
-IDLE_S_MAX_OURS: Final = 240.0
+IDLE_S_MAX_OURS: Final = 120.0
 IDLE_REST_S: Final = 1.0
 HARM_S: Final = 4.0
 OUR_ROUNDS: Final = {"loop": 3}

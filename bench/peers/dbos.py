@@ -21,8 +21,6 @@ class Database:
 
     def __init__(self, folder: Path) -> None:
         try:
-            # Its own user cannot enter our folder; beside it, on the same file system.
-            folder.chmod(0o755)
             self.server = PostgresServer(parent=folder)
         except (FileNotFoundError, RuntimeError) as error:
             raise MissingError(str(error)) from None

@@ -71,7 +71,7 @@ class Lithox(Peer):
         if not self._is_deployed:
             self._deploy()
             self._is_deployed = True
-        self._has_resp = self._speaks_resp()
+            self._has_resp = self._speaks_resp()
 
     def _process_words(self) -> list[str]:
         if "--processes" not in _serve_help():

@@ -26,6 +26,7 @@ from typing import Final, Self
 READY_S_MAX: Final = 60.0
 END_S_MAX: Final = 15.0
 POLL_S: Final = 0.02
+LAST_WORDS_BYTES: Final = 400
 TRACE_ATTACH_S_MAX: Final = 10.0
 _CHILD: Final = re.compile(r"^\d+ \(.*\) \S (\d+) ", re.DOTALL)
 _SYNC_CALLS: Final = ("fsync", "fdatasync", "sync_file_range", "msync")
@@ -74,6 +75,8 @@ class Child:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._log = folder / log
+        # What an earlier process wrote there is none of this one's words.
+        self._log_begin = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
                 command,
@@ -90,8 +93,9 @@ class Child:
         return self.process.pid
 
     def last_words(self) -> str:
-        """Returns the end of its log."""
-        return self._log.read_bytes()[-400:].decode(errors="replace").strip()
+        """Returns the end of what it has printed."""
+        said = self._log.read_bytes()[self._log_begin :]
+        return said[-LAST_WORDS_BYTES:].decode(errors="replace").strip()
 
     def end(self) -> None:
         """Asks it to end, and makes it. Blocks until it is gone."""
@@ -279,8 +283,7 @@ def count_syncs(text: str, files: set[int]) -> Syncs:
     """Returns the syncs in strace's lines; of writes only those to `files`."""
     calls: dict[str, int] = {}
     for line in text.splitlines():
-        if "resumed" in line:
-            continue
+        # The second half of an interrupted call has no arguments, and so is not found again.
         found = _TRACED.search(line)
         if found is None:
             continue
