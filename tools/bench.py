@@ -62,6 +62,7 @@ ROWS = [
     Row("timers-due", "bench.messages", ("due",)),
     Row("timers-idle", "bench.messages", ("idle",)),
     Row("languages", "bench.languages"),
+    Row("processes", "bench.processes"),
 ]
 
 

@@ -88,6 +88,10 @@ class Hearing:
         return Connection(on_items=self._take, on_open=self._begin, on_lost=self._end)
 
     def _begin(self, connection: Connection) -> None:
+        if self._server is None:
+            # Accepted before the stop, and only now made.
+            connection.close()
+            return
         if len(self._connections) >= CONNECTIONS_MAX:
             _log.error("more connections from processes of this server than there can be")
             connection.close()

@@ -49,6 +49,10 @@ class FrontNode:
         self._node = node
         self._sharing = sharing
         self._direct: list[str] = []
+        self._node_entity = node.config.node_entity
+        # What every request asks for is found without `__getattr__`.
+        self.identify = node.identify
+        self.deadline_in = node.deadline_in
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._node, name)
@@ -69,7 +73,7 @@ class FrontNode:
     def submit(self, request: Request) -> asyncio.Future[Answer]:
         """Takes a request; see `Node.submit`. One of the node's own entity is the lead's."""
         sharing = self._sharing
-        if request.entity != self._node.config.node_entity or sharing.is_lead:
+        if request.entity != self._node_entity or sharing.is_lead:
             return self._node.submit(request)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
@@ -83,7 +87,7 @@ class FrontNode:
     def submit_to(self, request: Request, on_answer: OnAnswer) -> None:
         """Takes a request like `submit`, without a future; see `Node.submit_to`."""
         sharing = self._sharing
-        if request.entity != self._node.config.node_entity or sharing.is_lead:
+        if request.entity != self._node_entity or sharing.is_lead:
             self._node.submit_to(request, on_answer)
         else:
             sharing.peers[LEAD].send(request, on_answer)
