@@ -33,7 +33,8 @@ COMMANDS = {"wrk": "wrk", "strace": "strace", "pg_ctlcluster": "postgresql"}
 """Command the run needs -> Debian package that brings it; peers bring their own."""
 ROUNDS = 3
 SECONDS = 2.0
-MIXED_PEERS = "lithox"
+MIXED_PEERS = "lithox-2"
+"""What the half hour is for: all processors, entities spread over them."""
 
 sys.path.insert(0, str(ROOT))
 
@@ -97,7 +98,7 @@ def _mixed(options: argparse.Namespace) -> dict[str, Any]:
     found = measure([*words, "--mixed-seconds", str(options.mixed * 60)], SHORT)
     if WHOLE.exists():
         whole = json.loads(WHOLE.read_text())
-        whole["mixed"] = found["mixed"]
+        whole["mixed"] = {**whole.get("mixed", {}), **found["mixed"]}
         WHOLE.write_text(json.dumps(whole, indent=1) + "\n")
         write_page(whole)
     return found

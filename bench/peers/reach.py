@@ -102,7 +102,7 @@ def _against(  # noqa: PLR0913 - one row of the issue's table, all by keyword
         figure=median(mine) if mine else None,
         yardstick=median(theirs) if theirs else None,
         ratio=ratio,
-        reach=f"{times:g} times",
+        reach=f"ratio {times:g}",
         is_reached=None if ratio is None else ratio >= times,
         note="" if theirs else _missing(result, peer),
     )

@@ -16,8 +16,8 @@ def test_the_page_has_reach_peers_rounds_and_caveats() -> None:
     plots = {"A plot": "benchmarks/peers-counter.svg"}
     text = page_part(make_result(), plots, figures="benchmarks/peers.json")
     assert "[peers.json](benchmarks/peers.json)" in text
-    assert "| 4,000 (lithox-1, HTTP) | 1,000 | 4.4 | 4 times | yes |" in text
-    assert "| 1 times | **no** |" in text
+    assert "| 4,000 (lithox-1, HTTP) | 1,000 | 4.4 | ratio 4 | yes |" in text
+    assert "| ratio 1 | **no** |" in text
     assert "| restate | **missing**: npm failed |" in text
     assert "4,000 [400 .. 4,400]" in text
     assert "cannot: no transaction in common" in text
