@@ -120,8 +120,8 @@ class Hearing:
     def _answer(self, connection: Connection, number: int, answer: Answer) -> None:
         try:
             item = encode_answer(number, answer)
-        except Exception as error:  # noqa: BLE001 - who waits is told, whatever it is
-            item = encode_answer(number, Answer(error=InternalError(f"an answer: {error}")))
+        except Exception as bug:  # noqa: BLE001 - who waits is told, whatever it is
+            item = encode_answer(number, Answer(error=InternalError(f"an answer: {bug}")))
         if len(item) > FRAME_BYTES_MAX // 2:
             error = TooLarge(f"the answer has {len(item)} bytes, too many for one answer")
             item = encode_answer(number, Answer(request_id=answer.request_id, error=error))
