@@ -100,23 +100,13 @@ def serve(  # noqa: PLR0913 - one a word of the command line; all by keyword
 
     from lithox.cli.logs import configure_logs
     from lithox.cli.serving_parent import Order, check_processes, default_processes
-    from lithox.errors import ConfigError
-    from lithox.gateway.settings import settings_from
     from lithox.node.config import NodeConfig, parse_config, read_config_text
 
     text = None if config_path is None else read_config_text(config_path)
     config = NodeConfig() if config_path is None else parse_config(text or "", config_path)
     if cooperative:
         config = replace(config, is_cooperative=True)
-    settings = settings_from(
-        allowed_hosts=config.allowed_hosts, body_bytes_max=config.body_bytes_max, listen=listen
-    )
-    if not settings.is_loopback and not config.identities:
-        raise ConfigError(
-            f"listening on {settings.host}, others can connect: configure at least one "
-            "[[identity]] with token_sha256, or listen on 127.0.0.1",
-            key="identity",
-        )
+    settings = _settings_of(config, listen)
     form = logs["log_format"]
     is_human = form == "human" or (form == "auto" and sys.stderr.isatty())
     count = processes or default_processes(data, config)
@@ -139,6 +129,23 @@ def serve(  # noqa: PLR0913 - one a word of the command line; all by keyword
             is_human=is_human,
         )
         asyncio.run(_serve_processes(order, as_json=as_json))
+
+
+def _settings_of(config: NodeConfig, listen: str | None) -> GatewaySettings:
+    """Returns where to listen; raises ConfigError for an address that lets strangers in."""
+    from lithox.errors import ConfigError
+    from lithox.gateway.settings import settings_from
+
+    settings = settings_from(
+        allowed_hosts=config.allowed_hosts, body_bytes_max=config.body_bytes_max, listen=listen
+    )
+    if not settings.is_loopback and not config.identities:
+        raise ConfigError(
+            f"listening on {settings.host}, others can connect: configure at least one "
+            "[[identity]] with token_sha256, or listen on 127.0.0.1",
+            key="identity",
+        )
+    return settings
 
 
 async def _serve_processes(order: Order, *, as_json: bool) -> None:

@@ -72,7 +72,7 @@ def run(body: Callable[[], Awaitable[None]]) -> None:
 async def until(is_so: Callable[[], bool]) -> None:
     """Returns when it is so; what another process does can only be looked at again and again."""
     while not is_so():  # noqa: ASYNC110 - another process tells nobody here
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
 
 
 def is_gone(pid: int) -> bool:

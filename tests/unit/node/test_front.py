@@ -243,7 +243,7 @@ def test_a_deploy_that_does_not_reach_all_is_told(monkeypatch):
         lead, _ = server.fronts
         server.hearings[1].stop()
         while lead.is_ready():  # noqa: ASYNC110 - nobody is told of a loss
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         with pytest.raises(StoreUnavailable, match="volumes 1 "):
             await lead.deploy(bundle_of(server.engine))
         assert (await lead.submit(request_of(HERE))).value == 1
