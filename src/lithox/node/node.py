@@ -19,7 +19,7 @@ from lithox.cluster.volumes_file import check_alone
 from lithox.dispatch.catalog import Catalog
 from lithox.dispatch.dispatcher import Dispatcher
 from lithox.dispatch.job import Clock
-from lithox.errors import InternalError, NotFound, NotPermitted, Unauthenticated
+from lithox.errors import ConfigError, InternalError, NotFound, NotPermitted, Unauthenticated
 from lithox.kernel.kernel import Kernel
 from lithox.model.ids import Pid
 from lithox.model.limits import Limits
@@ -160,10 +160,7 @@ class Node(
         # What is open is released in the opposite order, at the end or when something here fails.
         with ExitStack() as opened:
             member = self._member
-            given = None if member is None else member.lock
-            opened.callback((given or DirectoryLock.open(self.data)).close)
-            if member is None:
-                check_alone(self.data)
+            opened.callback(self._take_folder().close)
             self._store: Store = open_store(
                 self.data, self.config, post=loop.call_soon_threadsafe, reach=_crash_point()
             )
@@ -203,11 +200,29 @@ class Node(
         self._is_open = True
         self.program_side.start()
 
+    def _take_folder(self) -> DirectoryLock:
+        """Returns the lock of the data directory; see `open` for what it raises."""
+        member = self._member
+        lock = member.lock if member is not None else None
+        if lock is None:
+            lock = DirectoryLock.open(self.data)
+        if member is None:
+            try:
+                check_alone(self.data)
+            except ConfigError:
+                lock.close()
+                raise
+        return lock
+
+    def _make_kernel(self) -> Kernel:
+        kernel = Kernel(self.config.policy)
+        if self._member is not None:
+            kernel.share_pids(*self._member.pids)
+        return kernel
+
     def _wire(self, loop: asyncio.AbstractEventLoop) -> None:
         """Puts the rooms together over an open store and its engines."""
-        self._kernel = Kernel(self.config.policy)
-        if self._member is not None:
-            self._kernel.share_pids(*self._member.pids)
+        self._kernel = self._make_kernel()
         catalog = Catalog(
             engines=self._engines,
             node_limits=self.config.limits,
