@@ -32,6 +32,8 @@ CAVEATS: Final = """\
   is written in: LuaJIT and V8 compile, lithox's Lua is interpreted.
 - lithox-2 has its entities spread over two processes, and its client takes what is left of the two
   processors.
+- Tarantool and workerd have transactions that a handler can ask for. The failing handler asks for
+  none, in no peer: what remains of it is what each does by itself.
 - strace counts syncs and slows a server while it does; the count is a ratio to answers of the same
   seconds. A virtual disk may call a sync done before it is.
 - A SIGKILL does not cut the power: it shows that answers did not wait in the process's memory. That

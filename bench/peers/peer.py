@@ -42,6 +42,9 @@ class Peer(ABC):
     name: str
     durability: str
     """What makes an answer durable, in words; the run counts whether it is so."""
+    round_times: float = 1.0
+    """How many times longer its rounds are: where a call takes long, what is under way at a
+    round's end, and not counted, would be a large part of a short one."""
 
     def __init__(self, packages: Packages, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
