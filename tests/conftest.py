@@ -22,6 +22,8 @@ settings.load_profile("lithox")
 os.environ["LITHOX_PROCESSES"] = "1"
 
 
+UNCOMPILED = ("patches_source", "sim")
+"""Marks of tests that run on the sources: simulations plant bugs in them."""
 COMPILED = Path(__file__).resolve().parent.parent / ".cache" / "compiled-by-tests"
 
 
@@ -38,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Where modules are compiled, what replaces parts of one is left to a run of its own."""
     if not str(runs.__file__).endswith(".so"):
         return
-    left = [item for item in items if item.get_closest_marker("patches_source")]
+    left = [item for item in items if any(map(item.get_closest_marker, UNCOMPILED))]
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in set(left)]

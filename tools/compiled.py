@@ -40,7 +40,9 @@ ROOMS: Final = {
 }
 """What a run passes: found by profiles, not by wish. A module of which others inherit in plain
 Python says so with `mypyc_attr`."""
-UNUSED: Final = ("misc", "var-annotated")
+LEVELS: Final = {"opt_level": "2", "debug_level": "0"}
+"""Of the C compiler."""
+UNUSED: Final = ("func-returns-value", "misc", "var-annotated")
 """Complaints of mypy that basedpyright answers otherwise."""
 
 
@@ -85,17 +87,26 @@ def compile_into(folder: Path) -> list[Path]:
         environment["CC"] = f"{sys.executable} -m ziglang cc"
     code = "\n".join(
         (
+            "from concurrent.futures import ThreadPoolExecutor",
             "from setuptools import setup",
+            "from setuptools._distutils.ccompiler import CCompiler",
             "from mypyc.build import mypycify",
             f"options = {['--ignore-missing-imports', '--follow-imports=silent']!r}",
             f"options += ['--disable-error-code=' + code for code in {UNUSED!r}]",
-            f"modules = mypycify([*options, *{names()!r}], opt_level='2', multi_file=True)",
+            f"levels = {LEVELS!r}",
+            f"modules = mypycify([*options, *{names()!r}], multi_file=True, **levels)",
+            # By itself it compiles the files of one library one after another.
+            "one_by_one = CCompiler.compile",
+            "def compile(self, sources, *more, **named):",
+            f"    with ThreadPoolExecutor({os.cpu_count() or 1}) as pool:",
+            "        made = pool.map(lambda one: one_by_one(self, [one], *more, **named), sources)",
+            "        return [path for paths in made for path in paths]",
+            "CCompiler.compile = compile",
             "setup(name='lithox-compiled', packages=[], ext_modules=modules)",
         )
     )
-    jobs = str(os.cpu_count() or 1)
     subprocess.run(
-        [sys.executable, "-c", code, "build_ext", "--inplace", "-j", jobs],
+        [sys.executable, "-c", code, "build_ext", "--inplace"],
         cwd=folder,
         env=environment,
         check=True,

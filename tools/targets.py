@@ -23,7 +23,7 @@ UNCOMPILED = {*WITHOUT_GUEST, "bench-compare", "sim"}
 """Targets that look at the sources, or run them as they are."""
 PURE = ["env", "LITHOX_PURE=1"]
 """Before a command: it runs the sources as they are."""
-PATCHES = [*PURE, *PYTEST, "-q", "-m", "patches_source", "tests/unit"]
+PATCHES = [*PURE, *PYTEST, "-q", "-m", "patches_source or sim", "tests/unit", "tests/simulation"]
 """What puts something else into a module cannot be done to a compiled one."""
 
 

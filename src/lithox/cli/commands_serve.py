@@ -166,12 +166,14 @@ async def _serve(
     *, data: Path, config: NodeConfig, settings: GatewaySettings, as_json: bool
 ) -> None:
     """Opens the node, serves it, closes it."""
+    from lithox.cli.garbage import spare_collector
     from lithox.gateway.serve import serve as serve_http
     from lithox.node.node import Node
 
     stop = asyncio.Event()
     _take_signals(stop)
     async with Node(data, config=config) as node:
+        spare_collector()
         await serve_http(
             node,
             settings,

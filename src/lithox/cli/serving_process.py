@@ -19,6 +19,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from lithox.cli.garbage import spare_collector
 from lithox.cli.logs import configure_logs
 from lithox.cluster.control import Control
 from lithox.cluster.hearing import Hearing
@@ -128,6 +129,7 @@ class _Process:
             opened.push_async_callback(sharing.stop)
             await self._wait_lead()
             await opened.enter_async_context(node)
+            spare_collector()
             front = self._front = FrontNode(node, sharing)
             front.set_direct(self._said["direct"])
             hearing = Hearing(

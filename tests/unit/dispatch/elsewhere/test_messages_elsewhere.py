@@ -305,6 +305,7 @@ def test_hops_and_accounts_are_those_of_the_chain() -> None:
     assert len(street.near.dead_rows) + len(street.far.dead_rows) == 1
 
 
+@pytest.mark.patches_source
 def test_only_two_kinds_of_origin_cross_a_link() -> None:
     """What belongs to this process is a bug there, and what cannot be read is the other side's."""
     assert encode_origin(None) is None
