@@ -111,6 +111,7 @@ def compile_into(folder: Path) -> list[Path]:
         env=environment,
         check=True,
     )
+    shutil.rmtree(folder / "build")
     return sorted(path.relative_to(folder) for path in folder.rglob("*.so"))
 
 

@@ -1,7 +1,7 @@
 """Lets this environment's Python find the compiled modules of a checkout, while they are fresh.
 
 tools/compiled.py copies this file into the environment as `_lithox_compiled.py`, with a `.pth` line
-that imports it at every start. When any source is newer than what was compiled, or LITHOX_PURE is
+that imports it at every start. When any source is another than was compiled, or LITHOX_PURE is
 set, it does nothing: the sources run as they are. So nobody ever runs code that is not what he
 reads, and nobody must compile after an edit. Installed packages need none of this: their extension
 modules lie beside the sources.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import zlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,18 +22,18 @@ SOURCES = "@SOURCES@"
 
 
 def state_of(folder: str) -> str:
-    """Returns how many sources are below `folder` and when the newest was changed, as one text."""
-    count = newest_ns = 0
+    """Returns a digest of the sources below `folder`: of their names, sizes and times of change."""
+    seen = []
     folders = [folder]
     while folders:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
                 if entry.name.endswith(".py"):
-                    count += 1
-                    newest_ns = max(newest_ns, entry.stat().st_mtime_ns)
+                    found = entry.stat()
+                    seen.append(f"{entry.path} {found.st_size} {found.st_mtime_ns}")
                 elif entry.name != "__pycache__" and entry.is_dir():
                     folders.append(entry.path)
-    return f"{count} {newest_ns}"
+    return f"{zlib.crc32(chr(10).join(sorted(seen)).encode()):08x} {len(seen)}"
 
 
 class Finder:
@@ -44,7 +45,7 @@ class Finder:
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
         """Returns how to load a compiled module; None: it is none."""
         file = self.files.get(name)
-        if file is None:
+        if file is None or not os.path.exists(file):  # noqa: PTH110 - see `install`
             return None
         from importlib.util import spec_from_file_location
 
