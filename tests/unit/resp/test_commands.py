@@ -8,12 +8,14 @@ import hiredis
 import msgspec
 import pytest
 
-from lithox.errors import GuestRaised
+from lithox.errors import GuestRaised, LithoxError, Overloaded, StoreUnavailable
+from lithox.gateway.resp import calls
 from lithox.gateway.resp.bounds import RespBounds
 from lithox.gateway.resp.replies import encode_error
 from lithox.model.limits import Limits
+from lithox.model.request import Answer
 from tests.unit.gateway.fake_node import FakeNode
-from tests.unit.resp.speaker import Speaker, run
+from tests.unit.resp.speaker import Speaker, encode, run
 
 unpack = msgspec.msgpack.decode
 
@@ -202,6 +204,43 @@ def test_results_waited_for_are_bounded() -> None:
         assert await speaker.ask(*running) == b"r-running"
         refusal = await speaker.ask(*running)
         assert str(refusal).startswith("request.overloaded 1 results are waited for")
+        speaker.connection.connection_lost(None)
+
+    run(body())
+
+
+def test_a_lookup_that_fails_for_now_is_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a process restarts nobody knows the result; what is pushed is what it came to."""
+    monkeypatch.setattr(calls, "PUSH_REST_S", 0)
+    failures: list[LithoxError] = [StoreUnavailable("it restarts"), Overloaded("full")]
+
+    class Restarting(FakeNode):
+        async def request_outcome(self, request_id: str, **options: Any) -> Answer | None:
+            if failures:
+                raise failures.pop()
+            return await super().request_outcome(request_id, **options)
+
+    push = ("ASYNC", "PUSH", "CALLWITH", "a", "echo", "ID", "r-7")
+    _, *found = answers(("HELLO", 3), push, node=Restarting())
+    told = {b"request": b"r-7", b"status": b"ok", b"value": {b"done": b"\0"}}
+    assert found == [b"r-7", [b"result", b"r-7", told]]
+
+
+def test_results_are_counted_before_they_are_accepted() -> None:
+    """Commands read in one go do not pass the bound together; a refused one leaves its place."""
+
+    async def body() -> None:
+        speaker = Speaker(bounds=RespBounds(pushes_max=1))
+        await speaker.ask("HELLO", 3)
+        refused = ("ASYNC", "PUSH", "CALLBACK", "https://other.net", "CALL", "a", "echo")
+        assert str(await speaker.ask(*refused)).startswith("request.not_permitted")
+        bad = ("ASYNC", "PUSH", "CALLWITH", "a", "echo", "REPLY", "FULL")
+        assert str(await speaker.ask(*bad)).startswith("request.bad_arguments")
+        running = encode("ASYNC", "PUSH", "CALLWITH", "a", "echo", "ID", "r-running")
+        speaker.connection.data_received(running * 3)
+        first, *others = await speaker.settle()
+        assert first == b"r-running"
+        assert [str(one).split()[0] for one in others] == ["request.overloaded"] * 2
         speaker.connection.connection_lost(None)
 
     run(body())

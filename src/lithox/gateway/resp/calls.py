@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from lithox.dispatch.atomic import CALLS_MAX
-from lithox.errors import BadArguments, LithoxError, Overloaded
+from lithox.errors import BadArguments, LithoxError, Overloaded, StoreUnavailable
 from lithox.gateway.process_routes import WAIT_MS_MAX
 from lithox.gateway.resp.answers import (
     SLOTS,
@@ -235,25 +235,29 @@ def later(connection: RespConnection, words: Command, tag: bytes | None = None) 
         raise _wrong_form("ASYNC [PUSH] [CALLBACK url] CALL ... | CALLWITH ... | ATOMIC ...")
     if callback is not None and not 1 <= len(callback) <= CALLBACK_CHARACTERS_MAX:
         raise BadArguments(f"CALLBACK is a URL of 1 to {CALLBACK_CHARACTERS_MAX} characters")
-    if is_pushed:
-        _check_push(connection)
     options = Options()
     request = reader(connection, words[at:], options)
     if options.slot is not Slot:
         raise BadArguments("REPLY says how a call is answered; ASYNC is answered with an id")
+    if is_pushed:
+        _count_push(connection)
     slot = open_slot(connection, Slot, tag)
 
     async def accept() -> bytes:
-        request_id = await connection.node.accept(request, callback=callback)
+        try:
+            request_id = await connection.node.accept(request, callback=callback)
+        except BaseException:
+            connection.pushes -= is_pushed
+            raise
         if is_pushed:
-            connection.pushes += 1
             connection.keep(_push_outcome(connection, request_id, request.caller))
         return encode_accepted(slot, request_id)
 
     connection.spawn(slot, accept())
 
 
-def _check_push(connection: RespConnection) -> None:
+def _count_push(connection: RespConnection) -> None:
+    """Counts a result that will be waited for: before the request is accepted, which takes time."""
     if not connection.is_resp3:
         raise BadArguments("PUSH takes version 3 of the protocol: say HELLO 3 first")
     allowed = connection.service.bounds.pushes_max
@@ -261,16 +265,23 @@ def _check_push(connection: RespConnection) -> None:
         raise Overloaded(
             f"{allowed} results are waited for on this connection", retry_after_ms=1_000
         )
+    connection.pushes += 1
 
 
 async def _push_outcome(connection: RespConnection, request_id: str, caller: Caller) -> None:
-    """Waits for the end of an accepted request and tells it: ["result", id, outcome]."""
+    """Waits for the end of an accepted request and tells it: ["result", id, outcome].
+
+    A question that finds nobody to answer it (a process restarts, a link is full) is no outcome:
+    the request was accepted and has one. It is asked again, for as long as the connection lasts.
+    """
     try:
-        answer: Answer | None = None
         while True:
-            answer = await connection.node.request_outcome(
-                request_id, wait_ms=WAIT_MS_MAX, caller=caller
-            )
+            try:
+                answer = await connection.node.request_outcome(
+                    request_id, wait_ms=WAIT_MS_MAX, caller=caller
+                )
+            except (StoreUnavailable, Overloaded):
+                answer = None
             if answer is not None:
                 break
             # Of what another node works on it is said at once that there is nothing yet.
