@@ -107,28 +107,32 @@ def test_set_up_does_each_part_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A part is made when its stamp differs, all after a new environment, and never twice."""
     made: list[str] = []
     digests = {"environment": "e1", "dependencies": "d1", "project": "p1", "guest": "g1"}
+    digests["compiled"] = "c1"
     for part, maker in (
         ("environment", "_make_environment"),
         ("dependencies", "_install_dependencies"),
         ("project", "_install_project"),
         ("guest", "_build_guest"),
+        ("compiled", "_compile"),
     ):
         monkeypatch.setattr(setup, maker, lambda part=part: made.append(part))
         monkeypatch.setattr(setup, f"_digest_{part}", lambda part=part: digests[part])
     monkeypatch.setattr(setup, "_STAMP", tmp_path / "stamp.json")
 
-    def made_by(*, with_guest: bool = True) -> list[str]:
+    def made_by(*, with_guest: bool = True, with_compiled: bool = True) -> list[str]:
         made.clear()
-        setup.set_up(with_guest=with_guest)
+        setup.set_up(with_guest=with_guest, with_compiled=with_compiled)
         return list(made)
 
-    assert made_by(with_guest=False) == ["environment", "dependencies", "project"]
-    assert made_by() == ["guest"]
+    sources = made_by(with_guest=False, with_compiled=False)
+    assert sources == ["environment", "dependencies", "project"]
+    assert made_by(with_compiled=False) == ["guest"]
+    assert made_by() == ["compiled"]
     assert made_by() == []
     digests["dependencies"] = "d2"
     assert made_by() == ["dependencies"]
     digests["environment"] = "e2"
-    assert made_by() == ["environment", "dependencies", "project", "guest"]
+    assert made_by() == ["environment", "dependencies", "project", "guest", "compiled"]
     (tmp_path / "stamp.json").write_text("{torn")
     assert made_by() == ["environment", "dependencies", "project", "guest"]
 
