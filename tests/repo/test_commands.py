@@ -134,7 +134,7 @@ def test_set_up_does_each_part_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     digests["environment"] = "e2"
     assert made_by() == ["environment", "dependencies", "project", "guest", "compiled"]
     (tmp_path / "stamp.json").write_text("{torn")
-    assert made_by() == ["environment", "dependencies", "project", "guest"]
+    assert made_by() == ["environment", "dependencies", "project", "guest", "compiled"]
 
 
 def test_a_failed_part_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
