@@ -7,8 +7,10 @@
 Invariants: every request gets exactly one answer. When the link is lost all that is under way is
 answered StoreUnavailable, since nobody here knows whether it was done: the same request id tells.
 At most `IN_FLIGHT_MAX` requests and `IN_FLIGHT_BYTES_MAX` bytes, of questions too, are under way;
-the next is Overloaded. A process that takes nothing and says nothing for `SILENT_S_MAX` is given
-up.
+the next is Overloaded. Questions that wait for something to happen have a bound of their own, so
+that they never take the place of those that are answered at once. A process that takes nothing and
+says nothing for `SILENT_S_MAX` is given up. What somebody who is told raises is logged, and neither
+ends the link nor keeps the others from being told.
 """
 
 from __future__ import annotations
@@ -35,11 +37,16 @@ from lithox.model.request import Answer, Request
 IN_FLIGHT_MAX: Final = 16_384
 IN_FLIGHT_BYTES_MAX: Final = 64 << 20
 ASKED_MAX: Final = 4_096
+"""Questions under way, those that wait among them; as many as the other side answers at once."""
+WAITS_MAX: Final = 3_072
+"""Questions that wait for something to happen; the rest of `ASKED_MAX` is left to the others."""
 PING: Final = "ping"
 PING_S: Final = 3.0
 SILENT_S_MAX: Final = 15.0
 """Above what a node's loop may be away for (a long checkpoint, a swapped machine)."""
 RETRY_S: Final = 0.05
+REFUSED_S_MAX: Final = 5.0
+"""Between two tries where links end before anything was heard; doubles from `RETRY_S` to this."""
 RETRY_AFTER_MS: Final = 500
 """Told to callers; a process is there again within one to two seconds."""
 _log: Final = logging.getLogger("lithox.cluster")
@@ -78,8 +85,11 @@ class Peer:
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._keeping: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
+        self._waits = 0
         self._heard_s = 0.0
+        self._has_heard = False
         self._up = asyncio.Event()
+        self._losses: set[Callable[[], None]] = set()
 
     @property
     def is_up(self) -> bool:
@@ -99,6 +109,11 @@ class Peer:
     async def wait_up(self) -> None:
         """Returns when requests leave."""
         await self._up.wait()
+
+    def watch_loss(self, on_loss: Callable[[], None]) -> Callable[[], None]:
+        """Has `on_loss` called whenever the link is lost or given up; returns what ends that."""
+        self._losses.add(on_loss)
+        return lambda: self._losses.discard(on_loss)
 
     async def stop(self) -> None:
         """Leaves for good; what is under way is answered StoreUnavailable."""
@@ -127,8 +142,13 @@ class Peer:
         self._waiting_bytes += len(item)
         connection.put(item)
 
-    async def ask(self, name: str, payload: Any = None) -> Any:
+    async def ask(self, name: str, payload: Any = None, *, is_wait: bool = False) -> Any:
         """Returns the other process's answer to a question (`cluster/hearing.py`).
+
+        Args:
+            name: of the question.
+            payload: plain data.
+            is_wait: the answer waits for something to happen; bounded by `WAITS_MAX`.
 
         Raises:
             StoreUnavailable: it cannot be reached, or was lost before it answered.
@@ -140,33 +160,59 @@ class Peer:
             raise self._unavailable()
         if len(self._asked) >= ASKED_MAX or self._waiting_bytes >= IN_FLIGHT_BYTES_MAX:
             raise self._overloaded()
+        if is_wait and self._waits >= WAITS_MAX:
+            raise Overloaded(
+                f"{WAITS_MAX} wait for outcomes at the process that owns volume {self.volume}; "
+                "try again, or ask without waiting",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
         self._number += 1
         number = self._number
         item = encode_ask(number, name, payload)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asked[number] = future
+        self._waits += is_wait
         self._waiting_bytes += len(item)
         connection.put(item)
         try:
             return await future
         finally:
             self._asked.pop(number, None)
+            self._waits -= is_wait
             self._waiting_bytes -= len(item)
 
     # The life of the link.
 
     async def _keep(self) -> None:
-        loop = asyncio.get_running_loop()
+        pause_s = RETRY_S
         while True:
-            self._lost.clear()
             try:
-                await loop.create_unix_connection(self._make, str(self._path))
-            except OSError:
-                await asyncio.sleep(RETRY_S)
-                continue
+                is_met = await self._keep_once()
+            except Exception:  # noqa: BLE001 - this loop may not end
+                # A link that is not tried again would be lost until the process ends.
+                _log.exception("the link to process %d failed by a fault of our own", self.volume)
+                is_met = True
+            pause_s = min(2 * pause_s, REFUSED_S_MAX) if is_met else RETRY_S
+            await asyncio.sleep(pause_s)
+
+    async def _keep_once(self) -> bool:
+        """Connects once and stays until the link is lost.
+
+        Returns:
+            Whether somebody was there and nothing was heard of him: he refuses us, or we him.
+        """
+        loop = asyncio.get_running_loop()
+        self._lost.clear()
+        self._has_heard = False
+        try:
+            await loop.create_unix_connection(self._make, str(self._path))
+        except OSError:
+            return False
+        try:
             await self._watch(loop)
+        finally:
             self._drop()
-            await asyncio.sleep(RETRY_S)
+        return not self._has_heard
 
     def _make(self) -> Connection:
         return Connection(
@@ -178,7 +224,7 @@ class Peer:
         self._connection = connection
         self._up.set()
         if self._on_up is not None:
-            self._on_up(self.volume)
+            self._call(self._on_up, self.volume)
 
     async def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Returns when the link is lost, or the other side has been silent for too long."""
@@ -199,6 +245,7 @@ class Peer:
 
     def _take(self, _connection: Connection, items: list[list[Any]]) -> None:
         self._heard_s = asyncio.get_running_loop().time()
+        self._has_heard = True
         for item in items:
             if len(item) < 2 or type(item[1]) is not int:
                 raise PeerProtocolError("an item without a number")
@@ -216,7 +263,7 @@ class Peer:
             raise PeerProtocolError(f"an answer nobody waits for: {item[1]!r:.40}")
         on_answer, size = found
         self._waiting_bytes -= size
-        on_answer(answer)
+        self._call(on_answer, answer)
 
     def _take_told(self, item: list[Any]) -> None:
         try:
@@ -241,11 +288,20 @@ class Peer:
         waiting, self._waiting = self._waiting, {}
         for on_answer, size in waiting.values():
             self._waiting_bytes -= size
-            on_answer(Answer(error=self._lost_error()))
+            self._call(on_answer, Answer(error=self._lost_error()))
         asked, self._asked = self._asked, {}
         for future in asked.values():
             if not future.done():
                 future.set_exception(self._lost_error())
+        for on_loss in list(self._losses):
+            self._call(on_loss)
+
+    def _call(self, told: Callable[..., None], *what: Any) -> None:
+        """Tells somebody; what he raises is his own fault, and no other's loss."""
+        try:
+            told(*what)
+        except Exception:  # noqa: BLE001 - whatever it is
+            _log.exception("what process %d said could not be told", self.volume)
 
     def _unavailable(self) -> LithoxError:
         return StoreUnavailable(

@@ -375,6 +375,111 @@ def test_who_is_at_the_other_end_is_asked_of_the_machine():
     run(body)
 
 
+def test_somebody_who_raises_when_told_harms_nobody_else():
+    """Neither an answer nor a loss that is told badly ends the link or leaves others waiting."""
+
+    async def body():
+        def fail(*_told: Any) -> None:
+            raise ValueError("a fault of who waits")
+
+        owner = Owner()
+        async with linked(owner, on_up=fail) as (peer, hearing, _):
+            peer.send(request_of(1), fail)
+            assert (await send(peer, request_of(2))).value == [2]
+            assert peer.is_up
+            owner.keeps = True
+            lost = asyncio.Event()
+            peer.watch_loss(fail)
+            end = peer.watch_loss(lost.set)
+            peer.send(request_of(3), fail)
+            waiting = send(peer, request_of(4))
+            asked = asyncio.create_task(peer.ask("never"))
+            await owner.have(4)
+            hearing.stop()
+            assert isinstance((await waiting).error, StoreUnavailable)
+            with pytest.raises(StoreUnavailable):
+                await asked
+            await lost.wait()
+            end()
+            owner.keeps = False
+            await hearing.start()
+            await peer.wait_up()
+            assert (await send(peer, request_of(5))).value == [5]
+
+    run(body)
+
+
+def test_a_round_that_fails_is_followed_by_another(monkeypatch):
+    """A fault of our own costs one link, not the link for good."""
+
+    async def body():
+        rounds: list[int] = []
+        again = asyncio.Event()
+
+        async def keep_once() -> bool:
+            rounds.append(1)
+            if len(rounds) == 1:
+                raise ValueError("a fault of our own")
+            again.set()
+            return False
+
+        peer = Peer(1, Path("nowhere"), monotonic_ns=clock)
+        monkeypatch.setattr(peer, "_keep_once", keep_once)
+        peer.start()
+        await again.wait()
+        await peer.stop()
+
+    run(body)
+
+
+def test_those_who_wait_leave_room_for_the_others(monkeypatch):
+    """A bound of their own: what is answered at once is asked while all waits are taken."""
+    monkeypatch.setattr(peer_module, "WAITS_MAX", 3)
+
+    async def body():
+        async with linked(Owner()) as (peer, _, _):
+            waits = [asyncio.create_task(peer.ask("never", is_wait=True)) for _ in range(3)]
+            assert await peer.ask("echo", 1) == 1
+            with pytest.raises(Overloaded, match="wait for outcomes"):
+                await peer.ask("echo", 2, is_wait=True)
+            waits[0].cancel()
+            await asyncio.wait(waits[:1])
+            assert await peer.ask("echo", 3, is_wait=True) == 3
+            for one in waits:
+                one.cancel()
+
+    run(body)
+
+
+def test_who_refuses_us_is_asked_less_and_less(monkeypatch):
+    """Each refusal is a line in the log: it is not written twenty times a second."""
+    pauses: list[float] = []
+    real_sleep = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await real_sleep(0)
+
+    monkeypatch.setattr(connection_module, "is_own_user", lambda _: False)
+
+    async def body():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "1.sock"
+            with socket.socket(socket.AF_UNIX) as stranger:
+                stranger.bind(str(path))
+                stranger.listen()
+                monkeypatch.setattr(peer_module.asyncio, "sleep", sleep)
+                peer = Peer(1, path, monotonic_ns=clock)
+                peer.start()
+                while len(pauses) < 9:
+                    await real_sleep(0.001)
+                await peer.stop()
+                monkeypatch.undo()
+        assert pauses[:9] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+
+    run(body)
+
+
 def test_arguments_that_cannot_cross_are_an_answer():
     """Every request gets one answer, even one that is our own bug."""
 
