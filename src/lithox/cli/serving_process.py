@@ -3,7 +3,8 @@
 Started by the parent (`cluster/parent.py`) as `python -m lithox.cli.serving_process FD`; nobody
 else runs it. Order: it hears the parent's first line, opens its store, takes over the lead's code,
 and only then runs anything; takes what siblings hand over; listens; and says that it is ready once
-it has reached them. Told to stop it answers what it has, says so, and ends when all have.
+it has reached them. Told to stop it answers what it has, says so, and ends when all have; told
+before it serves it ends at once, whomever it waits for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -86,6 +88,10 @@ def _die_with(parent: int) -> None:
         os._exit(EXIT_ORPHANED)
 
 
+class _StoppedError(Exception):
+    """The stop came before this process served."""
+
+
 class _Process:
     """What one process is made of, from its first line to its end."""
 
@@ -116,6 +122,15 @@ class _Process:
         """Serves until told to stop."""
         self._take_signals()
         following = asyncio.create_task(self._follow_parent())
+        try:
+            await self._serve()
+        except _StoppedError:
+            _log.info("told to stop before it served")
+        finally:
+            following.cancel()
+        _log.info("stopped")
+
+    async def _serve(self) -> None:
         folder = folder_of(self._data, self._volume)
         sharing = self._sharing
         lock = DirectoryLock(self._said["fds"]["lock"]) if self._volume == LEAD else None
@@ -144,21 +159,33 @@ class _Process:
             await self._serve_http(front)
             self._control.say("drained")
             await self._close.wait()
-        following.cancel()
-        _log.info("stopped")
 
     async def _wait_lead(self) -> None:
         """Waits for the lead, which fills the cache of compiled code that all use."""
         if not self._sharing.is_lead:
             lead = self._sharing.peers[LEAD]
             lead.start()
-            await lead.wait_up()
+            await self._unless_stopped(lead.wait_up())
 
     async def _take_code(self, node: Node) -> None:
         """Takes over the code of the lead."""
         if not self._sharing.is_lead:
             await self._wait_lead()
-            await node.code_sync.pull(self._sharing.peers[LEAD].ask)
+            await self._unless_stopped(node.code_sync.pull(self._sharing.peers[LEAD].ask))
+
+    async def _unless_stopped(self, work: Awaitable[object]) -> None:
+        """Waits for `work`; raises _StoppedError, and breaks it off, when the stop comes first."""
+        working = asyncio.ensure_future(work)
+        stopped = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise _StoppedError
+            working.result()
+        finally:
+            stopped.cancel()
+            working.cancel()
+            await asyncio.wait({working, stopped})
 
     async def _serve_http(self, front: FrontNode) -> None:
         """Answers over HTTP, and siblings over their way in, until told to stop."""
