@@ -62,7 +62,7 @@ def _amount(number: float | None) -> str:
     return f"{number:,.0f}" if abs(number) >= 10_000 else f"{number:,.3f}".rstrip("0").rstrip(".")
 
 
-def is_comparable(name: str, then: Section, now: Section) -> str:
+def why_not_compared(name: str, then: Section, now: Section) -> str:
     """Returns why section `name` cannot be compared, or an empty text."""
     if not then or not now:
         return f"{name}: not measured {'now' if then else 'then'}"
@@ -157,12 +157,12 @@ def compare(
     notes: list[str] = []
     for name, share in (("counts", COUNT_SHARE), ("instructions", INSTRUCTION_SHARE)):
         before, after = then.get(name, {}), now.get(name, {})
-        if why := is_comparable(name, before, after):
+        if why := why_not_compared(name, before, after):
             notes.append(why)
         else:
             moves += find_moves(before, after, share=share)
     before, after = then.get("ratios", {}), now.get("ratios", {})
-    if why := is_comparable("ratios", before, after):
+    if why := why_not_compared("ratios", before, after):
         notes.append(why)
     else:
         moves += find_ratio_moves(before, after)

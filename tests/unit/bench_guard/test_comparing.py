@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.guard.comparing import compare, find_moves, find_ratio_moves, is_comparable
+from bench.guard.comparing import compare, find_moves, find_ratio_moves, why_not_compared
 
 
 def make_section(made: dict[str, Any], **figures: Any) -> dict[str, Any]:
@@ -45,12 +45,12 @@ def test_the_worst_comes_first_and_better_last() -> None:
 def test_counts_ask_for_the_same_minor_version_alone() -> None:
     """A patch of Python changes no count; a minor version does, and modules that are compiled."""
     then = make_section({"python": "3.11.7", "uvloop": "1"})
-    assert not is_comparable("counts", then, make_section({"python": "3.11.9", "uvloop": "2"}))
-    words = is_comparable("counts", then, make_section({"python": "3.12.1"}))
+    assert not why_not_compared("counts", then, make_section({"python": "3.11.9", "uvloop": "2"}))
+    words = why_not_compared("counts", then, make_section({"python": "3.12.1"}))
     assert words == "counts: not compared: python 3.11 then, 3.12 now"
     then["made"]["compiled"] = "none"
     now = make_section({"python": "3.11.7", "compiled": "kernel.kernel"})
-    words = is_comparable("counts", then, now)
+    words = why_not_compared("counts", then, now)
     assert words == "counts: not compared: compiled none then, kernel.kernel now"
 
 
@@ -58,12 +58,12 @@ def test_instructions_ask_for_the_same_builds() -> None:
     """One other build is enough, and it is named."""
     then = make_section({"python": "3.11.7", "valgrind": "valgrind-3.19.0"})
     now = make_section({"python": "3.11.7", "valgrind": "valgrind-3.22.0"})
-    words = is_comparable("instructions", then, now)
+    words = why_not_compared("instructions", then, now)
     assert words == (
         "instructions: not compared: valgrind valgrind-3.19.0 then, valgrind-3.22.0 now"
     )
-    assert is_comparable("instructions", then, {}) == "instructions: not measured now"
-    assert is_comparable("instructions", {}, now) == "instructions: not measured then"
+    assert why_not_compared("instructions", then, {}) == "instructions: not measured now"
+    assert why_not_compared("instructions", {}, now) == "instructions: not measured then"
 
 
 def test_a_ratio_is_judged_by_what_its_goal_calls_better() -> None:
