@@ -191,7 +191,9 @@ class _Process:
         """Answers over HTTP, and siblings over their way in, until told to stop."""
         node: Any = front
         gateway = Gateway(node, self._settings)
-        forwarder = Forwarder(lambda volume: http_path(self._data, volume))
+        forwarder = Forwarder(
+            lambda volume: http_path(self._data, volume), self._sharing.watch_loss
+        )
         outside = SharedGateway(
             gateway,
             self._sharing,

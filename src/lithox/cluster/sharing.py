@@ -111,6 +111,15 @@ class Sharing:
         """Returns the volume of the process that gave out a PID."""
         return (pid - 1) % self.placement.volumes
 
+    def watch_loss(self, volume: int, on_loss: Callable[[], None]) -> Callable[[], None]:
+        """Has `on_loss` called whenever the link to a volume's process is lost or given up.
+
+        Returns:
+            What ends that. Nothing is told of this process's own volume.
+        """
+        peer = self.peers.get(volume)
+        return (lambda: None) if peer is None else peer.watch_loss(on_loss)
+
     def start(self) -> None:
         """Connects to every sibling, now and whenever one is lost."""
         for peer in self.peers.values():

@@ -3,14 +3,18 @@
 Method, path, headers and body leave as they came, so the sibling checks the sender, the caller and
 the bounds exactly as if the connection were its own; its answer comes back the same way. Both are
 streamed. The way is a Unix socket in a folder of this user alone.
+
+Invariant: nobody waits for a sibling whose link has been given up. An answer may take as long as it
+likes, a stream most of all; that its process is there at all is watched by the link, which is lost
+when it dies and given up when it says nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +29,7 @@ RETRY_AFTER_MS: Final = 500
 CONNECTIONS_MAX: Final = 512
 """To one sibling; a request beyond that waits for one that ends."""
 CONNECT_S_MAX: Final = 5.0
+"""Until there is a connection, the wait for a free one included."""
 WHOLE_BYTES_MAX: Final = 32 << 20
 """Of an answer that is made one with others; a page has at most 1 MiB."""
 PART_BYTES: Final = 64 << 10
@@ -37,6 +42,8 @@ _BEYOND_ASCII: Final = re.compile(rb"[^!-~]")
 _SAY_A_BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
 _OWN_BY_DEFAULT: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 Scope = dict[str, Any]
+WatchLoss = Callable[[int, Callable[[], None]], Callable[[], None]]
+"""(volume, what is called whenever its process is lost or given up) -> what ends that."""
 
 
 class Forwarder:
@@ -44,10 +51,12 @@ class Forwarder:
 
     Args:
         path_of: volume -> the Unix socket on which its process answers over HTTP.
+        watch_loss: tells of a sibling that is not there any more.
     """
 
-    def __init__(self, path_of: Callable[[int], Path]) -> None:
+    def __init__(self, path_of: Callable[[int], Path], watch_loss: WatchLoss) -> None:
         self._path_of = path_of
+        self._watch_loss = watch_loss
         self._sessions: dict[int, aiohttp.ClientSession] = {}
 
     async def forward(self, volume: int, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,19 +121,65 @@ class Forwarder:
         for session in self._sessions.values():
             await session.close()
 
-    def ask(
+    @asynccontextmanager
+    async def ask(
         self, volume: int, scope: Scope, body: bytes | AsyncIterator[bytes] | None
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Returns what asks the process of `volume`: enter it for the beginning of its answer.
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """Asks the process of `volume`; gives the beginning of its answer.
 
-        Raises aiohttp.ClientError or OSError when it is entered and nobody answers.
+        Raises aiohttp.ClientError, OSError or TimeoutError when it is entered and nobody answers;
+        what reads the answer raises the first when the process is lost meanwhile.
         """
+        lost = asyncio.Event()
+        answer: aiohttp.ClientResponse | None = None
+
+        def end() -> None:
+            lost.set()
+            connection = None if answer is None else answer.connection
+            if connection is not None and connection.transport is not None:
+                connection.transport.abort()
+
+        forget = self._watch_loss(volume, end)
+        try:
+            answer = await self._begin(volume, scope, body, lost)
+            async with answer:
+                yield answer
+        finally:
+            forget()
+
+    async def _begin(
+        self,
+        volume: int,
+        scope: Scope,
+        body: bytes | AsyncIterator[bytes] | None,
+        lost: asyncio.Event,
+    ) -> aiohttp.ClientResponse:
+        """Returns an answer that has begun; raises ClientConnectionError once `lost` is set."""
+        asking = asyncio.ensure_future(self._request(volume, scope, body))
+        losing = asyncio.ensure_future(lost.wait())
+        try:
+            await asyncio.wait({asking, losing}, return_when=asyncio.FIRST_COMPLETED)
+            if not lost.is_set():
+                return asking.result()
+            if asking.done():
+                # It began in the same moment, and nobody would tell of the loss again.
+                asking.result().close()
+            raise aiohttp.ClientConnectionError("the process was lost before it answered")
+        finally:
+            losing.cancel()
+            if not asking.done():
+                asking.cancel()
+                await asyncio.wait({asking})
+
+    async def _request(
+        self, volume: int, scope: Scope, body: bytes | AsyncIterator[bytes] | None
+    ) -> aiohttp.ClientResponse:
         given: list[Header] = scope["headers"]
         headers = [_text_of(header) for header in given if header[0] not in _OF_THE_HOP]
         has_body = any(name in _SAY_A_BODY for name, _ in given)
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
         target = _BEYOND_ASCII.sub(lambda found: b"%%%02X" % found[0][0], scope["raw_path"] + query)
-        return self._session_of(volume).request(
+        return await self._session_of(volume).request(
             scope["method"],
             URL(f"http://server{target.decode()}", encoded=True),
             headers=headers,
@@ -140,7 +195,9 @@ class Forwarder:
                 connector=aiohttp.UnixConnector(
                     path=str(self._path_of(volume)), limit=CONNECTIONS_MAX
                 ),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S_MAX),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=CONNECT_S_MAX, sock_connect=CONNECT_S_MAX
+                ),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
