@@ -92,13 +92,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def join_mixed(whole: dict[str, Any], found: dict[str, Any]) -> None:
+    """Puts the mixed loads of one run into another's results, each with its own time and commit."""
+    of = {"at": found["at"], "commit": found["commit"]}
+    rows = {name: {**row, **of} for name, row in found["mixed"].items()}
+    whole["mixed"] = {**whole.get("mixed", {}), **rows}
+
+
 def _mixed(options: argparse.Namespace) -> dict[str, Any]:
     """Measures the mixed load alone, and puts it into the whole run's results if there are any."""
     words = ["--only", options.only or MIXED_PEERS, "--workloads", "mixed"]
     found = measure([*words, "--mixed-seconds", str(options.mixed * 60)], SHORT)
     if WHOLE.exists():
         whole = json.loads(WHOLE.read_text())
-        whole["mixed"] = {**whole.get("mixed", {}), **found["mixed"]}
+        join_mixed(whole, found)
         WHOLE.write_text(json.dumps(whole, indent=1) + "\n")
         write_page(whole)
     return found

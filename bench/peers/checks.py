@@ -18,7 +18,7 @@ from bench.peers.processes import MissingError
 from bench.peers.wires import Action
 from bench.peers.workloads import CALLERS
 
-REQUESTS: Final = 40_000
+REQUESTS: Final = 20_000
 SECONDS_MAX: Final = 60.0
 NET_BOX_S: Final = 2
 ENTITIES: Final = 256

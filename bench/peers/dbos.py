@@ -42,7 +42,7 @@ class Dbos(Peer):
 
     name = "dbos"
     durability = "PostgreSQL, synchronous_commit on"
-    round_times = 3.0
+    round_times = 4.0
 
     def __init__(self, packages: Packages, folder: Path) -> None:
         super().__init__(packages, folder)

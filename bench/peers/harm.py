@@ -12,7 +12,7 @@ import socket
 import time
 from typing import Any, Final
 
-from bench.peers.loading import Loader
+from bench.peers.loading import Loader, said_by
 from bench.peers.peer import EACH, Peer, Road
 from bench.peers.processes import MemoryWatch, MissingError
 from bench.peers.wires import READERS, Action, number_in
@@ -91,7 +91,7 @@ def beside(
     ):
         time.sleep(HARM_BEGIN_S)
         found = loader.ask(road, INCREMENTS, callers=CALLERS, seconds=seconds)
-        said, _ = process.communicate()
+        said = said_by(process, seconds=harm_s)
     rate = found["answered"] / seconds
     return {
         "alone": alone["rate"],
@@ -117,9 +117,7 @@ def kill_and_restart(loader: Loader, peer: Peer, road: Road) -> dict[str, Any]:
     ) as process:
         time.sleep(KILL_AFTER_S)
         peer.kill()
-        said, words = process.communicate()
-    if process.returncode != 0:
-        raise SystemExit(f"the load generator failed: {words[-800:]}")
+        said = said_by(process, seconds=seconds)
     acknowledged = _highest(said)
     begun = time.perf_counter()
     peer.start()

@@ -19,12 +19,27 @@ import msgspec
 from bench.counter import ROOT
 from bench.peers import wrk
 from bench.peers.peer import ONE, Peer, Road
-from bench.peers.processes import cpu_seconds
+from bench.peers.processes import MissingError, cpu_seconds
 from bench.peers.wires import Action
 from bench.peers.wrk import Load
 
 ASKING: Final = [sys.executable, "-m", "bench.peers.asking"]
 ASKING_S_MORE: Final = 30.0
+
+
+class LoadError(Exception):
+    """The load generator broke, or did not end; the words say how."""
+
+
+FAILURES: Final = (
+    MissingError,
+    LoadError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    subprocess.SubprocessError,
+)
+"""What may break in one measurement of one peer and is its result; all else ends the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +99,7 @@ class Loader:
     ) -> dict[str, Any]:
         """Returns what the generator saw (bench.peers.asking). Blocks."""
         with self.begin(road, actions, callers=callers, seconds=seconds, **plan) as process:
-            said, words = process.communicate(timeout=seconds + ASKING_S_MORE)
-        if process.returncode != 0:
-            raise SystemExit(f"the load generator failed: {words[-800:]}")
+            said = said_by(process, seconds=seconds)
         return dict(json.loads(said))
 
     def begin(
@@ -125,6 +138,22 @@ class Loader:
         process.stdin.close()
         process.stdin = None
         return process
+
+
+def said_by(process: subprocess.Popen[str], *, seconds: float) -> str:
+    """Returns what the generator said at its end. Blocks.
+
+    Raises:
+        LoadError: it broke, or was ended because it did not end ASKING_S_MORE after `seconds`.
+    """
+    try:
+        said, words = process.communicate(timeout=seconds + ASKING_S_MORE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise LoadError("the load generator did not end") from None
+    if process.returncode != 0:
+        raise LoadError(f"the load generator failed: {words[-800:]}")
+    return said
 
 
 def load_of(found: dict[str, Any]) -> Load:

@@ -1,17 +1,18 @@
 """What the run found, as the generated part of docs/benchmarks.md: tables, plots' places, caveats.
 
 Every sentence with a figure in it is made here from the JSON; sentences without figures that are
-true of the harness, whatever it measures, stand in CAVEATS.
+true of the harness, whatever it measures, stand in CAVEATS, whose numbers are the harness's own.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from bench.peers.reach import Row, evaluate, median, values
-from bench.peers.workloads import IDLE, TOUCHED
+from bench.peers.alone import IDLE_S_MAX, IDLE_S_MAX_OURS, OUR_ROUNDS
+from bench.peers.reach import Row, evaluate, find_loads, median, values
+from bench.peers.workloads import IDLE, SIDE_CALLERS, TOUCHED
 
-CAVEATS: Final = """\
+CAVEATS: Final = f"""\
 - All servers, and the load generator, share the processors of one machine. What the generator takes
   a server does not get; the columns of processor time say how much that is.
 - While one peer is loaded the others are started and idle, with what idle servers do.
@@ -25,9 +26,11 @@ CAVEATS: Final = """\
 - workerd is Cloudflare's runtime on one machine, without their storage and network around it.
 - A DBOS call is a workflow with one transaction behind a minimal HTTP server in the same Python
   process. Its other ways to work (queues, steps without a database) are not measured.
-- Redis, Tarantool and workerd as they run here have no callers' identities, no limits of processor
-  time or memory of one handler, and no results kept by request id. lithox does that work in its
-  figures.
+- Redis, Tarantool and workerd as they run here do not limit processor time and memory of one
+  handler; lithox does that work in its figures. Nobody's callers say who they are, ours neither.
+- lithox's figures are of calls without request ids: no result is kept of them, and a call that is
+  sent twice runs twice. Restate and DBOS journal each call; that is more work than ours in these
+  figures. With a request id lithox writes a row with the result, too, in the same commit.
 - Handlers are the smallest there are. One that computes costs what it computes, in the language it
   is written in: LuaJIT and V8 compile, lithox's Lua is interpreted.
 - lithox-2 has its entities spread over two processes, and its client takes what is left of the two
@@ -36,10 +39,19 @@ CAVEATS: Final = """\
   none, in no peer: what remains of it is what each does by itself.
 - strace counts syncs and slows a server while it does; the count is a ratio to answers of the same
   seconds. A virtual disk may call a sync done before it is.
+- The rate beside an endless loop is the median of {OUR_ROUNDS["loop"]} fresh nodes for lithox-1 and
+  lithox-2, whose figures are goals, and one measurement for others.
+- Idle entities are made for at most {IDLE_S_MAX_OURS:.0f} s at lithox, which has to have them all,
+  and for {IDLE_S_MAX:.0f} s at others. Memory is to be read beside how many entities there are.
+- lithox-postgres is not measured beside a loop and a memory eater nor with idle entities: what
+  stands between handlers is lithox-1's, and its entities lie on the server.
+- Tarantool may answer out of order, and its answers are not matched to requests: latency over
+  iproto is counted from the oldest request under way.
 - A SIGKILL does not cut the power: it shows that answers did not wait in the process's memory. That
   they were on the disk is what the syncs show.
 - Of our own roads the best one for each goal is taken, and named.
 """
+UNDER_WAY_SHOWN_MIN: Final = 0.01
 
 
 def amount(value: float | None) -> str:
@@ -171,6 +183,8 @@ def _touches(result: dict[str, Any]) -> list[str]:
             str(found["answered"]),
             found["first_failure"][:100] or ("-" if found["is_whole"] else "the time was over"),
         ]
+        if "failed_with" not in found
+        else [road, "-", "-", "-", found["failed_with"][:100]]
         for road, found in result.get("touch", {}).items()
     ]
     heads = ("road", "entities/s", "p99 ms", "made", "remark")
@@ -252,6 +266,9 @@ def _alone(result: dict[str, Any]) -> list[str]:
 def _mixed(result: dict[str, Any]) -> list[str]:
     rows: list[list[str]] = []
     for name, found in result.get("mixed", {}).items():
+        if "failed_with" in found:
+            rows.append([name, *["-"] * 4, found["failed_with"][:100], "-"])
+            continue
         first, last = found["first_third"], found["last_third"]
         rows.append(
             [
@@ -262,9 +279,10 @@ def _mixed(result: dict[str, Any]) -> list[str]:
                     for key, scale in (("rate", 1.0), ("p99_us", 1e-3), ("pss_mb", 1.0))
                 ),
                 "yes" if found["is_flat"] else "**no**",
+                f"{found['at']} UTC, {found['commit']}" if "at" in found else "with the rest",
             ]
         )
-    heads = ("peer", "minutes", "calls/s", "p99 ms", "memory MB", "flat")
+    heads = ("peer", "minutes", "calls/s", "p99 ms", "memory MB", "flat", "measured")
     title = "### Mixed load: first third .. last third"
     return [title, "", *table(heads, rows)] if rows else []
 
@@ -278,6 +296,37 @@ def _checks(result: dict[str, Any]) -> list[str]:
     return [title, "", *table(("road", "client", "calls/s", "remark"), rows)] if rows else []
 
 
+def rounds_line(result: dict[str, Any]) -> str:
+    """Returns how many rounds there were, how long, and whose were longer."""
+    slow = [
+        f"{name} {about['round_times']:g} times"
+        for name, about in result["peers"].items()
+        if about.get("round_times", 1) != 1 and "missing" not in about
+    ]
+    return (
+        f"{result['rounds']} rounds of {result['seconds']:g} s (half of that where no goal stands"
+        f"{'; as long for ' + ', '.join(slow) if slow else ''}), median [lowest .. highest]."
+    )
+
+
+def _under_way(result: dict[str, Any]) -> list[str]:
+    """Returns the caveat about calls under way at the ends of rounds: the largest part by peer."""
+    parts: dict[str, float] = {}
+    for callers in SIDE_CALLERS:
+        for row in find_loads(result, "counter", callers=callers):
+            if answered := values(row, "answered"):
+                part = callers / max(1.0, min(answered))
+                parts[row["peer"]] = max(parts.get(row["peer"], 0.0), part)
+    large = [f"{peer} {part:.1%}" for peer, part in parts.items() if part >= UNDER_WAY_SHOWN_MIN]
+    if not large:
+        return []
+    return [
+        "- Calls under way at a round's end are not counted. Beside those counted in the counter's",
+        "  rounds at 16 and 64 callers they are, when every caller waits, at most:",
+        f"  {', '.join(large)}; of all others less than {UNDER_WAY_SHOWN_MIN:.0%}.",
+    ]
+
+
 def page_part(result: dict[str, Any], plots: dict[str, str], *, figures: str = "") -> str:
     """Returns the generated part: plots (title to path), tables and caveats.
 
@@ -287,7 +336,7 @@ def page_part(result: dict[str, Any], plots: dict[str, str], *, figures: str = "
     facts = ", ".join(f"{key} {value}" for key, value in result.get("machine", {}).items())
     lines = [
         f"Measured {result['at']} UTC at commit {result.get('commit', 'unknown')}:",
-        f"{result['rounds']} rounds of {result['seconds']:g} s, median [lowest .. highest].",
+        rounds_line(result),
         f"Machine: {facts}.",
         *([f"Every round is in [peers.json]({figures})."] if figures else []),
         "",
@@ -302,6 +351,7 @@ def page_part(result: dict[str, Any], plots: dict[str, str], *, figures: str = "
         *_mixed(result),
         "### What to keep in mind",
         "",
+        *_under_way(result),
         CAVEATS.rstrip(),
     ]
     return "\n".join(lines)

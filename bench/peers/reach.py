@@ -114,11 +114,14 @@ def _missing(result: dict[str, Any], peer: str) -> str:
 
 
 def is_durable(result: dict[str, Any], peer: str) -> bool:
-    """Returns whether the run saw syncs before answers, and no answer lost by SIGKILL."""
+    """Returns whether the run saw syncs before answers, and no answer lost by SIGKILL.
+
+    A test that failed, or in which nothing was acknowledged, has shown nothing.
+    """
     syncs = [one for one in result.get("syncs", {}).values() if one.get("peer") == peer]
     has_synced = any((one.get("syncs_per_answer") or 0) >= DURABLE_SYNCS_MIN for one in syncs)
     kill = result.get("alone", {}).get("kill", {}).get(peer, {})
-    return has_synced and kill.get("lost", 0) == 0
+    return has_synced and kill.get("acknowledged", 0) > 0 and kill["lost"] == 0
 
 
 def _latencies(result: dict[str, Any]) -> list[Row]:

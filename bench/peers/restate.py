@@ -21,6 +21,7 @@ class Restate(Peer):
 
     name = "restate"
     durability = "its log in RocksDB, synced (the server's default)"
+    round_times = 2.0
 
     def start(self) -> None:
         modules = self.packages.node_modules()

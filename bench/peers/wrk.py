@@ -16,6 +16,8 @@ _LINE: Final = re.compile(
     re.MULTILINE,
 )
 SEED: Final = 7
+END_S_MAX: Final = 30.0
+"""How much longer than its time wrk may take before it is ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,7 @@ def run(script: Path, *, host: str, port: int, callers: int, seconds: float) -> 
 
     Raises:
         MissingError: wrk is not installed.
+        TimeoutExpired: it did not end.
     """
     whole = max(1, round(seconds))
     command = ["wrk", "-t1", f"-c{callers}", f"-d{whole}s", "--timeout", f"{whole + 5}s"]
@@ -95,6 +98,7 @@ def run(script: Path, *, host: str, port: int, callers: int, seconds: float) -> 
             capture_output=True,
             text=True,
             check=False,
+            timeout=whole + END_S_MAX,
         )
     except FileNotFoundError:
         raise MissingError("wrk is not installed (apt-get install wrk)") from None

@@ -12,6 +12,9 @@ from bench.peers.packages import HERE, check_pins
 from bench.peers.peers import MAKERS, chosen
 from bench.peers.processes import MissingError
 from bench.peers.workloads import WORKLOADS, mixed
+from tests.repo import checkout  # noqa: F401 - puts tools/ on the path
+
+import bench_peers  # isort: skip  (tools/ is put on the path by checkout)
 
 
 def make_rows(
@@ -79,3 +82,15 @@ def test_workloads_ask_what_every_peer_has() -> None:
     assert len(set(names)) == len(names)
     assert all(one.actions and one.callers for one in WORKLOADS)
     assert {one.handler for one in mixed()} == {"increment", "look"}
+
+
+def test_a_mixed_load_keeps_its_own_time_and_commit() -> None:
+    """Put beside the results of another run it does not pass for a part of it."""
+    whole = {"at": "Monday", "commit": "a", "mixed": {"lithox-1": {"is_flat": True}}}
+    found = {"at": "Friday", "commit": "b", "mixed": {"lithox-2": {"is_flat": False}}}
+    bench_peers.join_mixed(whole, found)
+    assert whole["mixed"] == {
+        "lithox-1": {"is_flat": True},
+        "lithox-2": {"is_flat": False, "at": "Friday", "commit": "b"},
+    }
+    assert (whole["at"], whole["commit"]) == ("Monday", "a")

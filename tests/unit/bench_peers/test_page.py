@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 from bench.peers.page import CAVEATS, page_part
 from bench.peers.plots import Bar, bars, draw, lines
-from tests.unit.bench_peers.canned import make_load, make_result
+from tests.unit.bench_peers.canned import make_about, make_load, make_result
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -47,6 +47,46 @@ def test_rounds_that_failed_are_said_beside_those_that_worked() -> None:
     load["rounds"][0]["failed"] = 3
     result["loads"] = [load]
     assert "unable to connect; 3 answers were errors" in page_part(result, {})
+
+
+def test_what_failed_whole_is_said_and_leaves_the_rest() -> None:
+    """A first touch or a mixed load that broke has its words; the tables stay tables."""
+    failed = {"failed_with": "the load generator did not end"}
+    text = page_part(make_result(touch={"workerd, HTTP": failed}, mixed={"lithox-1": failed}), {})
+    assert "| workerd, HTTP | - | - | - | the load generator did not end |" in text
+    assert "| lithox-1 | - | - | - | - | the load generator did not end | - |" in text
+
+
+def test_slow_peers_longer_rounds_and_what_was_under_way_are_said() -> None:
+    """How many times longer, and at most what part of the counted calls was not counted."""
+    result = make_result()
+    result["peers"]["dbos"] = make_about(round_times=4.0)
+    result["loads"] += [make_load("dbos", [80.0])]
+    result["loads"][-1]["rounds"][0]["answered"] = 640
+    result["loads"][0]["rounds"][0]["answered"] = 8000
+    text = page_part(result, {})
+    assert "2 s (half of that where no goal stands; as long for dbos 4 times), median" in text
+    assert "  dbos 10.0%; of all others less than 1%." in text
+
+
+def test_unlike_measurements_are_said_to_be_unlike() -> None:
+    """Rounds beside the loop, time for idle entities, iproto's latency, and calls without ids."""
+    assert "is the median of 3 fresh nodes for lithox-1 and" in CAVEATS
+    assert "for at most 120 s at lithox" in CAVEATS
+    assert "for 10 s at others" in CAVEATS
+    assert "from the oldest request under way" in CAVEATS
+    assert "lithox's figures are of calls without request ids" in CAVEATS
+
+
+def test_a_mixed_load_of_another_run_says_which() -> None:
+    """Its time and commit stand in its row; without, it is of the page's run."""
+    third = {"rate": 1000.0, "p99_us": 1000.0, "pss_mb": 90.0}
+    one = {"road": "RESP", "interval_s": 10.0, "rows": [third], "is_flat": True}
+    one |= {"first_third": third, "last_third": third}
+    mixed = {"lithox-1": one, "lithox-2": one | {"at": "2026-11-23 10:00", "commit": "def"}}
+    text = page_part(make_result(mixed=mixed), {})
+    assert "| yes | with the rest |" in text
+    assert "| yes | 2026-11-23 10:00 UTC, def |" in text
 
 
 def test_plots_are_well_formed_and_have_every_road() -> None:

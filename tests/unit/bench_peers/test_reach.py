@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bench.peers.reach import Row, evaluate, is_durable
 from tests.unit.bench_peers.canned import make_beside, make_load, make_result
 
@@ -47,6 +49,24 @@ def test_latency_is_judged_against_peers_that_were_seen_to_be_durable() -> None:
     row = find(result, "workerd, HTTP", "p99")
     assert (row.is_reached, row.note) == (None, "its durability was not shown in this run")
     assert not is_durable(result, "redis")
+
+
+@pytest.mark.parametrize(
+    "kill",
+    [
+        {"failed_with": "it did not come back"},
+        {"acknowledged": 0, "entities": 0, "lost": 0, "first_answer_s": 0.5},
+        None,
+    ],
+)
+def test_a_kill_that_showed_nothing_shows_no_durability(kill: dict[str, Any] | None) -> None:
+    """Nothing lost of nothing answered, a failed test, and none: no peer is durable by that."""
+    result = make_result()
+    assert is_durable(result, "workerd")
+    result["alone"]["kill"].pop("workerd")
+    if kill is not None:
+        result["alone"]["kill"]["workerd"] = kill
+    assert not is_durable(result, "workerd")
 
 
 def test_a_loop_beside_is_a_goal_for_us_and_a_figure_for_others() -> None:
