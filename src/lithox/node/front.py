@@ -24,7 +24,7 @@ from lithox.cluster.wire import (
     unpack_request,
 )
 from lithox.dispatch.job import OnAnswer
-from lithox.errors import BadArguments, LithoxError, NotFound, StoreUnavailable
+from lithox.errors import BadArguments, IdReused, LithoxError, NotFound, StoreUnavailable
 from lithox.model.request import Answer, Caller, Request
 from lithox.modules.bundle import Bundle
 from lithox.node.code_sync import CHANGED, MODULE, TEMPLATES
@@ -116,26 +116,52 @@ class FrontNode:
     ) -> Answer | None:
         """Returns what became of a request; see `Node.request_outcome`.
 
-        Without an entity every process is asked, since any may have accepted it.
+        With an entity its process is asked, for what was accepted there too. Without one every
+        process is, since any may have accepted it: an id is its caller's own in one volume only.
 
         Raises:
-            StoreUnavailable: nobody knows it, and a process that may could not be asked.
+            IdReused: requests of several volumes have this id, and no entity says which is meant.
+            StoreUnavailable: a process that may know it could not be asked.
         """
         sharing = self._sharing
         if entity is not None:
             owner = sharing.peers.get(sharing.volume_of(entity))
-            return await self._outcome_at(owner, request_id, entity, wait_ms, caller)
-        failures: list[LithoxError] = []
-        for peer in (None, *sharing.peers.values()):
             try:
-                found = await self._outcome_at(peer, request_id, None, 0, caller)
-            except LithoxError as error:
-                failures.append(error)
+                return await self._outcome_at(owner, request_id, entity, wait_ms, caller)
+            except NotFound:
+                return await self._outcome_at(owner, request_id, None, wait_ms, caller)
+        owner, found = await self._find_outcome(request_id, caller)
+        if found is not None or not wait_ms:
+            return found
+        return await self._outcome_at(owner, request_id, None, wait_ms, caller)
+
+    async def _find_outcome(
+        self, request_id: str, caller: Caller | None
+    ) -> tuple[Peer | None, Answer | None]:
+        """Returns who knows a request, None for this process, and what became of it so far."""
+        places = (None, *self._sharing.peers.values())
+        told = await asyncio.gather(
+            *(self._outcome_at(peer, request_id, None, 0, caller) for peer in places),
+            return_exceptions=True,
+        )
+        known: list[tuple[Peer | None, Answer | None]] = []
+        missing: NotFound | None = None
+        for peer, one in zip(places, told, strict=True):
+            if isinstance(one, NotFound):
+                missing = one
+            elif isinstance(one, BaseException):
+                # Whoever cannot be asked may know it, or another one of this id.
+                raise one
             else:
-                if found is not None or not wait_ms:
-                    return found
-                return await self._outcome_at(peer, request_id, None, wait_ms, caller)
-        raise next((one for one in failures if not isinstance(one, NotFound)), failures[0])
+                known.append((peer, one))
+        if len(known) > 1:
+            raise IdReused(
+                f"requests of several volumes have the id {request_id!r}: name the entity of the "
+                "one you mean"
+            )
+        if missing is not None and not known:
+            raise missing
+        return known[0]
 
     async def _outcome_at(
         self,
@@ -149,7 +175,9 @@ class FrontNode:
             return await self._node.request_outcome(
                 request_id, entity=entity, wait_ms=wait_ms, caller=caller
             )
-        told = await peer.ask(OUTCOME, [request_id, entity, wait_ms, pack_caller(caller)])
+        told = await peer.ask(
+            OUTCOME, [request_id, entity, wait_ms, pack_caller(caller)], is_wait=wait_ms > 0
+        )
         return None if told is None else decode_told_answer(told)
 
     async def _tell_outcome(self, payload: Any) -> bytes | None:

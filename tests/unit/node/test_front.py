@@ -16,7 +16,7 @@ from lithox.cluster.hearing import Hearing
 from lithox.cluster.placement import Placement
 from lithox.cluster.sharing import RUN_FOLDER, Sharing, link_path
 from lithox.cluster.volumes_file import folder_of, write_volumes
-from lithox.errors import ConfigError, NotFound, OtherVolume, StoreUnavailable
+from lithox.errors import ConfigError, IdReused, NotFound, OtherVolume, StoreUnavailable
 from lithox.model.ids import AccountName, EntityPath, HandlerName, Identity, RequestId
 from lithox.model.request import Call, Caller, Request
 from lithox.node import front as front_module
@@ -158,6 +158,47 @@ def test_an_accepted_request_is_found_by_way_of_either():
         for front in (lead, other):
             with pytest.raises(NotFound):
                 await front.request_outcome("unknown")
+
+    run(body)
+
+
+def test_one_id_of_two_volumes_is_told_apart_by_its_entity():
+    """By way of either process the answer is the same: never the one that happens to be near."""
+
+    async def body(server):
+        lead, other = server.fronts
+        await lead.deploy(bundle_of(server.engine))
+        await lead.submit(request_of(THERE))
+        await lead.accept(request_of(HERE, "same"))
+        await other.accept(request_of(THERE, "same"))
+        for front in (lead, other):
+            assert (await front.request_outcome("same", entity=HERE, wait_ms=5_000)).value == 1
+            assert (await front.request_outcome("same", entity=THERE, wait_ms=5_000)).value == 2
+            with pytest.raises(IdReused, match="name the entity"):
+                await front.request_outcome("same", wait_ms=5_000)
+            with pytest.raises(NotFound):
+                await front.request_outcome("other", entity=THERE)
+
+    run(body)
+
+
+def test_waits_for_outcomes_are_asked_as_waits(monkeypatch):
+    """They do not take the place of questions that are answered at once."""
+
+    async def body(server):
+        asked: list[tuple[int, bool]] = []
+        peer = server.fronts[0]._sharing.peers[1]
+        real = peer.ask
+
+        async def ask(name: str, payload: Any = None, *, is_wait: bool = False) -> Any:
+            asked.append((payload[2], is_wait))
+            return await real(name, payload, is_wait=is_wait)
+
+        monkeypatch.setattr(peer, "ask", ask)
+        for wait_ms in (0, 7):
+            with pytest.raises(NotFound):
+                await server.fronts[0].request_outcome("r", entity=THERE, wait_ms=wait_ms)
+        assert asked == [(0, False), (0, False), (7, True), (7, True)]
 
     run(body)
 
