@@ -127,13 +127,19 @@ class SharedGateway:
                 f"{route.path}: entities are spread over {self._whole.volumes} volumes, and no "
                 "process has all of them; see docs/how-to/all-cores.md for how to move them"
             )
+        is_head = scope["method"] == "HEAD"
+        if place is Place.JOINED and is_head:
+            # What is wrong with it any process can say, and there is no archive to be made.
+            place = Place.HERE
         if place is Place.JOINED:
             return await self._of_volumes(route, scope, receive)
         if place in (Place.LIST, Place.ALL):
-            return await self._of_all(route, scope, receive)
+            # The bodies are read even if the client wants none.
+            asked = {**scope, "method": "GET"} if is_head else scope
+            return await self._of_all(route, asked, receive)
         if place is Place.FIRST:
             return await self._of_first(scope, receive)
-        owner = self._owner_of(place, names)
+        owner = self._whole.volume if place is Place.HERE else self._owner_of(place, names)
         if owner == self._whole.volume:
             await self._gateway(scope, receive, send)
         else:

@@ -225,3 +225,24 @@ def test_an_answer_of_another_form_is_a_fault_of_the_peer(monkeypatch):
 
     monkeypatch.setattr(server.forwarder, "fetch", fetch)
     assert server.send("GET", "/v1/processes").code == "peer.protocol"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/metrics", "/v1/entities", "/v1/messages", "/v1/audit", "/v1/processes"],
+)
+def test_what_is_made_of_several_answers_may_be_asked_for_without_body(path):
+    """HEAD answers as GET does, and sends nothing behind it."""
+    server = Server()
+    wanted = server.send("GET", path)
+    got = server.send("HEAD", path)
+    assert (got.status, got.body) == (wanted.status, b"")
+    assert got.headers["content-type"] == wanted.headers["content-type"]
+
+
+def test_an_archive_asked_for_without_body_is_not_made():
+    """The process that was asked answers for all."""
+    server = Server()
+    got = server.send("HEAD", "/v1/export/a")
+    assert (got.status, got.body) == (200, b"")
+    assert server.forwarder.asked == []
