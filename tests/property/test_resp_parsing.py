@@ -105,6 +105,16 @@ def test_a_longer_bound_lets_a_refused_command_pass() -> None:
     assert not parser.has_more
 
 
+def test_a_command_of_too_many_words_is_refused_for_good() -> None:
+    """A longer bound does not help it, and nothing behind its header is taken for a command."""
+    parser = CommandParser(100)
+    parser.feed(b"*%d\r\n" % (WORDS_MAX + 1) + encode([b"PING"]))
+    for bytes_max in (100, 1_000, 1_000):
+        parser.bytes_max = bytes_max
+        with pytest.raises(TooLarge, match=r"at most 999 words$"):
+            parser.take()
+
+
 @given(cuts=st.lists(st.integers(0, 1 << 16), max_size=8), ends=st.lists(st.integers(0, 3)))
 def test_empty_lines_between_commands_are_nothing(cuts: list[int], ends: list[int]) -> None:
     """As Redis takes them, and as `redis-cli --pipe` sends one."""

@@ -327,6 +327,19 @@ def test_a_stranger_sends_short_commands_only() -> None:
     run(body())
 
 
+def test_a_command_of_too_many_words_ends_the_connection() -> None:
+    """Also of one who speaks from this machine and is known only by being asked who he is."""
+
+    async def body() -> None:
+        local = Speaker()
+        local.connection.data_received(b"*1000\r\n" + encode("PING"))
+        (refusal,) = await local.settle()
+        assert str(refusal).startswith("request.too_large ")
+        assert local.transport.is_closed
+
+    run(body())
+
+
 def test_what_clients_ask_at_their_start_is_answered() -> None:
     """redis-cli, redis-py and others get on with the answers to their greetings."""
     found = answers(
