@@ -3,15 +3,17 @@
 Templates and modules are cells of the node's own entities, so a process has the lead's code when it
 has the lead's rows. It asks for them before it serves and whenever the lead has taken a deploy;
 what it has already is not sent again. So a process that was away catches up in the same way, and
-nothing is compiled twice to find out whether it may be deployed.
+nothing is compiled twice to find out whether it may be deployed. One that could not take it over,
+because its disk failed or the lead did not answer, tries again until it has.
 
 Invariants: what is served is what the lead had committed at some moment; rows are replaced by one
-commit; a module arrives before a template names it.
+commit; a module arrives before a template names it; while `is_behind`, another try is under way.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -38,6 +40,9 @@ TEMPLATES: Final = "code.templates"
 MODULE: Final = "code.module"
 CHANGED: Final = "code.changed"
 ATTEMPTS_MAX: Final = 5
+RETRY_S_MIN: Final = 0.5
+"""Until the code is asked for again that could not be taken over; doubled each time."""
+RETRY_S_MAX: Final = 30.0
 PART_BYTES: Final = 2 << 20
 """Of a large module in one answer."""
 PART_ROWS_MAX: Final = 64
@@ -45,15 +50,27 @@ _ALL: Final = Range(TEMPLATES_ENTITY, USER_KEYS_START, None)
 
 Ask = Callable[[str, Any], Awaitable[Any]]
 """Asks the lead: (name of the question, payload) -> plain data; raises LithoxError."""
+Sleep = Callable[[float], Awaitable[None]]
+_log: Final = logging.getLogger("lithox.node")
 
 
 class CodeSync:
     """Gives a store's code away, and takes it over. All methods are called on the node's thread."""
 
     def __init__(
-        self, *, store: Store, templates: TemplateWatch, wall_ms: Callable[[], int]
+        self,
+        *,
+        store: Store,
+        templates: TemplateWatch,
+        wall_ms: Callable[[], int],
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         """Does nothing yet."""
+        self.is_behind = False
+        """The lead has had other code than is served here, and it could not be taken over yet."""
+        self._sleep = sleep
+        self._again: asyncio.Task[None] | None = None
+        self._is_stopped = False
         self._store = store
         self._templates = templates
         self._wall_ms = wall_ms
@@ -112,6 +129,9 @@ class CodeSync:
     async def pull(self, ask: Ask) -> bool:
         """Makes this store's code the lead's; waits until that is durable and served.
 
+        When that fails it is tried again, with pauses of `RETRY_S_MIN` to `RETRY_S_MAX` seconds,
+        until it succeeds or `stop` is called.
+
         Args:
             ask: of the lead.
 
@@ -122,13 +142,48 @@ class CodeSync:
             Conflict: the code changed under it as often as it was tried.
             LithoxError: the lead cannot be asked, or this store cannot be written.
         """
+        try:
+            return await self._pull_once(ask)
+        except Exception:
+            self._fall_behind(ask)
+            raise
+
+    def stop(self) -> None:
+        """Tries nothing again any more. Idempotent."""
+        self._is_stopped = True
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+
+    def _fall_behind(self, ask: Ask) -> None:
+        """Sees that the code is asked for until it is here."""
+        self.is_behind = True
+        if self._again is None and not self._is_stopped:
+            self._again = asyncio.get_running_loop().create_task(self._catch_up(ask))
+
+    async def _catch_up(self, ask: Ask) -> None:
+        pause_s = RETRY_S_MIN
+        try:
+            while self.is_behind:
+                await self._sleep(pause_s)
+                pause_s = min(2 * pause_s, RETRY_S_MAX)
+                try:
+                    await self._pull_once(ask)
+                except Exception as error:  # noqa: BLE001 - whatever it is, old code must not stay
+                    _log.warning("the lead's code is not here; tried again soon: %s", error)
+        finally:
+            self._again = None
+
+    async def _pull_once(self, ask: Ask) -> bool:
         async with self._turn:
             for _ in range(ATTEMPTS_MAX):
                 rows = _check_rows(await ask(TEMPLATES, None))
                 if rows == self._read_rows():
+                    self.is_behind = False
                     return False
                 try:
                     if await self._take(rows, ask):
+                        self.is_behind = False
                         return True
                 except NotFound:
                     continue  # The lead has deployed meanwhile, and has removed a module.
@@ -160,6 +215,9 @@ class CodeSync:
         def follow_up(error: Exception | None) -> None:
             if error is None:
                 self._templates.adopt_own(templates)
+            else:
+                # Whoever waited may be gone with its link, and nobody else would ask again.
+                self._fall_behind(ask)
 
         done = submit_durably(self._store, commit, follow_up)
         if done is None:

@@ -184,6 +184,7 @@ class Node(
             opened.callback(self._deploys.stop)
             self._templates.adopt()
             if member is not None:
+                opened.callback(self.code_sync.stop)
                 await member.before_start(self)
             opened.callback(self.messages_side.stop)
             self.messages_side.start()
@@ -558,8 +559,10 @@ class Node(
         )
 
     def is_ready(self) -> bool:
-        """Returns whether requests are taken and the store can be written."""
-        return self._is_open and bool(self._store.statistics().get("is_writable", True))
+        """Returns whether requests are taken, by the newest code, and the store can be written."""
+        if not self._is_open or self.code_sync.is_behind:
+            return False
+        return bool(self._store.statistics().get("is_writable", True))
 
     def _sweep(self) -> None:
         """Drops results whose day has passed, and runs nobody watches any more."""

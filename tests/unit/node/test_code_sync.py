@@ -157,3 +157,91 @@ def test_a_question_that_is_none_is_refused(tmp_path, payload):
             await lead.code_sync.tell_module(["unknown", None])
 
     run(tmp_path, body)
+
+
+def test_what_could_not_be_taken_over_is_tried_again_until_it_is(tmp_path):
+    """With growing pauses; meanwhile the node does not say that it is ready."""
+
+    async def body(lead, other, engine):
+        pauses: list[float] = []
+        left = [10]
+        plain = asker(lead, [])
+
+        async def rest(pause_s):
+            pauses.append(pause_s)
+            assert not other.is_ready()
+            await asyncio.sleep(0)
+
+        async def ask(name, payload):
+            if left[0]:
+                left[0] -= 1
+                raise lithox.StoreUnavailable("the lead is away", retry_after_ms=1)
+            return await plain(name, payload)
+
+        sync = other.code_sync
+        sync._sleep = rest
+        await lead.deploy(bundle_of(engine))
+        with pytest.raises(lithox.StoreUnavailable):
+            await sync.pull(ask)
+        with pytest.raises(lithox.StoreUnavailable):
+            await sync.pull(ask)
+        assert not other.is_ready()
+        await sync._again
+        assert await other.call("counter/a", "increment") == 1
+        assert other.is_ready()
+        assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+    run(tmp_path, body)
+
+
+def test_a_commit_that_fails_when_nobody_waits_for_it_is_made_again(tmp_path, monkeypatch):
+    """Who asked is gone with its link, and the disk recovers later."""
+
+    async def body(lead, other, engine):
+        sync = other.code_sync
+        held: list[Callable[[Exception | None], None]] = []
+        submit = other._store.submit
+
+        def hold(commit, on_done):
+            held.append(on_done)
+            return 1
+
+        async def rest(_pause_s):
+            monkeypatch.setattr(other._store, "submit", submit, raising=False)
+
+        sync._sleep = rest
+        await lead.deploy(bundle_of(engine))
+        monkeypatch.setattr(other._store, "submit", hold, raising=False)
+        waiting = asyncio.create_task(sync.pull(asker(lead, [])))
+        while not held:  # noqa: ASYNC110 - there is nothing to wait for but the turn
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        held[0](lithox.StoreUnavailable("the disk is full", retry_after_ms=1))
+        assert sync.is_behind
+        await sync._again
+        assert await other.call("counter/a", "increment") == 1
+
+    run(tmp_path, body)
+
+
+def test_a_node_that_closes_tries_nothing_again(tmp_path):
+    """Nothing is left on the loop."""
+
+    async def body(lead, other, engine):
+        async def ask(_name, _payload):
+            raise lithox.StoreUnavailable("the lead is away", retry_after_ms=1)
+
+        sync = other.code_sync
+        with pytest.raises(lithox.StoreUnavailable):
+            await sync.pull(ask)
+        again = sync._again
+        sync.stop()
+        with pytest.raises(asyncio.CancelledError):
+            await again
+        with pytest.raises(lithox.StoreUnavailable):
+            await sync.pull(ask)
+        assert sync._again is None
+
+    run(tmp_path, body)
