@@ -71,7 +71,7 @@ class EmbeddedRequests:
         limits: Limits | None = None,
         deadline_ms: int | None = None,
     ) -> Answer:
-        from lithox.node.request_methods import read_calls
+        from lithox.node.request_checks import read_calls
 
         request = self._node.make_group(
             read_calls(calls),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -21,6 +21,14 @@ from lithox.model.ids import (
 )
 from lithox.model.limits import Limits
 from lithox.model.request import Answer, Call, Caller, Request
+from lithox.node.request_checks import (
+    CallSpec,
+    check_caller,
+    check_limits,
+    read_calls,
+    read_optional_text,
+    read_text,
+)
 from lithox.node.request_side import RequestSide
 from lithox.node.seeds import SeedSource
 from lithox.security.identities import LOCAL_OPERATOR
@@ -28,8 +36,6 @@ from lithox.security.identities import LOCAL_OPERATOR
 WAIT_MS_MAX: Final = 30_000
 PAGE_LIMIT_MAX: Final = 1_000
 ATOMIC_HANDLER: Final = HandlerName("atomic")
-CallSpec = Sequence[Any]
-"""(entity, handler, *arguments)."""
 
 
 class RequestMethods:
@@ -89,8 +95,14 @@ class RequestMethods:
         Raises:
             LithoxError: by its code; nothing of the run remains.
         """
-        if limits is not None and not isinstance(limits, Limits):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise BadArguments(f"limits is a lithox.Limits or None; found {limits!r:.80}")
+        if type(entity) is not str or type(handler) is not str:
+            entity, handler = read_text(entity, "an entity"), read_text(handler, "a handler")
+        if request_id is not None and type(request_id) is not str:
+            request_id = read_text(request_id, "a request id")
+        if limits is not None:
+            check_limits(limits)
+        if caller is not None:
+            check_caller(caller)
         request = Request(
             entity=check_entity_path(entity),
             handler=check_handler_name(handler),
@@ -159,6 +171,11 @@ class RequestMethods:
         """Returns a group of calls as a request."""
         if not calls:
             raise BadArguments("a group has at least one call")
+        request_id = read_optional_text(request_id, "a request id")
+        if limits is not None:
+            check_limits(limits)
+        if caller is not None:
+            check_caller(caller)
         return Request(
             entity=EntityPath(ATOMIC_PLACE),
             handler=ATOMIC_HANDLER,
@@ -203,9 +220,14 @@ class RequestMethods:
         Raises:
             LithoxError: it is refused, as a call would be.
         """
+        request_id = read_optional_text(request_id, "a request id")
+        if limits is not None:
+            check_limits(limits)
+        if caller is not None:
+            check_caller(caller)
         request = Request(
-            entity=check_entity_path(entity),
-            handler=check_handler_name(handler),
+            entity=check_entity_path(read_text(entity, "an entity")),
+            handler=check_handler_name(read_text(handler, "a handler")),
             args=list(args),
             caller=caller or LOCAL_OPERATOR,
             limits=limits,
@@ -236,6 +258,7 @@ class RequestMethods:
 
     async def accept(self, request: Request, *, callback: str | None = None) -> str:
         """Accepts a request; returns its id once that is durable. See `call_async`."""
+        callback = read_optional_text(callback, "a call-back's URL")
         if callback is not None:
             self.request_side.callbacks.check(callback, request.caller.account)
         if request.request_id is None:
@@ -278,13 +301,14 @@ class RequestMethods:
             NotPermitted: the caller may not call the entity (any more).
         """
         caller = caller or LOCAL_OPERATOR
-        check_request_id(request_id)
+        check_caller(caller)
+        request_id = check_request_id(read_text(request_id, "a request id"))
         identity = caller.identity
         results, accepted = self.dispatcher.results, self.dispatcher.accepted
         if entity is None:
             place = results.find_place(identity, request_id)
         else:
-            place = check_entity_path(entity)
+            place = check_entity_path(read_text(entity, "an entity"))
             self.dispatcher.check_call(caller, place)
         ended: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
@@ -360,22 +384,3 @@ class RequestMethods:
             )
             raise error
         return caller
-
-
-def read_calls(calls: Iterable[CallSpec]) -> tuple[Call, ...]:
-    """Returns (entity, handler, *arguments) tuples as calls; raises BadArguments."""
-    found: list[Call] = []
-    for index, spec in enumerate(calls):
-        if isinstance(spec, str) or len(spec) < 2:
-            raise BadArguments(
-                f"call {index} is (entity, handler, *arguments); found {spec!r:.80}", call=index
-            )
-        entity, handler, *args = spec
-        found.append(
-            Call(
-                entity=check_entity_path(entity),
-                handler=check_handler_name(handler),
-                args=args,
-            )
-        )
-    return tuple(found)
