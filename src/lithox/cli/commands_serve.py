@@ -99,7 +99,12 @@ def serve(  # noqa: PLR0913 - one a word of the command line; all by keyword
     import uvloop
 
     from lithox.cli.logs import configure_logs
-    from lithox.cli.serving_parent import Order, check_processes, default_processes
+    from lithox.cli.serving_parent import (
+        Order,
+        check_processes,
+        default_processes,
+        warn_of_spread,
+    )
     from lithox.node.config import NodeConfig, parse_config, read_config_text
 
     text = None if config_path is None else read_config_text(config_path)
@@ -111,7 +116,9 @@ def serve(  # noqa: PLR0913 - one a word of the command line; all by keyword
     is_human = form == "human" or (form == "auto" and sys.stderr.isatty())
     count = processes or default_processes(data, config)
     check_processes(count, config)
+    patterns = (*config.spread, *spread)
     with configure_logs(level=logs["log_level"], is_human=is_human):
+        warn_of_spread(count, patterns)
         if count == 1:
             uvloop.run(_serve(data=data, config=config, settings=settings, as_json=as_json))
             return
@@ -122,7 +129,7 @@ def serve(  # noqa: PLR0913 - one a word of the command line; all by keyword
             config_text=text,
             settings=settings,
             processes=count,
-            spread=(*config.spread, *spread),
+            spread=patterns,
             is_direct=direct,
             is_cooperative=cooperative,
             log_level=logs["log_level"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ SOCKET_PATH_BYTES_MAX: Final = 100
 LOCK_WAIT_S_MAX: Final = 5.0
 LOCK_PAUSE_S: Final = 0.05
 LIST_MAX: Final = 1_000
+_log: Final = logging.getLogger("lithox.cli.serving_parent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,21 @@ def check_processes(processes: int, config: NodeConfig) -> None:
             "several processes share one address only with stores in the data directory; on a "
             "database server start several nodes, each with --processes 1",
             key="processes",
+        )
+
+
+def warn_of_spread(processes: int, spread: tuple[str, ...]) -> None:
+    """Says so in the log when one process serves and entities were to be spread: they are not.
+
+    Raises:
+        ConfigError: a pattern is none.
+    """
+    if processes == 1 and Placement(1, spread).spread:
+        _log.warning(
+            "one process serves, so nothing is spread over processes, %s neither: what is made now "
+            "lives in one volume, and is spread later only by an export and an import; say "
+            "--processes 2 or more to spread it from the start",
+            ", ".join(spread),
         )
 
 
