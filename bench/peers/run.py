@@ -190,7 +190,8 @@ class Run:
                 say(f"syncs: {road.label}")
                 try:
                     with SyncTrace(peer.pids()) as trace:
-                        seconds = TRACE_S if road.wire.kind != "http" else TRACE_HTTP_S
+                        short_s = TRACE_S if road.wire.kind != "http" else TRACE_HTTP_S
+                        seconds = peer.round_times * short_s
                         load = self.loader.ask(road, INCREMENTS, callers=CALLERS, seconds=seconds)
                 except FAILURES as error:
                     found[road.label] = {"failed_with": str(error)[:300]}

@@ -100,7 +100,7 @@ def test_a_peer_that_breaks_breaks_no_other(
 def test_a_peer_that_breaks_under_the_trace_breaks_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counting syncs of the next one goes on."""
+    """Counting syncs of the next one goes on, for longer where it is slow."""
 
     @contextmanager
     def trace(_pids: Any) -> Iterator[Any]:
@@ -109,7 +109,17 @@ def test_a_peer_that_breaks_under_the_trace_breaks_no_other(
     monkeypatch.setattr(run, "SyncTrace", trace)
     loader = FakeLoader(LoadError("broken"), in_warming=True)
     made = make_run(tmp_path, loader, "bad", "good")
+    made.peers[1].round_times = 4.0
+    asked: list[float] = []
+    ask = loader.ask
+
+    def note(road: Road, *args: Any, seconds: float, **more: Any) -> dict[str, Any]:
+        asked.append(seconds)
+        return ask(road, *args, seconds=seconds, **more)
+
+    loader.ask = note  # type: ignore[method-assign]
     made.measure_syncs()
+    assert asked == [run.TRACE_HTTP_S, 4 * run.TRACE_HTTP_S]
     assert made.result["syncs"]["bad"] == {"failed_with": "broken"}
     assert made.result["syncs"]["good"]["syncs"] == 5
 
@@ -233,7 +243,7 @@ def test_the_whole_run_ends_in_time(tmp_path: Path) -> None:
     loads = sum(
         loads_s(peers, one, rounds=options.rounds, seconds=options.seconds) for one in WORKLOADS
     )
-    syncs = len(peers) * (run.TRACE_HTTP_S + ATTACH_S)
+    syncs = sum(peer.round_times * run.TRACE_HTTP_S + ATTACH_S for peer in peers)
     touch = len(peers) * run.TOUCH_S_MAX
     known = sum(
         checks.REQUESTS / 5_000
