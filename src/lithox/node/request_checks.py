@@ -34,7 +34,10 @@ def read_optional_text(value: object, what: str) -> str | None:
 
 
 def check_limits(limits: object) -> None:
-    """Raises BadArguments unless `limits` are `Limits` of whole numbers that are not negative."""
+    """Raises BadArguments unless `limits` are `Limits` of whole numbers that are not negative.
+
+    Where `Limits` is compiled it has refused numbers that are not whole by a TypeError already.
+    """
     if not isinstance(limits, Limits):
         raise BadArguments(f"limits is a lithox.Limits or None; found {limits!r:.80}")
     for name in LIMIT_FIELDS:
