@@ -23,8 +23,9 @@ UNCOMPILED = {*WITHOUT_GUEST, "bench-compare", "sim"}
 """Targets that look at the sources, or run them as they are."""
 PURE = ["env", "LITHOX_PURE=1"]
 """Before a command: it runs the sources as they are."""
-PATCHES = [*PURE, *PYTEST, "-q", "-m", "patches_source or sim", "tests/unit", "tests/simulation"]
-"""What puts something else into a module cannot be done to a compiled one."""
+PATCHES = [*PURE, *PYTEST, "-q", "-m", "patches_source or sim"]
+PATCHES += ["tests/unit", "tests/simulation", "tests/histories", "tests/repo"]
+"""What puts something else into a module, or reads its source, cannot do so with a compiled one."""
 
 
 def _commands(target: str, extra: list[str]) -> list[list[str]]:
@@ -34,7 +35,7 @@ def _commands(target: str, extra: list[str]) -> list[list[str]]:
     ruff = tool("ruff")
     table: dict[str, list[list[str]]] = {
         "demo": [[python, str(tools / "demo.py"), *extra]],
-        "check": [[python, str(tools / "check.py"), *extra]],
+        "check": [[*PURE, python, str(tools / "check.py"), *extra]],
         "fix": [[ruff, "check", "--fix", "-q", "."], [ruff, "format", "."]],
         "test": [[python, str(tools / "system_packages.py")], PATCHES, [*PYTEST, *extra]],
         "sim": [[python, "-m", "lithox.testing.simulate", *extra]],
@@ -44,7 +45,7 @@ def _commands(target: str, extra: list[str]) -> list[list[str]]:
             [python, str(tools / "system_packages.py")],
             [python, str(tools / "torment.py"), *extra],
         ],
-        "docs": [[python, str(tools / "generate.py")]],
+        "docs": [[*PURE, python, str(tools / "generate.py")]],
         "bench": [[python, str(tools / "bench.py"), *extra]],
         "bench-compare": [
             [python, str(tools / "system_packages.py"), "bench"],

@@ -123,6 +123,7 @@ def test_what_clients_see_is_strictly_serializable(seed: int, tmp_path: Path) ->
     assert visit.conflicts == 0, "a node settles its own conflicts"
 
 
+@pytest.mark.patches_source
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_node_that_forgets_to_validate_is_found_out(fault: str, tmp_path: Path) -> None:
     """The same work on a node with a planted fault is refused: the test above can fail.
