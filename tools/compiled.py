@@ -89,7 +89,7 @@ def compile_into(folder: Path) -> list[Path]:
         (
             "from concurrent.futures import ThreadPoolExecutor",
             "from setuptools import setup",
-            "from setuptools._distutils.ccompiler import CCompiler",
+            "from distutils.ccompiler import CCompiler",
             "from mypyc.build import mypycify",
             f"options = {['--ignore-missing-imports', '--follow-imports=silent']!r}",
             f"options += ['--disable-error-code=' + code for code in {UNUSED!r}]",

@@ -95,6 +95,8 @@ class Visit:
         assert find_disorder(self.sent, self.lists) == []
 
 
+SHORT_QUANTA = "[scheduler]\nquanta_fuel = [5_000, 10_000]\n"
+"""Runs are interrupted all the time; else most of them begin and commit in one slice."""
 VISITS_MAX = 6
 """Each meets a planted fault nearly always."""
 
@@ -106,6 +108,13 @@ def make_cells(folder: Path) -> Path:
     return make_data(folder, manifest=manifest, modules=modules)
 
 
+def make_config(folder: Path) -> Path:
+    """Returns a node's configuration under which runs meet each other."""
+    path = folder / "node.toml"
+    path.write_text(SHORT_QUANTA)
+    return path
+
+
 async def deploy(url: str) -> None:
     """Publishes the handlers."""
     async with lithox.Client(url) as client:
@@ -115,7 +124,8 @@ async def deploy(url: str) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_what_clients_see_is_strictly_serializable(seed: int, tmp_path: Path) -> None:
     """Lists and registers, alone and in groups, by every way in, on a few hot entities."""
-    with serving(make_cells(tmp_path)) as served:
+    config = str(make_config(tmp_path))
+    with serving(make_cells(tmp_path), "--config", config) as served:
         visit = Visit((served.url,), workloads.Cells(Random(seed)))
         asyncio.run(visit.work())
     visit.judge()
@@ -134,7 +144,8 @@ def test_a_node_that_forgets_to_validate_is_found_out(fault: str, tmp_path: Path
     for seed in range(1, 1 + VISITS_MAX):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        with serving(make_cells(folder), command=command) as served:
+        config = str(make_config(folder))
+        with serving(make_cells(folder), "--config", config, command=command) as served:
             visit = Visit((served.url,), workloads.Cells(Random(seed)), polls_max=10)
             asyncio.run(visit.work())
         try:

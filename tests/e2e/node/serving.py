@@ -25,11 +25,16 @@ COMMAND = [sys.executable, "-m", "lithox.cli.main"]
 
 
 def surroundings(**more: str) -> dict[str, str]:
-    """Returns this process's environment without what somebody may have set for lithox.
+    """Returns this process's environment without what somebody may have set for lithox,
+    but for whether its sources run as they are.
 
     A server is one process unless the test says otherwise (`--processes`).
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LITHOX_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("LITHOX_") or name == "LITHOX_PURE"
+    }
     return {**kept, "LITHOX_PROCESSES": "1", **more}
 
 
