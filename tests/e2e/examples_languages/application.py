@@ -10,6 +10,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ import pytest
 
 import lithox
 from examples.languages.c import build
+from lithox.model.limits import HANDLER_DEFAULT_LIMITS, NODE_DEFAULT_LIMITS
 from lithox.modules.bundle import Bundle, read_bundle
 from lithox.node.clock import RealClock
+from lithox.node.config import NodeConfig
 from tests import built_guests
 from tests.repo.checkout import ROOT
 
@@ -81,10 +84,18 @@ Story = Callable[[Shop], Awaitable[None]]
 Tell = Callable[[Story], None]
 
 
+WALL_NS = 50_000_000_000
+PATIENT = NodeConfig(
+    limits=replace(NODE_DEFAULT_LIMITS, wall_ns=WALL_NS),
+    handler_limits=replace(HANDLER_DEFAULT_LIMITS, wall_ns=WALL_NS),
+)
+"""Seven runs of Python that wait for each other take more than 5 s beside busy tests."""
+
+
 @asynccontextmanager
 async def open_shop(data: Path, clock: SetClock) -> AsyncIterator[Shop]:
     """Opens a node over `data`; nothing is deployed yet."""
-    async with lithox.Node(data, clock=clock) as node:
+    async with lithox.Node(data, clock=clock, config=PATIENT) as node:
         yield Shop(node, clock)
 
 
