@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +25,7 @@ import pytest
 
 from tests.documents import Shown, shown_commands, split
 from tests.repo.checkout import ROOT
+from tests.servers import require_tool
 
 SHOWN_PORT = "7070"
 SECONDS_MAX = 50
@@ -170,9 +170,9 @@ def reading(tmp_path: Path) -> Iterator[Reading]:
 def test_what_is_shown_works(document: str, reading: Reading) -> None:
     """Each command of the document ends with 0 and prints what is shown below it."""
     shown = [one for one in shown_commands() if one.where.rsplit(":", 1)[0] == document]
-    for tool in ("curl", "redis-cli"):
-        if any(one.command.startswith(tool) for one in shown) and not shutil.which(tool):
-            pytest.skip(f"{tool} is not installed")
+    for tool, package in (("curl", "curl"), ("redis-cli", "redis-tools")):
+        if any(one.command.startswith(tool) for one in shown):
+            require_tool(tool, package)
     reading.write_files(ROOT / document)
     for one in shown:
         reading.type(one)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 import redis
 
 from tests.e2e.node.serving import SECONDS_MAX, make_data, serving, surroundings
+from tests.servers import require_tool
 
 pytestmark = pytest.mark.e2e
 COUNTER = """\
@@ -48,8 +48,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 def tool(name: str, port: int, *words: str, given: bytes = b"") -> str:
     """Returns what one of Redis's own tools prints."""
-    if shutil.which(name) is None:
-        pytest.skip(f"{name} is not installed (apt-get install redis-tools)")
+    require_tool(name, "redis-tools")
     done = subprocess.run(
         [name, "-h", "127.0.0.1", "-p", str(port), *words],
         check=False,
